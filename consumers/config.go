@@ -1,0 +1,130 @@
+package consumers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// QueueAPI is what a Consumer needs of Amazon SQS; [*sqs.Client] has it.
+type QueueAPI interface {
+	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+	ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, optFns ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
+	DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, optFns ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
+	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	SendMessage(ctx context.Context, in *sqs.SendMessageInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+}
+
+// Queue names what a Consumer reads.
+type Queue struct {
+	Service string // the service's name, for dead-letter records and logs
+	URL     string // of the service's FIFO queue
+	DLQURL  string // of its FIFO dead-letter queue
+}
+
+// Config sets how a Consumer works. The zero value is ready for production.
+type Config struct {
+	// Slots is how many handlers may run at once. Zero means DefaultSlots. The Consumer asks for messages only when
+	// slots are free; as one receive can return several events of one device, up to ten times as many messages may be held.
+	Slots int
+	// Pollers is how many receives may be under way at once under load; when idle there is one. Zero means DefaultPollers.
+	Pollers int
+	// WaitTime is how long one receive waits for a message, in whole seconds from 1 to 20. Zero means 20 s. A Consumer that
+	// stops lets its last receive end by itself: cut off, it could leave messages in flight until their visibility timeout.
+	WaitTime time.Duration
+	// Budget is how long the handling of one event may take, its quick retries included; then its context ends.
+	// Zero means DefaultBudget.
+	Budget time.Duration
+	// Retries is how often an event is tried again at once after an unknown error. Zero means DefaultRetries; a negative
+	// value means never.
+	Retries int
+	// RetryDelay is the pause before the first retry; each further one is twice as long. Zero means DefaultRetryDelay, with
+	// which the three default retries are over within a second.
+	RetryDelay time.Duration
+	// DeleteLinger is the longest that a finished event waits for others to share its delete request, and only while
+	// enough are finishing to fill it. Zero means DefaultDeleteLinger; a negative value means never.
+	DeleteLinger time.Duration
+	// DrainTimeout is how long running handlers may go on after Run's context has ended, at least WaitTime. Then their
+	// contexts end. Zero means DefaultDrainTimeout.
+	DrainTimeout time.Duration
+	// GroupPolicy is what happens to a device's later events when one is dead-lettered. Empty means Skip.
+	GroupPolicy GroupPolicy
+	// Logger hears of starts, stops, dead letters and trouble. Nil logs nothing. Event bodies are never logged.
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultSlots        = 32
+	DefaultPollers      = 4
+	DefaultWaitTime     = 20 * time.Second
+	DefaultBudget       = 10 * time.Second
+	DefaultRetries      = 3
+	DefaultRetryDelay   = 100 * time.Millisecond
+	DefaultDeleteLinger = 10 * time.Millisecond
+	DefaultDrainTimeout = 30 * time.Second
+)
+
+// maxBatch is the most that one receive returns and one batch request carries.
+// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html.
+const maxBatch = 10
+
+func (cfg Config) withDefaults() Config {
+	cfg.Slots = cmp.Or(cfg.Slots, DefaultSlots)
+	cfg.Pollers = cmp.Or(cfg.Pollers, DefaultPollers)
+	cfg.WaitTime = cmp.Or(cfg.WaitTime, DefaultWaitTime)
+	cfg.Budget = cmp.Or(cfg.Budget, DefaultBudget)
+	cfg.Retries = cmp.Or(cfg.Retries, DefaultRetries)
+	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, DefaultRetryDelay)
+	cfg.DeleteLinger = cmp.Or(cfg.DeleteLinger, DefaultDeleteLinger)
+	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
+	cfg.GroupPolicy = cmp.Or(cfg.GroupPolicy, Skip)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+func (cfg Config) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("consumers: config: "+format, args...))
+	}
+	if cfg.Slots < 1 {
+		fault("Slots: got %d, want at least 1", cfg.Slots)
+	}
+	if cfg.Pollers < 1 {
+		fault("Pollers: got %d, want at least 1", cfg.Pollers)
+	}
+	if cfg.WaitTime < time.Second || cfg.WaitTime > 20*time.Second || cfg.WaitTime%time.Second != 0 {
+		fault("WaitTime: got %v, want whole seconds from 1s to 20s", cfg.WaitTime)
+	}
+	if cfg.Budget <= 0 {
+		fault("Budget: got %v, want more than 0", cfg.Budget)
+	}
+	if cfg.RetryDelay < 0 {
+		fault("RetryDelay: got %v, want at least 0", cfg.RetryDelay)
+	}
+	if cfg.DrainTimeout < cfg.WaitTime {
+		fault("DrainTimeout: got %v, want at least the WaitTime of %v: draining waits for the last receive", cfg.DrainTimeout, cfg.WaitTime)
+	}
+	if err := cfg.GroupPolicy.Validate(); err != nil {
+		fault("GroupPolicy: %w", err)
+	}
+	return errors.Join(faults...)
+}
+
+func (q Queue) validate() error {
+	var faults []error
+	for _, field := range []struct{ name, value string }{{"Service", q.Service}, {"URL", q.URL}, {"DLQURL", q.DLQURL}} {
+		if field.value == "" {
+			faults = append(faults, fmt.Errorf("consumers: queue: %s is empty", field.name))
+		}
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,104 @@
+package deadletter
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Attribute is the name of the message attribute that carries a [Record].
+const Attribute = "deadletter"
+
+// Class says what kind of failure made an event a dead letter.
+type Class string
+
+// Classes of failures.
+const (
+	// Known is a failure that no retry can mend: an event that can't be decoded, is invalid, or was refused by the handler.
+	Known Class = "known"
+	// Exhausted is any other failure, after the quick retries in process were used up.
+	Exhausted Class = "exhausted"
+	// Unknown is any other failure that was not retried at all: the first attempt had used up the time, or retries are off.
+	Unknown Class = "unknown"
+	// Moved is a message without a record: SQS itself moved it, after too many receives without an end.
+	Moved Class = "moved"
+)
+
+// Record tells why an event is in a dead-letter queue. It travels with the message as a JSON object in the attribute
+// [Attribute]; the message's body, group and other attributes stay as they were.
+type Record struct {
+	// Service is the service that could not handle the event.
+	Service string `json:"service"`
+	// Queue is the ARN of the queue that the event came from, to which a redrive sends it back.
+	Queue string `json:"queue"`
+	Class Class  `json:"class"`
+	// Code is stable: it tells kinds of failure apart.
+	Code string `json:"code"`
+	// Error is the text of the error, cut at MaxErrorBytes.
+	Error string `json:"error"`
+	// Fingerprint is equal for failures of the same service, class, code and event type.
+	Fingerprint string `json:"fingerprint"`
+	// Attempts is how often a handler was started for this message by the consumer that gave up on it.
+	Attempts int `json:"attempts"`
+	// ReceiveCount is how often SQS had delivered the message.
+	ReceiveCount int `json:"receive_count"`
+	// MessageID is the SQS message ID that the event had in its queue.
+	MessageID string    `json:"message_id"`
+	SentAt    time.Time `json:"sent_at"`
+	FailedAt  time.Time `json:"failed_at"`
+	// Redrives is how often the event was sent back to its queue before.
+	Redrives int `json:"redrives"`
+}
+
+// MaxErrorBytes bounds the error text in a record.
+const MaxErrorBytes = 1024
+
+// FingerprintOf hashes what makes two failures alike.
+func FingerprintOf(service string, class Class, code, eventType string) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{service, string(class), code, eventType}, "\x00")))
+	return hex.EncodeToString(sum[:4])
+}
+
+// Encode gives the record as the attribute's text.
+func (r Record) Encode() string {
+	r.Error = cut(strings.ToValidUTF8(strings.Map(legal, r.Error), "�"), MaxErrorBytes)
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings, numbers and times of the present always encode
+	}
+	return string(text)
+}
+
+// ParseRecord reads the attribute's text.
+func ParseRecord(text string) (Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Record{}, fmt.Errorf("deadletter: attribute %q is no record: got %q: %w", Attribute, cut(text, 80), err)
+	}
+	return r, nil
+}
+
+// cut shortens text to at most n bytes without breaking a character.
+func cut(text string, n int) string {
+	const ellipsis = "…"
+	if len(text) <= n {
+		return text
+	}
+	n -= len(ellipsis)
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + ellipsis
+}
+
+// legal replaces the characters that SQS refuses in a message attribute.
+func legal(c rune) rune {
+	if c == '\t' || c == '\n' || c == '\r' || c >= 0x20 && c != 0xFFFE && c != 0xFFFF {
+		return c
+	}
+	return '�'
+}

@@ -1,0 +1,158 @@
+package consumers
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+const (
+	// maxDeletes is how many delete requests may be under way at once.
+	maxDeletes = 4
+	// deleteWithin bounds how long a finished event waits for its delete while nothing is held up by it.
+	deleteWithin = time.Second
+)
+
+// deleting is the state of deletes: finished messages gather here to share requests.
+type deleting struct {
+	pending  []*message
+	underWay int
+	oldest   time.Time // when pending became non-empty
+	urgent   time.Time // when a device began to wait for what is pending; zero if none does
+	after    time.Time // not before, after a failure
+	failures int
+	pace     time.Duration // smoothed time between two finished messages
+	last     time.Time
+}
+
+func (d *deleting) add(m *message) {
+	now := time.Now()
+	if len(d.pending) == 0 {
+		d.oldest = now
+	}
+	if !d.last.IsZero() {
+		// A long silence says nothing about the pace to come: it counts as a tenth of a second.
+		d.pace += (min(now.Sub(d.last), 100*time.Millisecond) - d.pace) / 8
+	}
+	d.last = now
+	d.pending = append(d.pending, m)
+}
+
+// hurry says that a device waits for what is pending.
+func (d *deleting) hurry() {
+	if d.urgent.IsZero() && len(d.pending) > 0 {
+		d.urgent = time.Now()
+	}
+}
+
+func (d *deleting) remove(m *message) {
+	for i, p := range d.pending {
+		if p == m {
+			d.pending = append(d.pending[:i], d.pending[i+1:]...)
+			return
+		}
+	}
+}
+
+// startDeletes sends what is worth sending now: a full request always; less when a device waits for it and the rest would
+// not come within DeleteLinger at the present pace; and everything after a while.
+func (r *run) startDeletes() {
+	d := &r.deletes
+	for len(d.pending) > 0 && d.underWay < maxDeletes {
+		if wait := r.deleteDelay(time.Now()); wait > 0 {
+			r.lookAgainIn(wait)
+			return
+		}
+		n := min(len(d.pending), maxBatch)
+		batch := append([]*message(nil), d.pending[:n]...)
+		d.pending = d.pending[:copy(d.pending, d.pending[n:])]
+		if len(d.pending) == 0 {
+			d.urgent = time.Time{}
+		} else {
+			d.oldest = time.Now()
+		}
+		d.underWay++
+		go r.deleteBatch(batch)
+	}
+}
+
+// deleteDelay is how long what is pending should wait for more.
+func (r *run) deleteDelay(now time.Time) time.Duration {
+	d := &r.deletes
+	if wait := d.after.Sub(now); wait > 0 {
+		return wait
+	}
+	if len(d.pending) >= maxBatch || r.draining && r.running == 0 {
+		return 0
+	}
+	wait := d.oldest.Add(deleteWithin).Sub(now)
+	if !d.urgent.IsZero() {
+		linger := r.cfg.DeleteLinger
+		if time.Duration(maxBatch-len(d.pending))*d.pace > linger {
+			return 0
+		}
+		wait = min(wait, d.urgent.Add(linger).Sub(now))
+	}
+	return wait
+}
+
+func (r *run) deleteBatch(batch []*message) {
+	entries := make([]types.DeleteMessageBatchRequestEntry, len(batch))
+	for i, m := range batch {
+		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &m.handle}
+	}
+	ctx, cancel := context.WithTimeout(r.requests, requestTimeout)
+	defer cancel()
+	out, err := r.api.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &r.queue.URL, Entries: entries})
+	answers := answersOf(len(batch), err)
+	if err == nil {
+		for _, ok := range out.Successful {
+			answers.succeeded(ok.Id)
+		}
+		for _, f := range out.Failed {
+			answers.failed(f)
+		}
+	}
+	r.post(func() { r.deleted(batch, answers) })
+}
+
+// deleted acts on the outcome of every entry: gone, lost with its lease, or to be tried again.
+func (r *run) deleted(batch []*message, answers answers) {
+	d := &r.deletes
+	d.underWay--
+	r.stats.deletes.Add(1)
+	r.stats.deleteEntries.Add(int64(len(batch)))
+	var failure error
+	for i, m := range batch {
+		if m.state != finished { // lost meanwhile
+			continue
+		}
+		switch a := answers[i]; {
+		case a.err == nil:
+			r.forget(m)
+		case a.leaseOver:
+			r.lose(m, false)
+		default:
+			failure = a.err
+			d.add(m)
+			d.hurry()
+			continue
+		}
+		if l := m.lane; l.current == m { // a dead letter: only now may its followers go on
+			l.current = nil
+			r.proceed(l)
+		}
+	}
+	if failure == nil {
+		d.failures = 0
+		return
+	}
+	d.failures++
+	delay := min(50*time.Millisecond<<min(d.failures-1, 7), 5*time.Second)
+	d.after = time.Now().Add(delay)
+	r.cfg.Logger.Warn("delete failed", "failures", d.failures, "retry_in", delay, "err", failure)
+}

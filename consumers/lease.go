@@ -1,0 +1,132 @@
+package consumers
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// changing is the state of visibility changes. There is one request at a time, so that a late extension can't hide a message
+// again that was released.
+type changing struct {
+	underWay bool
+	releases []*message // to be made visible at once, in this order
+	extends  []*message // to be kept hidden
+}
+
+func (c *changing) idle() bool { return !c.underWay && len(c.releases) == 0 }
+
+// keepLeases is the heartbeat. It extends what is past a third of its visibility timeout, whatever state it is in: waiting,
+// running, or finished and not yet deleted. That leaves several more beats before the lease ends, should a request fail.
+func (r *run) keepLeases() {
+	now := time.Now()
+	for _, m := range r.held {
+		left := m.leaseEnd().Sub(now)
+		switch {
+		case left <= 0:
+			r.lose(m, false)
+		case left <= r.facts.visibility*2/3 && !m.extending:
+			m.extending = true
+			r.changes.extends = append(r.changes.extends, m)
+		}
+	}
+}
+
+// release hands messages back, in the given order: tail first, so that nobody gets the head of a group while we still hold
+// what is behind it.
+func (r *run) release(messages ...*message) {
+	for _, m := range messages {
+		r.forget(m)
+		r.stats.released.Add(1)
+		r.changes.releases = append(r.changes.releases, m)
+	}
+}
+
+// startChanges sends the next visibility change, releases first.
+func (r *run) startChanges() {
+	c := &r.changes
+	if c.underWay {
+		return
+	}
+	if len(c.releases) > 0 {
+		batch := c.take(&c.releases)
+		c.underWay = true
+		go r.change(batch, 0, func(answers) {}) // what could not be released comes back when its lease ends
+		return
+	}
+	for len(c.extends) > 0 {
+		var batch []*message
+		for _, m := range c.take(&c.extends) {
+			if m.state != gone {
+				batch = append(batch, m)
+			}
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		c.underWay = true
+		sent := time.Now()
+		go r.change(batch, r.facts.visibility, func(a answers) { r.extended(batch, a, sent) })
+		return
+	}
+}
+
+func (c *changing) take(list *[]*message) []*message {
+	n := min(len(*list), maxBatch)
+	batch := append([]*message(nil), (*list)[:n]...)
+	*list = (*list)[:copy(*list, (*list)[n:])]
+	return batch
+}
+
+// change makes one request and reports its answers to the loop.
+func (r *run) change(batch []*message, visibility time.Duration, then func(answers)) {
+	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(batch))
+	for i, m := range batch {
+		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
+			Id:                aws.String(strconv.Itoa(i)),
+			ReceiptHandle:     &m.handle,
+			VisibilityTimeout: int32(visibility / time.Second),
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.requests, requestTimeout)
+	defer cancel()
+	out, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.queue.URL, Entries: entries})
+	a := answersOf(len(batch), err)
+	if err == nil {
+		for _, ok := range out.Successful {
+			a.succeeded(ok.Id)
+		}
+		for _, f := range out.Failed {
+			a.failed(f)
+		}
+	}
+	r.post(func() {
+		r.changes.underWay = false
+		then(a)
+	})
+}
+
+// extended acts on the outcome of every extension. One that failed for another reason than its lease is tried again by the
+// next heartbeat.
+func (r *run) extended(batch []*message, answers answers, sent time.Time) {
+	r.stats.extensions.Add(1)
+	for i, m := range batch {
+		m.extending = false
+		if m.state == gone {
+			continue
+		}
+		switch a := answers[i]; {
+		case a.err == nil:
+			m.lease.Store(sent.Add(r.facts.visibility).UnixNano())
+		case a.leaseOver:
+			r.lose(m, false)
+		default:
+			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.id, "group_id", m.group,
+				"left", time.Until(m.leaseEnd()).Round(time.Millisecond), "err", a.err)
+		}
+	}
+}

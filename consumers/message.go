@@ -1,0 +1,104 @@
+package consumers
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// message is one received message while it is held: from its receive until it was deleted, released or lost.
+// All fields are owned by the run loop, except where it says otherwise.
+type message struct {
+	// What SQS delivered; never changed.
+	id           string
+	handle       string
+	group        string
+	sequence     string // 20 digits on a FIFO queue, so that it sorts as text
+	body         string
+	attributes   map[string]types.MessageAttributeValue
+	receiveCount int
+	sentAt       time.Time
+
+	lane  *lane
+	state state
+	// lease is when the visibility timeout ends as far as we know, in Unix nanoseconds. The loop writes, the handler's
+	// goroutine reads.
+	lease     atomic.Int64
+	extending bool
+	cancel    context.CancelCauseFunc // ends the context of what runs for the message
+}
+
+// state is where a held message stands.
+type state int
+
+const (
+	waiting  state = iota // in its lane, not started
+	running               // its handler runs, or its dead letter is being sent
+	finished              // its verdict is carried out; it is to be deleted
+	gone                  // no longer ours: deleted, released or lost
+)
+
+func newMessage(in types.Message, lease time.Time) *message {
+	m := &message{
+		id:         aws.ToString(in.MessageId),
+		handle:     aws.ToString(in.ReceiptHandle),
+		group:      in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
+		sequence:   in.Attributes[string(types.MessageSystemAttributeNameSequenceNumber)],
+		body:       aws.ToString(in.Body),
+		attributes: in.MessageAttributes,
+	}
+	m.receiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
+	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
+		m.sentAt = time.UnixMilli(ms).UTC()
+	}
+	m.lease.Store(lease.UnixNano())
+	return m
+}
+
+func (m *message) leaseEnd() time.Time { return time.Unix(0, m.lease.Load()) }
+
+// eventType is the type as the message attribute tells it, for messages whose body can't be read.
+func (m *message) eventType() string { return aws.ToString(m.attributes["type"].StringValue) }
+
+// lane holds the messages of one device in the order of the queue. It lives while there are any.
+type lane struct {
+	group   string
+	waiting []*message
+	current *message // its handler runs, or it is on its way to the dead-letter queue
+	queued  bool     // in the list of lanes that wait for a slot
+}
+
+// insert puts a message at its place in the order. That is the end, except for one that was delivered again.
+func (l *lane) insert(m *message) {
+	i := len(l.waiting)
+	for i > 0 && m.sequence < l.waiting[i-1].sequence {
+		i--
+	}
+	l.waiting = append(l.waiting, nil)
+	copy(l.waiting[i+1:], l.waiting[i:])
+	l.waiting[i] = m
+}
+
+// take removes a waiting message and everything behind it, and returns both, last first.
+func (l *lane) takeFrom(m *message) []*message {
+	for i, w := range l.waiting {
+		if w == m {
+			taken := reversed(l.waiting[i:])
+			l.waiting = l.waiting[:i]
+			return taken
+		}
+	}
+	return nil
+}
+
+func reversed(list []*message) []*message {
+	out := make([]*message, 0, len(list))
+	for i := len(list) - 1; i >= 0; i-- {
+		out = append(out, list[i])
+	}
+	return out
+}

@@ -1,0 +1,334 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// minVisibility is the shortest visibility timeout that a heartbeat can extend with room for a few failures.
+	minVisibility = 2 * time.Second
+	// requestTimeout bounds every request but the long poll.
+	requestTimeout = 10 * time.Second
+	// lastGrace is how long after DrainTimeout the last requests may take.
+	lastGrace = 5 * time.Second
+)
+
+// run is one Run of a Consumer. Its loop owns every field: requests and handlers run on goroutines of their own and report
+// back by [run.post], so that there is one order of events and no lock.
+type run struct {
+	*Consumer
+	facts facts
+
+	inbox chan func()   // what goroutines report, for the loop to call
+	ended chan struct{} // closed when the loop has returned
+
+	work     context.Context // of handlers; ends when draining takes too long
+	abort    context.CancelCauseFunc
+	requests context.Context // of requests; ends a little later
+	cutOff   context.CancelFunc
+
+	held    map[string]*message // by message ID
+	lanes   map[string]*lane    // by message group
+	ready   []*lane             // lanes that wait for a slot, the longest waiting first
+	running int                 // handlers
+	sending int                 // dead letters on their way
+	done    memory              // messages that are done with, though they may be delivered again
+
+	poll    polling
+	deletes deleting
+	changes changing
+
+	draining bool
+	lookAt   time.Time // when the loop must turn again although nothing is reported; zero for never
+}
+
+func newRun(c *Consumer, f facts) *run {
+	r := &run{
+		Consumer: c,
+		facts:    f,
+		inbox:    make(chan func(), 64),
+		ended:    make(chan struct{}),
+		held:     map[string]*message{},
+		lanes:    map[string]*lane{},
+		poll:     polling{wanted: 1},
+	}
+	r.work, r.abort = context.WithCancelCause(context.Background())
+	r.requests, r.cutOff = context.WithCancel(context.Background())
+	return r
+}
+
+// post hands the loop something to do. It does not block for ever: after the loop's end there is nothing left to report to.
+func (r *run) post(report func()) {
+	select {
+	case r.inbox <- report:
+	case <-r.ended:
+	}
+}
+
+func (r *run) loop(ctx context.Context) error {
+	defer close(r.ended)
+	defer r.cutOff()
+	defer r.abort(ErrStopping)
+	heartbeat := time.NewTicker(r.facts.visibility / 12)
+	defer heartbeat.Stop()
+	wake := time.NewTimer(time.Hour)
+	defer wake.Stop()
+	stop := ctx.Done()
+	var patience, last <-chan time.Time
+	for {
+		if r.draining && r.idle() {
+			r.cfg.Logger.Info("consumer stopped")
+			return nil
+		}
+		r.lookAt = time.Time{}
+		r.startPolls()
+		r.startHandlers()
+		r.startDeletes()
+		r.startChanges()
+		if !r.lookAt.IsZero() {
+			wake.Reset(time.Until(r.lookAt))
+		}
+		select {
+		case report := <-r.inbox:
+			report()
+		case <-wake.C:
+		case <-heartbeat.C:
+			r.keepLeases()
+		case <-stop:
+			stop = nil
+			r.drain()
+			patience = time.After(r.cfg.DrainTimeout)
+		case <-patience:
+			r.abort(ErrStopping)
+			last = time.After(lastGrace)
+		case <-last:
+			return fmt.Errorf("consumers: %s: drain timeout of %v is over: %d handlers did not end, %d messages are still held and will be delivered again",
+				r.queue.Service, r.cfg.DrainTimeout, r.running, len(r.held))
+		}
+		r.stats.held.Store(int64(len(r.held)))
+	}
+}
+
+// idle tells whether nothing is left to do or to wait for.
+func (r *run) idle() bool {
+	return len(r.held) == 0 && r.running == 0 && r.sending == 0 && r.poll.underWay == 0 && r.deletes.underWay == 0 && r.changes.idle()
+}
+
+// lookAgainIn makes the loop turn once more within d.
+func (r *run) lookAgainIn(d time.Duration) {
+	if at := time.Now().Add(d); r.lookAt.IsZero() || at.Before(r.lookAt) {
+		r.lookAt = at
+	}
+}
+
+// drain stops the intake and hands back what was not started, tail first.
+func (r *run) drain() {
+	r.cfg.Logger.Info("consumer draining", "running", r.running, "held", len(r.held))
+	r.draining = true
+	r.ready = nil
+	for _, l := range r.lanes {
+		l.queued = false
+		r.release(reversed(l.waiting)...)
+		l.waiting = nil
+		r.proceed(l)
+	}
+}
+
+// received takes in what one receive returned.
+func (r *run) received(messages []*message) {
+	for _, m := range messages {
+		r.stats.received.Add(1)
+		if m.receiveCount > 1 {
+			r.stats.redelivered.Add(1)
+		}
+		if old := r.held[m.id]; old != nil { // its lease ended without our knowing; the new delivery takes its place
+			r.lose(old, true)
+		}
+		r.held[m.id] = m
+		m.lane = r.lane(m)
+		if r.done.has(m.id) {
+			r.finish(m)
+			continue
+		}
+		m.lane.insert(m)
+	}
+	for _, m := range reversed(messages) {
+		if r.draining && m.state == waiting {
+			m.lane.waiting = m.lane.waiting[:0]
+			r.release(m)
+		}
+	}
+	for _, m := range messages {
+		if m.lane != nil {
+			r.proceed(m.lane)
+		}
+	}
+}
+
+// lane finds or makes the lane of a message. Without a group, which only a standard queue allows, a message is alone.
+func (r *run) lane(m *message) *lane {
+	key := m.group
+	if key == "" {
+		key = "\x00" + m.id
+	}
+	l := r.lanes[key]
+	if l == nil {
+		l = &lane{group: key}
+		r.lanes[key] = l
+	}
+	return l
+}
+
+// proceed lets a lane go on: its next message waits for a slot, or the lane ends.
+func (r *run) proceed(l *lane) {
+	switch {
+	case l.current != nil || l.queued:
+	case len(l.waiting) > 0:
+		l.queued = true
+		r.ready = append(r.ready, l)
+	default:
+		delete(r.lanes, l.group)
+		r.deletes.hurry() // the device's next events stay locked until what we hold of it is deleted
+	}
+}
+
+// startHandlers fills the free slots.
+func (r *run) startHandlers() {
+	for r.running < r.cfg.Slots && len(r.ready) > 0 {
+		l := r.ready[0]
+		r.ready[0] = nil
+		r.ready = r.ready[1:]
+		l.queued = false
+		if len(l.waiting) == 0 {
+			r.proceed(l)
+			continue
+		}
+		m := l.waiting[0]
+		l.waiting[0] = nil
+		l.waiting = l.waiting[1:]
+		if r.done.has(m.id) { // it ended while this delivery of it was waiting
+			r.finish(m)
+			r.proceed(l)
+			continue
+		}
+		l.current = m
+		m.state = running
+		r.running++
+		ctx, cancel := context.WithCancelCause(r.work)
+		m.cancel = cancel
+		go func() {
+			v := r.attempt(ctx, m)
+			cancel(nil)
+			r.post(func() { r.decide(m, v) })
+		}()
+	}
+}
+
+// decide acts on a verdict.
+func (r *run) decide(m *message, v verdict) {
+	r.running--
+	l := m.lane
+	if m.state == gone { // the lease was lost meanwhile: nothing is deleted on this handler's behalf
+		if v.fate == handled {
+			r.stats.handled.Add(1)
+			r.done.add(m.id)
+		}
+		l.current = nil
+		r.proceed(l)
+		return
+	}
+	switch v.fate {
+	case handled:
+		r.stats.handled.Add(1)
+		l.current = nil
+		r.finish(m)
+		r.proceed(l)
+	case dead:
+		r.sendDeadLetter(m, v) // followers wait until it is there and m is deleted
+	case released:
+		l.current = nil
+		r.release(append(reversed(l.waiting), m)...)
+		l.waiting = nil
+		r.proceed(l)
+	}
+}
+
+// finish marks a message as done; what is left is to delete it.
+func (r *run) finish(m *message) {
+	m.state = finished
+	r.deletes.add(m)
+}
+
+// forget drops a message that is no longer ours.
+func (r *run) forget(m *message) {
+	m.state = gone
+	if r.held[m.id] == m {
+		delete(r.held, m.id)
+	}
+}
+
+// lose gives up a message whose lease has ended: another consumer may have it by now. Unless it has come back to us, the
+// messages behind it go back too, since they must not run before it.
+func (r *run) lose(m *message, cameBack bool) {
+	if m.state == gone {
+		return
+	}
+	r.stats.leasesLost.Add(1)
+	r.cfg.Logger.Warn("lease lost", "message_id", m.id, "group_id", m.group, "receive_count", m.receiveCount)
+	was := m.state
+	if was == finished {
+		r.deletes.remove(m)
+		r.done.add(m.id) // it will be delivered again, to be deleted without running
+	}
+	if m.cancel != nil {
+		m.cancel(ErrLeaseLost)
+	}
+	r.forget(m)
+	l := m.lane
+	switch {
+	case was == waiting && cameBack:
+		for i, w := range l.waiting {
+			if w == m {
+				l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
+				break
+			}
+		}
+	case was == waiting:
+		behind := l.takeFrom(m)
+		r.release(behind[:len(behind)-1]...) // the last of them is m
+	case was == running && !cameBack:
+		r.release(reversed(l.waiting)...)
+		l.waiting = nil
+	case was == finished && l.current == m: // a dead letter, which is in its queue already
+		l.current = nil
+		r.proceed(l)
+	}
+}
+
+// memory knows the last few thousand messages that are done with but may come again. The zero value is empty.
+type memory struct {
+	known map[string]bool
+	order []string
+}
+
+// memorySize bounds a memory. A forgotten message would be handled once more, which every handler must bear anyway.
+const memorySize = 10_000
+
+func (d *memory) has(id string) bool { return d.known[id] }
+
+func (d *memory) add(id string) {
+	if d.known[id] {
+		return
+	}
+	if d.known == nil {
+		d.known = map[string]bool{}
+	}
+	if len(d.order) == memorySize {
+		delete(d.known, d.order[0])
+		d.order = d.order[1:]
+	}
+	d.known[id] = true
+	d.order = append(d.order, id)
+}

@@ -1,0 +1,216 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+// TopicAPI is what provisioning needs of Amazon SNS; [*sns.Client] has it.
+type TopicAPI interface {
+	CreateTopic(ctx context.Context, in *sns.CreateTopicInput, optFns ...func(*sns.Options)) (*sns.CreateTopicOutput, error)
+	Subscribe(ctx context.Context, in *sns.SubscribeInput, optFns ...func(*sns.Options)) (*sns.SubscribeOutput, error)
+	ListTopics(ctx context.Context, in *sns.ListTopicsInput, optFns ...func(*sns.Options)) (*sns.ListTopicsOutput, error)
+}
+
+// QueueAPI is what provisioning needs of Amazon SQS; [*sqs.Client] has it.
+type QueueAPI interface {
+	CreateQueue(ctx context.Context, in *sqs.CreateQueueInput, optFns ...func(*sqs.Options)) (*sqs.CreateQueueOutput, error)
+	GetQueueUrl(ctx context.Context, in *sqs.GetQueueUrlInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error)
+	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+	SetQueueAttributes(ctx context.Context, in *sqs.SetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.SetQueueAttributesOutput, error)
+}
+
+// Resources is where a deployment is.
+type Resources struct {
+	TopicARN string
+	Queues   map[string]Queues // by service
+}
+
+// Queues are the two queues of a service.
+type Queues struct {
+	URL    string
+	DLQURL string
+}
+
+// Apply creates the topic, and a queue, a dead-letter queue and a subscription for every service.
+func Apply(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Deployment) (Resources, error) {
+	topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{
+		Name: aws.String(d.TopicName()),
+		Attributes: map[string]string{
+			"FifoTopic":                 "true",
+			"ContentBasedDeduplication": "false",
+			"FifoThroughputScope":       "MessageGroup",
+		},
+	})
+	if err != nil {
+		return Resources{}, fmt.Errorf("provision: create topic %s: %w", d.TopicName(), err)
+	}
+	r := Resources{TopicARN: aws.ToString(topic.TopicArn), Queues: map[string]Queues{}}
+	for _, s := range d.Services {
+		q, err := applyService(ctx, topics, queues, r.TopicARN, d, s)
+		if err != nil {
+			return Resources{}, fmt.Errorf("provision: service %s: %w", s.Name, err)
+		}
+		r.Queues[s.Name] = q
+	}
+	return r, nil
+}
+
+func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicARN string, d topology.Deployment, s topology.Service) (Queues, error) {
+	dlqURL, dlqARN, err := createQueue(ctx, queues, d.DLQName(s.Name), d, map[string]string{
+		"MessageRetentionPeriod": seconds(topology.DLQRetention),
+	})
+	if err != nil {
+		return Queues{}, err
+	}
+	url, arn, err := createQueue(ctx, queues, d.QueueName(s.Name), d, map[string]string{
+		"MessageRetentionPeriod": seconds(s.Retention),
+		"VisibilityTimeout":      seconds(s.VisibilityTimeout()),
+		"RedrivePolicy":          marshal(map[string]any{"deadLetterTargetArn": dlqARN, "maxReceiveCount": s.MaxReceiveCount}),
+		"Policy":                 marshal(queuePolicy(strings.TrimSuffix(dlqARN, d.DLQName(s.Name))+d.QueueName(s.Name), topicARN)),
+	})
+	if err != nil {
+		return Queues{}, err
+	}
+	// Only this queue may use the dead-letter queue. It had to exist before it could be named.
+	_, err = queues.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &dlqURL, Attributes: map[string]string{
+		"RedriveAllowPolicy": marshal(map[string]any{"redrivePermission": "byQueue", "sourceQueueArns": []string{arn}}),
+	}})
+	if err != nil {
+		return Queues{}, fmt.Errorf("restrict %s to its queue: %w", d.DLQName(s.Name), err)
+	}
+	attributes := map[string]string{"RawMessageDelivery": "true"}
+	if filter := s.FilterPolicy(); filter != nil {
+		attributes["FilterPolicy"] = marshal(filter)
+	}
+	_, err = topics.Subscribe(ctx, &sns.SubscribeInput{
+		TopicArn: &topicARN, Protocol: aws.String("sqs"), Endpoint: &arn, Attributes: attributes, ReturnSubscriptionArn: true,
+	})
+	if err != nil {
+		return Queues{}, fmt.Errorf("subscribe %s: %w", d.QueueName(s.Name), err)
+	}
+	return Queues{URL: url, DLQURL: dlqURL}, nil
+}
+
+// createQueue creates a FIFO queue for many groups, and returns its URL and ARN.
+func createQueue(ctx context.Context, queues QueueAPI, name string, d topology.Deployment, attributes map[string]string) (url, arn string, err error) {
+	attributes["FifoQueue"] = "true"
+	attributes["ContentBasedDeduplication"] = "false"
+	attributes["DeduplicationScope"] = "messageGroup"
+	attributes["FifoThroughputLimit"] = "perMessageGroupId"
+	attributes["ReceiveMessageWaitTimeSeconds"] = seconds(d.Environment.WaitTime)
+	created, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	if err != nil {
+		return "", "", fmt.Errorf("create queue %s: %w", name, err)
+	}
+	url = aws.ToString(created.QueueUrl)
+	out, err := queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameQueueArn},
+	})
+	if err != nil {
+		return "", "", fmt.Errorf("read the ARN of queue %s: %w", name, err)
+	}
+	return url, out.Attributes[string(sqstypes.QueueAttributeNameQueueArn)], nil
+}
+
+// queuePolicy lets exactly this topic send to the queue.
+func queuePolicy(queueARN, topicARN string) map[string]any {
+	return map[string]any{
+		"Version": "2012-10-17",
+		"Statement": []map[string]any{{
+			"Sid":       "FromTopic",
+			"Effect":    "Allow",
+			"Principal": map[string]string{"Service": "sns.amazonaws.com"},
+			"Action":    "sqs:SendMessage",
+			"Resource":  queueARN,
+			"Condition": map[string]any{"ArnEquals": map[string]string{"aws:SourceArn": topicARN}},
+		}},
+	}
+}
+
+// Find looks up the topic and the queues of a deployment by their names.
+func Find(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Deployment) (Resources, error) {
+	arn, err := FindTopic(ctx, topics, d)
+	if err != nil {
+		return Resources{}, err
+	}
+	r := Resources{TopicARN: arn, Queues: map[string]Queues{}}
+	for _, s := range d.Services {
+		if r.Queues[s.Name], err = FindQueues(ctx, queues, d, s.Name); err != nil {
+			return Resources{}, err
+		}
+	}
+	return r, nil
+}
+
+// NotFoundError says that a resource of a deployment is not there.
+type NotFoundError struct {
+	Kind, Name, Environment string
+	Err                     error
+}
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("provision: no %s %s: environment %s is not deployed at this endpoint", e.Kind, e.Name, e.Environment)
+}
+
+func (e *NotFoundError) Unwrap() error { return e.Err }
+
+// FindTopic looks up the ARN of a deployment's topic.
+func FindTopic(ctx context.Context, topics TopicAPI, d topology.Deployment) (string, error) {
+	suffix := ":" + d.TopicName()
+	for pages := sns.NewListTopicsPaginator(topics, &sns.ListTopicsInput{}); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", fmt.Errorf("provision: look for topic %s: %w", d.TopicName(), err)
+		}
+		for _, t := range page.Topics {
+			if arn := aws.ToString(t.TopicArn); len(arn) > len(suffix) && arn[len(arn)-len(suffix):] == suffix {
+				return arn, nil
+			}
+		}
+	}
+	return "", &NotFoundError{Kind: "topic", Name: d.TopicName(), Environment: d.Environment.Name}
+}
+
+// FindQueues looks up the URLs of a service's queues.
+func FindQueues(ctx context.Context, queues QueueAPI, d topology.Deployment, service string) (Queues, error) {
+	var q Queues
+	for _, look := range []struct {
+		name string
+		url  *string
+	}{{d.QueueName(service), &q.URL}, {d.DLQName(service), &q.DLQURL}} {
+		out, err := queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &look.name})
+		var missing *sqstypes.QueueDoesNotExist
+		if errors.As(err, &missing) {
+			return Queues{}, &NotFoundError{Kind: "queue", Name: look.name, Environment: d.Environment.Name, Err: err}
+		}
+		if err != nil {
+			return Queues{}, fmt.Errorf("provision: look for queue %s: %w", look.name, err)
+		}
+		*look.url = aws.ToString(out.QueueUrl)
+	}
+	return q, nil
+}
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+
+// marshal encodes a policy; its maps are sorted, so that equal policies are equal text.
+func marshal(policy any) string {
+	text, err := json.Marshal(policy)
+	if err != nil {
+		panic(err) // maps, strings and numbers always encode
+	}
+	return string(text)
+}

@@ -1,0 +1,139 @@
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/device-fanout/fanout/events"
+)
+
+// Quotas of SNS and SQS that a topology can run into.
+const (
+	// maxQueueName is the longest queue name, its .fifo included.
+	// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html.
+	maxQueueName = 80
+	// maxSubscriptions is the most that a FIFO topic carries. See https://docs.aws.amazon.com/general/latest/gr/sns.html.
+	maxSubscriptions = 100
+	// maxFilterValues is the most combinations of values in a filter policy.
+	// See https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html.
+	maxFilterValues = 150
+	// maxReceiveCount is the highest that a redrive policy takes.
+	maxReceiveCount = 1000
+)
+
+var legalName = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
+
+// Validate checks every environment and service and returns all faults joined, each naming its entry and what to change.
+func (t Topology) Validate() error {
+	var faults []error
+	fault := func(entry, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("topology: %s: %s", entry, fmt.Sprintf(format, args...)))
+	}
+	if len(t.Environments) == 0 {
+		fault("environments", "there is none; declare at least one")
+	}
+	seen := map[string]bool{}
+	for i, e := range t.Environments {
+		entry := fmt.Sprintf("environment %q (entry %d)", e.Name, i+1)
+		if !legalName.MatchString(e.Name) || len(e.Name) > 16 {
+			fault(entry, "name: got %q, want 1 to 16 lower-case letters, digits or hyphens, beginning with a letter", e.Name)
+		}
+		if seen[e.Name] {
+			fault(entry, "name: %q is declared twice; rename one", e.Name)
+		}
+		seen[e.Name] = true
+		if w := e.withDefaults().WaitTime; w < time.Second || w > 20*time.Second || w%time.Second != 0 {
+			fault(entry, "wait time: got %v, want whole seconds from 1s to 20s", e.WaitTime)
+		}
+	}
+	if len(t.Services) > maxSubscriptions {
+		fault("services", "got %d, want at most %d: a FIFO topic carries no more subscriptions", len(t.Services), maxSubscriptions)
+	}
+	clear(seen)
+	for i, declared := range t.Services {
+		entry := fmt.Sprintf("service %q (entry %d)", declared.Name, i+1)
+		for _, text := range t.serviceFaults(declared) {
+			fault(entry, "%s", text)
+		}
+		if seen[declared.Name] {
+			fault(entry, "name: %q is declared twice; rename one", declared.Name)
+		}
+		seen[declared.Name] = true
+	}
+	return errors.Join(faults...)
+}
+
+// serviceFaults lists what is wrong with one service by itself.
+func (t Topology) serviceFaults(declared Service) []string {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	s := declared.withDefaults()
+	if !legalName.MatchString(s.Name) {
+		fault("name: got %q, want lower-case letters, digits or hyphens, beginning with a letter", s.Name)
+	}
+	if strings.HasSuffix(s.Name, "-dlq") {
+		fault("name: got %q, want no -dlq at the end: it would be taken for a dead-letter queue", s.Name)
+	}
+	if s.Name == "device-events" {
+		fault("name: %q is the topic's name; choose another", s.Name)
+	}
+	for _, e := range t.Environments {
+		if name := e.dlqName(s.Name); len(name) > maxQueueName {
+			fault("name: the queue name %q has %d characters, want at most %d; shorten the service's name", name, len(name), maxQueueName)
+			break
+		}
+	}
+	if s.Budget < 100*time.Millisecond || s.Budget > time.Hour {
+		fault("budget: got %v, want from 100ms to 1h", declared.Budget)
+	}
+	if s.MaxReceiveCount < MinReceiveCount || s.MaxReceiveCount > maxReceiveCount {
+		fault("max receive count: got %d, want from %d to %d: it is a backstop for crashes, and a low one dead-letters events that nobody tried",
+			s.MaxReceiveCount, MinReceiveCount, maxReceiveCount)
+	}
+	if err := s.GroupPolicy.Validate(); err != nil {
+		fault("group policy: %v", err)
+	}
+	if s.Retention < time.Minute || s.Retention >= DLQRetention || s.Retention%time.Second != 0 {
+		fault("retention: got %v, want whole seconds from 1m to less than the %v of the dead-letter queue", declared.Retention, DLQRetention)
+	}
+	if len(s.Events) > maxFilterValues {
+		fault("events: got %d types, want at most %d: a filter policy takes no more; leave the list empty to hear all", len(s.Events), maxFilterValues)
+	}
+	once := map[string]bool{}
+	for _, name := range s.Events {
+		if _, ok := events.Lookup(name); !ok {
+			fault("events: %q is not a registered event type%s", name, suggestion(name))
+		}
+		if once[name] {
+			fault("events: %q is named twice; remove one", name)
+		}
+		once[name] = true
+	}
+	return faults
+}
+
+// suggestion names a registered type that differs from name in its version only.
+func suggestion(name string) string {
+	stem, _, ok := cutVersion(name)
+	if !ok {
+		return "; names look like device.power.changed.v1"
+	}
+	for _, t := range events.Types() {
+		if other, _, _ := cutVersion(t.Name); other == stem {
+			return "; did you mean " + t.Name + "?"
+		}
+	}
+	return ""
+}
+
+// cutVersion cuts "device.power.changed.v1" into its stem and version.
+func cutVersion(name string) (stem, version string, ok bool) {
+	i := strings.LastIndex(name, ".v")
+	if i < 0 {
+		return name, "", false
+	}
+	return name[:i], name[i+1:], true
+}

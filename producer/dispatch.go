@@ -1,0 +1,76 @@
+package producer
+
+import "time"
+
+// dispatch sends as many batches as are worth sending now. The caller holds mu.
+//
+// A batch leaves at once when none is under way. Otherwise it leaves when it is full, or when its oldest event has waited for
+// a typical round trip, so that one slow request does not hold back what came after it.
+func (p *Producer) dispatch() {
+	for len(p.ready) > 0 && p.underWay < p.cfg.MaxBatches {
+		if p.underWay > 0 && len(p.ready) < MaxBatchEntries {
+			if wait := p.roundTrip - time.Since(p.ready[0].since); wait > 0 {
+				p.nudgeIn(wait)
+				return
+			}
+		}
+		batch := p.nextBatch()
+		p.underWay++
+		go p.send(batch)
+	}
+}
+
+// entry is the first event of a lane while it is in a batch.
+type entry struct {
+	lane *lane
+	*pending
+}
+
+// nextBatch takes the first event of up to ten ready lanes, as far as their bytes fit into one request. The caller holds mu.
+func (p *Producer) nextBatch() []entry {
+	batch := make([]entry, 0, min(len(p.ready), MaxBatchEntries))
+	size := 0
+	for len(p.ready) > 0 && len(batch) < MaxBatchEntries {
+		l := p.ready[0]
+		head := l.events[0]
+		if len(batch) > 0 && (size+head.bytes > p.cfg.MaxMessageBytes || head.alone) {
+			break
+		}
+		p.ready[0] = nil
+		p.ready = p.ready[1:]
+		size += head.bytes
+		l.busy = true
+		head.sending = true
+		batch = append(batch, entry{l, head})
+		if head.alone {
+			break
+		}
+	}
+	return batch
+}
+
+// nudgeIn calls dispatch again after d. The caller holds mu.
+func (p *Producer) nudgeIn(d time.Duration) {
+	if p.nudge == nil {
+		p.nudge = time.AfterFunc(d, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.dispatch()
+		})
+		return
+	}
+	p.nudge.Reset(d)
+}
+
+// sendAgainIn puts a busy lane back into the queue after d. The caller holds mu.
+func (p *Producer) sendAgainIn(l *lane, d time.Duration) {
+	time.AfterFunc(d, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.lanes[l.device] != l { // Close has given up on it meanwhile
+			return
+		}
+		p.makeReady(l)
+		p.dispatch()
+	})
+}

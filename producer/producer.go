@@ -1,0 +1,242 @@
+package producer
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/device-fanout/fanout/events"
+)
+
+// Producer publishes events to one topic. It is safe for concurrent use. Make one with [New] and end it with
+// [Producer.Close]. It starts no goroutine before its first event and keeps none while it has nothing to send.
+type Producer struct {
+	api   TopicAPI
+	topic string
+	cfg   Config
+
+	// requests is the context of every request. abort ends it when Close runs out of patience.
+	requests context.Context
+	abort    context.CancelFunc
+
+	mu        sync.Mutex // guards everything below; held for memory work only
+	lanes     map[string]*lane
+	ready     []*lane    // lanes whose first event may be sent, the longest waiting first
+	waiters   *list.List // of *waiter: callers waiting for room, the longest waiting first
+	underWay  int        // batches
+	roundTrip time.Duration
+	nudge     *time.Timer // looks at ready again when a batch that is not full has waited long enough
+	sequence  int64
+	closed    bool
+	drained   chan struct{} // made by Close, closed once nothing is buffered and nothing is under way
+	warned    time.Time
+	stats     Stats
+}
+
+// Result tells what became of one event.
+type Result struct {
+	Event          events.Event // as it was sent, with its Sequence and Source
+	MessageID      string       // SNS message ID; empty unless confirmed
+	SequenceNumber string       // SNS sequence number; empty unless confirmed
+	Err            error        // nil when the topic has confirmed the event
+}
+
+// Stats counts what a Producer has done so far.
+type Stats struct {
+	Accepted  int64 // events taken into the buffer
+	Confirmed int64
+	Failed    int64 // accepted events that were not confirmed
+	Retried   int64 // entries that were sent again
+	Batches   int64 // requests
+	Entries   int64 // events in those requests, retries included
+	Buffered  int   // accepted and not yet resolved, now
+}
+
+// BatchFill is the mean number of entries in a request, or 0 before the first.
+func (s Stats) BatchFill() float64 {
+	if s.Batches == 0 {
+		return 0
+	}
+	return float64(s.Entries) / float64(s.Batches)
+}
+
+// New makes a Producer for the topic with ARN topicARN. It makes no request. The error lists every fault of cfg.
+func New(api TopicAPI, topicARN string, cfg Config) (*Producer, error) {
+	cfg = cfg.withDefaults()
+	err := cfg.validate()
+	if parts := strings.Split(topicARN, ":"); len(parts) != 6 || parts[0] != "arn" || parts[2] != "sns" || !strings.HasSuffix(topicARN, ".fifo") {
+		err = errors.Join(fmt.Errorf("producer: topic ARN: got %q, want arn:aws:sns:REGION:ACCOUNT:NAME.fifo: "+
+			"only a FIFO topic keeps a device's events in order", topicARN), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &Producer{api: api, topic: topicARN, cfg: cfg, lanes: map[string]*lane{}, waiters: list.New()}
+	p.requests, p.abort = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// Publish sends one event and waits until the topic has confirmed it, or until it has failed: with an [*InvalidError],
+// [*TooLargeError], [*PublishError], [*BlockedError] or [ErrClosed].
+//
+// ctx bounds only the caller's own wait. When it ends before the event was accepted, the event is not sent and the error is
+// ctx's. When it ends later, the event still goes out, and the error is a [*PublishError] with [ErrUnknownOutcome]
+// and ctx's error in its chain.
+func (p *Producer) Publish(ctx context.Context, e events.Event) error {
+	answer := make(chan Result, 1)
+	if err := p.Enqueue(ctx, e, func(r Result) { answer <- r }); err != nil {
+		return err
+	}
+	select {
+	case r := <-answer:
+		return r.Err
+	case <-ctx.Done():
+		return &PublishError{EventID: e.ID, DeviceID: e.DeviceID, Err: fmt.Errorf("%w: the caller stopped waiting: %w", ErrUnknownOutcome, ctx.Err())}
+	}
+}
+
+// Enqueue accepts one event and returns at once, or waits for room while the buffer is full. After it has returned nil,
+// done is called exactly once, when the event is confirmed or has failed; done may be nil.
+//
+// Within a device, done is called in the order of acceptance. It runs on the goroutine that sends, so it must be quick and
+// must not wait for this Producer; other devices of its batch wait for it.
+//
+// An error means that the event was not accepted: an [*InvalidError], [*TooLargeError], [ErrClosed], or ctx's error when it
+// ended while waiting for room.
+func (p *Producer) Enqueue(ctx context.Context, e events.Event, done func(Result)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	event, err := p.prepare(e, done)
+	if err != nil {
+		return err
+	}
+	w, err := p.accept(event, true)
+	if w == nil {
+		return err
+	}
+	select {
+	case err := <-w.admitted:
+		return err
+	case <-ctx.Done():
+		if p.withdraw(w) {
+			return ctx.Err()
+		}
+		return <-w.admitted // it got in, or the producer closed, at the same moment
+	}
+}
+
+// TryEnqueue is Enqueue that never waits: it fails with [ErrBufferFull] when there is no room.
+func (p *Producer) TryEnqueue(e events.Event, done func(Result)) error {
+	event, err := p.prepare(e, done)
+	if err != nil {
+		return err
+	}
+	_, err = p.accept(event, false)
+	return err
+}
+
+// PublishAll sends the events in their order and waits for all of them. The results stand in the order of the events. An event
+// that was refused before acceptance has its error in its result and does not hinder the others.
+// ctx is as for [Producer.Publish].
+func (p *Producer) PublishAll(ctx context.Context, batch []events.Event) []Result {
+	type answer struct {
+		index  int
+		result Result
+	}
+	answers := make(chan answer, len(batch))
+	results := make([]Result, len(batch))
+	open := map[int]bool{}
+	for i, e := range batch {
+		results[i].Event = e
+		if err := p.Enqueue(ctx, e, func(r Result) { answers <- answer{i, r} }); err != nil {
+			results[i].Err = err
+			continue
+		}
+		open[i] = true
+	}
+	for len(open) > 0 {
+		select {
+		case a := <-answers:
+			results[a.index] = a.result
+			delete(open, a.index)
+		case <-ctx.Done():
+			for i := range open {
+				results[i].Err = &PublishError{
+					EventID: batch[i].ID, DeviceID: batch[i].DeviceID,
+					Err: fmt.Errorf("%w: the caller stopped waiting: %w", ErrUnknownOutcome, ctx.Err()),
+				}
+			}
+			return results
+		}
+	}
+	return results
+}
+
+// Stats returns what the Producer has done so far.
+func (p *Producer) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}
+
+// Close refuses new events, sends what is buffered, and returns once every accepted event is answered. When ctx ends before
+// that, requests under way are cut off, every event that is left fails with [ErrClosed] in its chain, and Close returns an
+// error with their number. A second Close waits for the first.
+func (p *Producer) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		p.drained = make(chan struct{})
+		for e := p.waiters.Front(); e != nil; e = e.Next() {
+			w := e.Value.(*waiter)
+			w.place = nil
+			w.admitted <- ErrClosed
+		}
+		p.waiters.Init()
+		p.signalDrained()
+	}
+	drained := p.drained
+	p.mu.Unlock()
+
+	select {
+	case <-drained:
+		p.abort()
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	left := p.stats.Buffered
+	p.abort()
+	abandoned := p.takeIdleLanes()
+	p.mu.Unlock()
+	for _, event := range abandoned {
+		event.answer(Result{Err: event.failure(ErrClosed)})
+	}
+	p.mu.Lock()
+	p.stats.Failed += int64(len(abandoned))
+	p.stats.Buffered -= len(abandoned)
+	p.signalDrained()
+	p.mu.Unlock()
+	<-drained // the requests under way end at once, now that their context has ended
+	if left == 0 {
+		return nil
+	}
+	return fmt.Errorf("producer: close: %d events were not confirmed in time: %w", left, ctx.Err())
+}
+
+// signalDrained tells Close that nothing is left. The caller holds mu.
+func (p *Producer) signalDrained() {
+	if !p.closed || p.stats.Buffered > 0 || p.underWay > 0 {
+		return
+	}
+	select {
+	case <-p.drained:
+	default:
+		close(p.drained)
+	}
+}
