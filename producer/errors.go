@@ -30,8 +30,7 @@ func (e *TooLargeError) Error() string {
 		e.EventID, e.DeviceID, e.Bytes, e.MaxBytes)
 }
 
-// InvalidError comes before acceptance for an event that breaks its contract. Err is an [*events.Error] with every bad
-// field, or says which character the queues would refuse.
+// InvalidError comes before acceptance for an event that breaks its contract. Err is an [*events.Error] with every bad field.
 type InvalidError struct {
 	EventID, DeviceID string
 	Err               error

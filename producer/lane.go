@@ -57,9 +57,6 @@ func (p *Producer) prepare(e events.Event, done func(Result)) (*pending, error) 
 	if err != nil {
 		return nil, &InvalidError{EventID: e.ID, DeviceID: e.DeviceID, Err: err}
 	}
-	if err := refusedCharacter(body); err != nil {
-		return nil, &InvalidError{EventID: e.ID, DeviceID: e.DeviceID, Err: err}
-	}
 	size := messageBytes(body, e)
 	if size > p.cfg.MaxMessageBytes {
 		return nil, &TooLargeError{EventID: e.ID, DeviceID: e.DeviceID, Bytes: size, MaxBytes: p.cfg.MaxMessageBytes}

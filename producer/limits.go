@@ -1,8 +1,6 @@
 package producer
 
 import (
-	"bytes"
-	"fmt"
 	"time"
 
 	"github.com/device-fanout/fanout/events"
@@ -40,15 +38,4 @@ const (
 func messageBytes(body []byte, e events.Event) int {
 	const dataTypes = 2 * len("String")
 	return len(body) + dataTypes + len(attributeType) + len(e.Type()) + len(attributeSource) + len(e.Source)
-}
-
-// refusedCharacter finds a character that SNS and SQS refuse in a message body. JSON escapes the control characters, and
-// surrogates are no UTF-8, so that only U+FFFE and U+FFFF are left.
-func refusedCharacter(body []byte) error {
-	for _, c := range []string{"\uFFFE", "\uFFFF"} {
-		if i := bytes.Index(body, []byte(c)); i >= 0 {
-			return fmt.Errorf("the event's JSON has the character %U at byte %d, which SNS and SQS refuse", []rune(c)[0], i)
-		}
-	}
-	return nil
 }
