@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// localEndpoint is where `fanout up` and `fanout local` listen by default.
+const (
+	localAddress  = "127.0.0.1:4566"
+	localEndpoint = "http://" + localAddress
+	localRegion   = "eu-central-1"
+)
+
+// clients are configured from the AWS environment.
+type clients struct {
+	sns *sns.Client
+	sqs *sqs.Client
+}
+
+// clients makes SNS and SQS clients by the standard AWS configuration. An endpoint on this machine needs no account: where
+// no credentials or region are configured, it gets made-up ones.
+func (g *globals) clients(ctx context.Context) (clients, error) {
+	endpoint := g.endpoint
+	if endpoint == "" {
+		endpoint = os.Getenv("AWS_ENDPOINT_URL")
+	}
+	if g.local {
+		endpoint = localEndpoint
+	}
+	// Long polls hold their connections; the SDK keeps ten by default, and more pollers than that would open new ones all the time.
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 64 })
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
+	if endpoint != "" {
+		here, err := onThisMachine(endpoint)
+		if err != nil {
+			return clients{}, &exitError{exitUsage, err}
+		}
+		options = append(options, config.WithBaseEndpoint(endpoint))
+		if here && os.Getenv("AWS_ACCESS_KEY_ID") == "" && os.Getenv("AWS_PROFILE") == "" {
+			options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("local", "local", "")))
+		}
+		if here && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
+			options = append(options, config.WithRegion(localRegion))
+		}
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return clients{}, fmt.Errorf("AWS configuration: %w", err)
+	}
+	if endpoint == "" {
+		// Without this check a missing login shows only after a minute of attempts to reach an instance's metadata.
+		check, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if _, err := cfg.Credentials.Retrieve(check); err != nil {
+			return clients{}, &hinted{fmt.Errorf("no AWS credentials: %w", err),
+				"set AWS_PROFILE and AWS_REGION, or add --local for the local environment"}
+		}
+	}
+	return clients{
+		sns: sns.NewFromConfig(cfg),
+		sqs: sqs.NewFromConfig(cfg, func(o *sqs.Options) {
+			if endpoint != "" {
+				o.BaseEndpoint = aws.String(endpoint)
+			}
+		}),
+	}, nil
+}
+
+// onThisMachine tells whether an endpoint is a loopback address.
+func onThisMachine(endpoint string) (bool, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return false, fmt.Errorf("endpoint: got %q, want a URL such as %s", endpoint, localEndpoint)
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(), nil
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/infra/provision"
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+func newConsume(g *globals) *cobra.Command {
+	var o serviceOptions
+	var untilIdle time.Duration
+	var slots int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "consume SERVICE",
+		Short: "Run one of the ready services: history, state or push",
+		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands back what it
+has not started, finishes what is running and deletes what is done.`,
+		Args:              exactly(1, "a service"),
+		ValidArgsFunction: serviceNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			d, err := g.deployment()
+			if err != nil {
+				return err
+			}
+			s, err := d.Service(args[0])
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			api, err := g.clients(ctx)
+			if err != nil {
+				return err
+			}
+			q, err := provision.FindQueues(ctx, api.sqs, d, s.Name)
+			if err != nil {
+				return err
+			}
+			if o.database == "" {
+				if o.data, err = dataFolder(o.data); err != nil {
+					return err
+				}
+			}
+			opened, err := openService(ctx, s.Name, o)
+			if err != nil {
+				return err
+			}
+			c, err := consumers.New(api.sqs, consumers.Queue{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL}, opened.handle,
+				consumerConfig(d, s, slots, g))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(g.err, "%s reads %s", s.Name, d.QueueName(s.Name))
+			switch {
+			case opened.address != "":
+				fmt.Fprintf(g.err, " and listens on http://%s\n", opened.address)
+			case o.database == "":
+				fmt.Fprintf(g.err, " and writes to %s\n", o.url(s.Name))
+			default:
+				fmt.Fprintln(g.err, " and writes to the given database")
+			}
+			start := time.Now()
+			err = runUntilIdle(ctx, c, api.sqs, q.URL, untilIdle)
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			err = errors.Join(err, opened.close(closing))
+			if printErr := printConsumed(g, c.Stats(), time.Since(start), asJSON); err == nil {
+				err = printErr
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.data, "data", "", "folder of the service's SQLite database (default: a new temporary folder)")
+	f.StringVar(&o.database, "database", "", "database URL, such as postgres://user@host/db, instead of --data")
+	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "where push listens")
+	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has had nothing visible, delayed or in flight for this long")
+	f.IntVar(&slots, "slots", 0, "handlers that may run at once (default 32)")
+	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
+	cmd.MarkFlagsMutuallyExclusive("data", "database")
+	return cmd
+}
+
+// consumerConfig is a consumer as the topology declares it.
+func consumerConfig(d topology.Deployment, s topology.Service, slots int, g *globals) consumers.Config {
+	return consumers.Config{
+		Slots:       slots,
+		WaitTime:    d.Environment.WaitTime,
+		Budget:      s.Budget,
+		GroupPolicy: s.GroupPolicy,
+		Logger:      newLogger(g.err),
+	}
+}
+
+// runUntilIdle runs a consumer until ctx ends, or, if idle is positive, until its queue has been empty for so long.
+func runUntilIdle(ctx context.Context, c *consumers.Consumer, api *sqs.Client, url string, idle time.Duration) error {
+	if idle <= 0 {
+		return c.Run(ctx)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	watch := make(chan error, 1)
+	go func() {
+		defer stop()
+		watch <- waitIdle(ctx, idle, func() (bool, error) { return queueEmpty(ctx, api, url) })
+	}()
+	err := c.Run(ctx)
+	stop()
+	return errors.Join(err, <-watch)
+}
+
+// waitIdle returns once empty has been true for idle without a break, or when ctx ends.
+func waitIdle(ctx context.Context, idle time.Duration, empty func() (bool, error)) error {
+	step := min(max(idle/10, 20*time.Millisecond), time.Second)
+	since := time.Time{}
+	for {
+		ok, err := empty()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case !ok:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= idle:
+			return nil
+		}
+		select {
+		case <-time.After(step):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// queueEmpty tells whether a queue has nothing visible, delayed or in flight, as far as SQS says.
+func queueEmpty(ctx context.Context, api *sqs.Client, url string) (bool, error) {
+	names := []types.QueueAttributeName{
+		types.QueueAttributeNameApproximateNumberOfMessages,
+		types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+		types.QueueAttributeNameApproximateNumberOfMessagesDelayed,
+	}
+	out, err := api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: names})
+	if err != nil {
+		return false, fmt.Errorf("look whether %s is idle: %w", url, err)
+	}
+	for _, name := range names {
+		if n, err := strconv.Atoi(out.Attributes[string(name)]); err != nil || n > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func printConsumed(g *globals, s consumers.Stats, took time.Duration, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(g.out).Encode(map[string]any{
+			"handled": s.Handled, "dead_lettered": s.DeadLettered, "redelivered": s.Redelivered, "released": s.Released,
+			"leases_lost": s.LeasesLost, "retries": s.Retries, "seconds": took.Seconds(),
+		})
+	}
+	_, err := fmt.Fprintf(g.out, "handled %d, dead-lettered %d, redelivered %d, released %d, in %.1f s\n",
+		s.Handled, s.DeadLettered, s.Redelivered, s.Released, took.Seconds())
+	return err
+}

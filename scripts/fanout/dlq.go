@@ -1,0 +1,349 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/infra/provision"
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+func newDLQ(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dlq",
+		Short: "Look at dead letters and bring them back",
+		Long: `Looks at the dead-letter queues of an environment, and sends events back to the queues that they came from.
+
+SQS has no way to look without touching: looking hides the messages for as long as it takes and raises their receive count. What
+another reader holds at the time, and everything behind it of the same device, can't be seen.`,
+	}
+	cmd.AddCommand(newDLQLs(g), newDLQShow(g), newDLQRedrive(g))
+	return cmd
+}
+
+// selection is the flags that choose dead letters.
+type selection struct {
+	filter deadletter.Filter
+	class  string
+}
+
+func (s *selection) addTo(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.filter.Device, "device", "", "only of this device")
+	f.StringVar(&s.filter.Type, "type", "", "only of this event type")
+	f.StringVar(&s.filter.Code, "code", "", "only with this error code")
+	f.StringVar(&s.class, "class", "", "only of this class: known, exhausted, unknown or moved")
+	f.StringVar(&s.filter.Fingerprint, "fingerprint", "", "only with this fingerprint, as ls shows it")
+	f.StringVar(&s.filter.Text, "text", "", "only with this text in the error")
+	f.DurationVar(&s.filter.OlderThan, "older-than", 0, "only failed longer ago than this, such as 10m")
+	f.DurationVar(&s.filter.NewerThan, "newer-than", 0, "only failed within this time, such as 24h")
+	f.IntVar(&s.filter.Limit, "limit", 0, "at most so many")
+}
+
+func (s *selection) check() error {
+	classes := []deadletter.Class{"", deadletter.Known, deadletter.Exhausted, deadletter.Unknown, deadletter.Moved}
+	s.filter.Class = deadletter.Class(s.class)
+	switch {
+	case !slices.Contains(classes, s.filter.Class):
+		return &exitError{exitUsage, fmt.Errorf("--class: got %q, want known, exhausted, unknown or moved", s.class)}
+	case s.filter.Limit < 0:
+		return &exitError{exitUsage, fmt.Errorf("--limit: got %d, want at least 1, or 0 for all", s.filter.Limit)}
+	case s.filter.OlderThan < 0 || s.filter.NewerThan < 0:
+		return &exitError{exitUsage, fmt.Errorf("--older-than, --newer-than: got a negative duration, want one such as 10m")}
+	}
+	return nil
+}
+
+// dlqs finds the dead-letter queues of the named service, or of all.
+func (g *globals) dlqs(ctx context.Context, args []string) (clients, topology.Deployment, []deadletter.Source, error) {
+	d, err := g.deployment()
+	if err != nil {
+		return clients{}, d, nil, err
+	}
+	chosen := d.Services
+	if len(args) > 0 {
+		s, err := d.Service(args[0])
+		if err != nil {
+			return clients{}, d, nil, &exitError{exitUsage, err}
+		}
+		chosen = []topology.Service{s}
+	}
+	api, err := g.clients(ctx)
+	if err != nil {
+		return clients{}, d, nil, err
+	}
+	var sources []deadletter.Source
+	for _, s := range chosen {
+		q, err := provision.FindQueues(ctx, api.sqs, d, s.Name)
+		if err != nil {
+			return clients{}, d, nil, err
+		}
+		sources = append(sources, deadletter.Source{Service: s.Name, URL: q.DLQURL})
+	}
+	return api, d, sources, nil
+}
+
+// failures is one group of dead letters with the same fingerprint.
+type failures struct {
+	Service     string           `json:"service"`
+	Fingerprint string           `json:"fingerprint"`
+	Class       deadletter.Class `json:"class"`
+	Code        string           `json:"code"`
+	Type        string           `json:"type"`
+	Count       int              `json:"count"`
+	Devices     int              `json:"devices"`
+	First       time.Time        `json:"first"`
+	Last        time.Time        `json:"last"`
+	Example     string           `json:"example"`
+	devices     map[string]bool
+}
+
+func newDLQLs(g *globals) *cobra.Command {
+	var pick selection
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "ls [SERVICE]",
+		Short:             "List dead letters, grouped by what failed",
+		Args:              atMostOne("one service or none"),
+		ValidArgsFunction: serviceNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if err := pick.check(); err != nil {
+				return err
+			}
+			api, d, sources, err := g.dlqs(ctx, args)
+			if err != nil {
+				return err
+			}
+			groups := []*failures{}
+			now := time.Now()
+			counts := map[string]int{}
+			for _, from := range sources {
+				byPrint := map[string]*failures{}
+				err := deadletter.Scan(ctx, api.sqs, from, func(l *deadletter.Letter) bool {
+					if !pick.filter.Matches(l, now) {
+						return true
+					}
+					counts[from.Service]++
+					f := byPrint[l.Record.Fingerprint]
+					if f == nil {
+						f = &failures{
+							Service: from.Service, Fingerprint: l.Record.Fingerprint, Class: l.Record.Class, Code: l.Record.Code,
+							Type: l.Type, First: l.Record.FailedAt, Example: firstLine(l.Record.Error), devices: map[string]bool{},
+						}
+						byPrint[l.Record.Fingerprint] = f
+						groups = append(groups, f)
+					}
+					f.Count++
+					f.devices[l.DeviceID] = true
+					f.Devices = len(f.devices)
+					if l.Record.FailedAt.Before(f.First) {
+						f.First = l.Record.FailedAt
+					}
+					if l.Record.FailedAt.After(f.Last) {
+						f.Last = l.Record.FailedAt
+					}
+					return pick.filter.Limit == 0 || counts[from.Service] < pick.filter.Limit
+				})
+				if err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return json.NewEncoder(g.out).Encode(groups)
+			}
+			for _, from := range sources {
+				fmt.Fprintf(g.out, "%s: %d dead letters\n", d.DLQName(from.Service), counts[from.Service])
+			}
+			if len(groups) == 0 {
+				return nil
+			}
+			fmt.Fprintln(g.out)
+			t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "SERVICE\tFINGERPRINT\tCLASS\tCODE\tTYPE\tCOUNT\tDEVICES\tFIRST\tLAST\tEXAMPLE")
+			for _, f := range groups {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, f.Code, orDash(f.Type),
+					f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), shorten(f.Example, 80))
+			}
+			return t.Flush()
+		},
+	}
+	pick.addTo(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// shownLetter is a dead letter as show prints it.
+type shownLetter struct {
+	EventID   string            `json:"event_id,omitempty"`
+	DeviceID  string            `json:"device_id"`
+	Type      string            `json:"type,omitempty"`
+	Time      *time.Time        `json:"time,omitempty"`
+	MessageID string            `json:"message_id"`
+	Record    deadletter.Record `json:"deadletter"`
+	Body      string            `json:"body"`
+}
+
+func newDLQShow(g *globals) *cobra.Command {
+	var pick selection
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:               "show SERVICE",
+		Short:             "Show dead letters one by one, with payload and error",
+		Args:              exactly(1, "a service"),
+		ValidArgsFunction: serviceNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if err := pick.check(); err != nil {
+				return err
+			}
+			api, _, sources, err := g.dlqs(ctx, args)
+			if err != nil {
+				return err
+			}
+			shown := 0
+			now := time.Now()
+			out := json.NewEncoder(g.out)
+			err = deadletter.Scan(ctx, api.sqs, sources[0], func(l *deadletter.Letter) bool {
+				if !pick.filter.Matches(l, now) {
+					return true
+				}
+				shown++
+				if asJSON {
+					s := shownLetter{EventID: l.EventID, DeviceID: l.DeviceID, Type: l.Type, MessageID: l.MessageID, Record: l.Record, Body: l.Body}
+					if !l.Time.IsZero() {
+						s.Time = &l.Time
+					}
+					_ = out.Encode(s)
+				} else {
+					g.printLetter(now, l)
+				}
+				return pick.filter.Limit == 0 || shown < pick.filter.Limit
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(g.err, "%d dead letters shown\n", shown)
+			return nil
+		},
+	}
+	pick.addTo(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object per line")
+	return cmd
+}
+
+func (g *globals) printLetter(now time.Time, l *deadletter.Letter) {
+	r := l.Record
+	fmt.Fprintf(g.out, "event     %s\ndevice    %s\ntype      %s\n", orDash(l.EventID), l.DeviceID, orDash(l.Type))
+	fmt.Fprintf(g.out, "failed    %s, %s (class %s, code %s, fingerprint %s)\n", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt), r.Class, r.Code, r.Fingerprint)
+	fmt.Fprintf(g.out, "attempts  %d, received %d times, redriven %d times\n", r.Attempts, r.ReceiveCount, r.Redrives)
+	fmt.Fprintf(g.out, "error     %s\nbody      %s\n\n", strings.ReplaceAll(r.Error, "\n", "\n          "), l.Body)
+}
+
+func newDLQRedrive(g *globals) *cobra.Command {
+	var pick selection
+	var yes, dryRun, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "redrive SERVICE",
+		Short: "Send dead letters back to the queue that they came from",
+		Long: `Sends the selected dead letters back to the queue that they came from, never to the topic: oldest first within a device, and
+each is deleted only after its send was confirmed. Running it again is safe.
+
+Redriven events queue up behind newer events of their device.`,
+		Args:              exactly(1, "a service"),
+		ValidArgsFunction: serviceNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if err := pick.check(); err != nil {
+				return err
+			}
+			api, d, sources, err := g.dlqs(ctx, args)
+			if err != nil {
+				return err
+			}
+			from, to := sources[0], d.QueueName(args[0])
+			if dryRun || !yes {
+				matched, devices := 0, map[string]bool{}
+				now := time.Now()
+				err := deadletter.Scan(ctx, api.sqs, from, func(l *deadletter.Letter) bool {
+					if pick.filter.Matches(l, now) {
+						matched++
+						devices[l.DeviceID] = true
+					}
+					return pick.filter.Limit == 0 || matched < pick.filter.Limit
+				})
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(g.out, "would send %d dead letters of %d devices from %s back to %s\n", matched, len(devices), d.DLQName(args[0]), to)
+				if dryRun {
+					return nil
+				}
+				return &exitError{exitUsage, &hinted{fmt.Errorf("nothing was moved"), "add --yes to move them"}}
+			}
+			sum, err := deadletter.Redrive(ctx, api.sqs, from, to, pick.filter, func(o deadletter.Outcome) {
+				if o.Err != nil {
+					fmt.Fprintf(g.err, "fanout: %v\n", o.Err)
+				}
+			})
+			if asJSON {
+				_ = json.NewEncoder(g.out).Encode(map[string]int{
+					"seen": sum.Seen, "matched": sum.Matched, "moved": sum.Moved, "failed": sum.Failed, "held": sum.Held,
+				})
+			} else {
+				fmt.Fprintf(g.out, "moved %d of %d selected dead letters to %s; %d failed, %d left behind a failed one of their device\n",
+					sum.Moved, sum.Matched, to, sum.Failed, sum.Held)
+			}
+			switch {
+			case err != nil:
+				return err
+			case sum.Failed > 0:
+				return fmt.Errorf("%d dead letters were not moved", sum.Failed+sum.Held)
+			case ctx.Err() != nil:
+				return fmt.Errorf("interrupted; what was not moved is where it was")
+			}
+			return nil
+		},
+	}
+	pick.addTo(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&yes, "yes", false, "move them")
+	f.BoolVar(&dryRun, "dry-run", false, "only show how many would be moved")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// ago is an age for people.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return now.Sub(t).Round(time.Second).String() + " ago"
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}

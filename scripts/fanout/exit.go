@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/device-fanout/fanout/infra/provision"
+)
+
+// Exit codes.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // the command could not do its work
+	exitUsage    = 2 // the command line is wrong
+	exitRejected = 3 // input lines were rejected; everything else was done and nothing was lost
+	exitLost     = 4 // events were lost or came out of order
+)
+
+const exitCodes = `Exit codes:
+  0  done
+  1  the command could not do its work
+  2  the command line is wrong
+  3  some input lines were rejected; everything else was done, and nothing was lost
+  4  events were lost or came out of order`
+
+// exitError carries an exit code, and an error if there is something left to print.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// hinted is an error with advice.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Unwrap() error { return e.error }
+
+// report prints an error with a hint where there is one, and returns the exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code := exitFailed
+	var exit *exitError
+	if errors.As(err, &exit) {
+		code = exit.code
+		if exit.err == nil {
+			return code
+		}
+	}
+	for _, line := range strings.Split(err.Error(), "\n") {
+		fmt.Fprintf(stderr, "fanout: %s\n", line)
+	}
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	return code
+}
+
+func hintFor(err error) string {
+	var advised *hinted
+	if errors.As(err, &advised) {
+		return advised.hint
+	}
+	var missing *provision.NotFoundError
+	if errors.As(err, &missing) {
+		return "for the local environment run `fanout up` or `fanout local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "AccessDenied", "AccessDeniedException", "AuthorizationError":
+			return "the credentials in use lack a permission; check AWS_PROFILE"
+		case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException":
+			return "the credentials in use are not valid here; log in again, or add --local for the local environment"
+		}
+	}
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "connection refused"):
+		return "nothing listens there; start it with `fanout up` or `fanout local`"
+	case strings.Contains(text, "get credentials"), strings.Contains(text, "get identity"), strings.Contains(text, "no EC2 IMDS role"),
+		strings.Contains(text, "Missing Region"), strings.Contains(text, "Invalid Configuration: Missing"):
+		return "set AWS_PROFILE and AWS_REGION, or add --local for the local environment"
+	}
+	return ""
+}

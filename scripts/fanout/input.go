@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/device-fanout/fanout/events"
+)
+
+// maxLineBytes bounds an input line. It is four times what the topic takes, so that an event which is only too large is told
+// its size by the producer.
+const maxLineBytes = 1 << 20
+
+// formats are the input formats that are known.
+var formats = []string{"ndjson"}
+
+func checkFormat(format string) error {
+	if !slices.Contains(formats, format) {
+		return &exitError{exitUsage, fmt.Errorf("--format: got %q, want %s", format, strings.Join(formats, " or "))}
+	}
+	return nil
+}
+
+// openInput opens a file, or standard input for "-".
+func (g *globals) openInput(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(g.in), nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("input: %w", err)
+	}
+	return f, nil
+}
+
+// lineError is an input line that is no event.
+type lineError struct {
+	line int
+	err  error
+}
+
+func (e *lineError) Error() string {
+	return fmt.Sprintf("line %d: %s", e.line, strings.TrimPrefix(e.err.Error(), "events: "))
+}
+
+func (e *lineError) Unwrap() error { return e.err }
+
+// readEvents reads one event from each line of r and hands it to take, or hands the line's error to reject. It goes on
+// after bad lines, and ends at the end of r or when take fails. It returns the number of lines.
+func readEvents(r io.Reader, take func(line int, e events.Event) error, reject func(*lineError)) (int, error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	var line []byte
+	for n := 0; ; {
+		var err error
+		var tooLong bool
+		line, tooLong, err = readLine(in, line[:0])
+		if err != nil && !errors.Is(err, io.EOF) {
+			return n, fmt.Errorf("input: after line %d: %w", n, err)
+		}
+		if err != nil && len(line) == 0 && !tooLong {
+			return n, nil
+		}
+		n++
+		switch {
+		case tooLong:
+			reject(&lineError{n, fmt.Errorf("longer than %d bytes", maxLineBytes)})
+		case len(bytes.TrimSpace(line)) == 0:
+			reject(&lineError{n, errors.New("empty line, want an event")})
+		default:
+			e, bad := events.ParseLine(line)
+			switch {
+			case bad != nil && err != nil:
+				reject(&lineError{n, fmt.Errorf("the input ends in mid-line: %w", bad)})
+			case bad != nil:
+				reject(&lineError{n, bad})
+			default:
+				if err := take(n, e); err != nil {
+					return n, err
+				}
+			}
+		}
+		if err != nil {
+			return n, nil
+		}
+	}
+}
+
+// readLine appends the next line to buf, without its end. Of a line that is too long, the rest is skipped.
+// The error is io.EOF when the line is the last and does not end with a newline.
+func readLine(in *bufio.Reader, buf []byte) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(buf)+len(part) > maxLineBytes+1 {
+			tooLong = true
+			buf = buf[:0]
+		}
+		if !tooLong {
+			buf = append(buf, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		return bytes.TrimRight(buf, "\r\n"), tooLong, err
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/infra/local"
+	"github.com/device-fanout/fanout/infra/provision"
+)
+
+func newLocal(g *globals) *cobra.Command {
+	var addr string
+	var empty bool
+	cmd := &cobra.Command{
+		Use:   "local",
+		Short: "Run the local SNS and SQS alone, with the topic and queues of an environment",
+		Long: `Runs SNS and SQS on this machine, for development and tests: aws-sdk, boto3 and the AWS CLI work against it with
+
+  AWS_ENDPOINT_URL=` + localEndpoint + `
+
+(and "aws sqs" with --endpoint-url). It keeps nothing on disk and asks for no credentials.`,
+		Args: exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := g.deployment()
+			if err != nil {
+				return err
+			}
+			engine := local.New(local.Options{Logger: newLogger(g.err)})
+			defer engine.Close()
+			listener, err := listen(addr, "--addr")
+			if err != nil {
+				return err
+			}
+			engine.Serve(listener)
+			fmt.Fprintf(g.err, "SNS and SQS on http://%s, region %s\n", listener.Addr(), localRegion)
+			if !empty {
+				if _, err := provision.Apply(cmd.Context(), engine.SNS(), engine.SQS(), d); err != nil {
+					return err
+				}
+				if err := d.Table(g.err); err != nil {
+					return err
+				}
+			}
+			<-cmd.Context().Done()
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&addr, "addr", localAddress, "where to listen")
+	cmd.Flags().BoolVar(&empty, "empty", false, "provision nothing")
+	return cmd
+}

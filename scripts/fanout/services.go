@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/history"
+	"github.com/device-fanout/fanout/consumers/push"
+	"github.com/device-fanout/fanout/consumers/state"
+)
+
+// service is one of the ready services, opened and able to handle events.
+type service struct {
+	handle  consumers.Handler
+	address string // where it listens; empty if it does not
+	close   func(context.Context) error
+}
+
+// serviceOptions say where services keep and offer what they have.
+type serviceOptions struct {
+	data     string // folder of the SQLite databases
+	database string // URL of a database; instead of data
+	pushAddr string // where push listens
+}
+
+func (o serviceOptions) url(service string) string {
+	if o.database != "" {
+		return o.database
+	}
+	return filepath.Join(o.data, service+".db")
+}
+
+// openService opens a ready service by its name.
+func openService(ctx context.Context, name string, o serviceOptions) (*service, error) {
+	switch name {
+	case "history":
+		s, err := history.Open(ctx, o.url(name), history.Config{})
+		if err != nil {
+			return nil, fmt.Errorf("open history: %w", err)
+		}
+		return &service{handle: s.Handle, close: func(context.Context) error { return s.Close() }}, nil
+	case "state":
+		s, err := state.Open(ctx, o.url(name), state.Config{})
+		if err != nil {
+			return nil, fmt.Errorf("open state: %w", err)
+		}
+		return &service{handle: s.Handle, close: func(context.Context) error { return s.Close() }}, nil
+	case "push":
+		return openPush(o.pushAddr)
+	}
+	return nil, fmt.Errorf("no handler for service %q in this program; there are history, state and push", name)
+}
+
+func openPush(addr string) (*service, error) {
+	listener, err := listen(addr, "--push-addr")
+	if err != nil {
+		return nil, err
+	}
+	s := push.New(push.Config{})
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener) // ends with server.Shutdown
+	return &service{
+		handle:  s.Handle,
+		address: listener.Addr().String(),
+		close: func(ctx context.Context) error {
+			err := s.Close(ctx)
+			if down := server.Shutdown(ctx); err == nil {
+				err = down
+			}
+			return err
+		},
+	}, nil
+}
+
+// listen opens a TCP port; flag is the flag that chooses another.
+func listen(addr, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, &hinted{fmt.Errorf("listen on %s: %w", addr, err),
+			fmt.Sprintf("something else may use the port; choose another with %s, such as %s 127.0.0.1:0", flag, flag)}
+	}
+	return l, nil
+}
+
+// dataFolder makes sure that the folder is there. Without a name it is a new temporary one.
+func dataFolder(name string) (string, error) {
+	if name == "" {
+		dir, err := os.MkdirTemp("", "fanout-")
+		if err != nil {
+			return "", fmt.Errorf("data folder: %w", err)
+		}
+		return dir, nil
+	}
+	if err := os.MkdirAll(name, 0o755); err != nil {
+		return "", fmt.Errorf("data folder: %w", err)
+	}
+	return name, nil
+}
