@@ -376,6 +376,47 @@ func TestLease_LostOneCancelsItsHandlerAndHandsBackItsFollowers(t *testing.T) {
 	})
 }
 
+func TestLease_LostOneIsRunAgainBeforeItsFollowers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		api := &meddler{QueueAPI: b.api}
+		var first string // e1's receipt handle of its first delivery
+		api.receiveReply = func(out *sqs.ReceiveMessageOutput) (*sqs.ReceiveMessageOutput, error) {
+			if first == "" && len(out.Messages) > 0 {
+				first = aws.ToString(out.Messages[0].ReceiptHandle)
+			}
+			return out, nil
+		}
+		api.change = func(in *sqs.ChangeMessageVisibilityBatchInput) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+			in.Entries = slices.DeleteFunc(in.Entries, func(e types.ChangeMessageVisibilityBatchRequestEntry) bool {
+				return e.VisibilityTimeout > 0 && aws.ToString(e.ReceiptHandle) == first
+			})
+			if len(in.Entries) == 0 {
+				return nil, errors.New("no route to host")
+			}
+			return nil, nil
+		}
+		var j journal
+		_, stop := b.start(api, func(ctx context.Context, e events.Event) error {
+			if e.ID == "e1" && len(j.all()) == 0 {
+				<-ctx.Done()
+				j.add("e1 cancelled")
+				return ctx.Err()
+			}
+			j.add(e.ID)
+			return nil
+		}, consumers.Config{Budget: 5 * time.Minute})
+		time.Sleep(3 * time.Minute)
+		stop()
+		j.want(t, "e1 cancelled", "e1", "e2")
+		if n := len(b.letters()); n != 0 {
+			t.Errorf("%d dead letters, want none: the lease was lost, the event was not at fault", n)
+		}
+	})
+}
+
 func TestDeadLetter_IsConfirmedBeforeTheDelete(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -560,21 +601,24 @@ func TestDrain_CancelsWhatTakesTooLongAndCountsNoAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.send(motion("d1", "e1"))
+		b.send(motion("d1", "e1"), motion("d2", "e2"))
 		var j journal
 		_, stop := b.start(b.api, func(ctx context.Context, e events.Event) error {
 			<-ctx.Done()
 			j.add(context.Cause(ctx).Error())
+			if e.ID == "e2" {
+				return consumers.Known("refused", ctx.Err()) // whatever it says now is not about the event
+			}
 			return ctx.Err()
 		}, consumers.Config{Budget: time.Hour, WaitTime: time.Second, DrainTimeout: 5 * time.Second})
 		time.Sleep(time.Second)
 		stop()
-		j.want(t, consumers.ErrStopping.Error())
+		j.want(t, consumers.ErrStopping.Error(), consumers.ErrStopping.Error())
 		if n := len(b.letters()); n != 0 {
 			t.Errorf("%d dead letters, want none: stopping is not the event's fault", n)
 		}
-		if n := b.depth("test.fifo"); n != 1 {
-			t.Errorf("%d messages are left, want the one that was cut off", n)
+		if n := b.depth("test.fifo"); n != 2 {
+			t.Errorf("%d messages are left, want the two that were cut off", n)
 		}
 	})
 }

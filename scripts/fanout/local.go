@@ -28,12 +28,11 @@ func newLocal(g *globals) *cobra.Command {
 			}
 			engine := local.New(local.Options{Logger: newLogger(g.err)})
 			defer engine.Close()
-			listener, err := listen(addr, "--addr")
+			endpoint, err := engine.Listen(addr)
 			if err != nil {
-				return err
+				return portTaken(err, "--addr")
 			}
-			engine.Serve(listener)
-			fmt.Fprintf(g.err, "SNS and SQS on http://%s, region %s\n", listener.Addr(), localRegion)
+			fmt.Fprintf(g.err, "SNS and SQS on %s, region %s\n", endpoint, engine.Region())
 			if !empty {
 				if _, err := provision.Apply(cmd.Context(), engine.SNS(), engine.SQS(), d); err != nil {
 					return err

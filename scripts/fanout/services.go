@@ -82,10 +82,14 @@ func openPush(addr string) (*service, error) {
 func listen(addr, flag string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, &hinted{fmt.Errorf("listen on %s: %w", addr, err),
-			fmt.Sprintf("something else may use the port; choose another with %s, such as %s 127.0.0.1:0", flag, flag)}
+		return nil, portTaken(err, flag)
 	}
 	return l, nil
+}
+
+// portTaken adds the most likely cause of a port that can't be listened on.
+func portTaken(err error, flag string) error {
+	return &hinted{err, fmt.Sprintf("something else may use the port; choose another with %s, such as %s 127.0.0.1:0", flag, flag)}
 }
 
 // dataFolder makes sure that the folder is there. Without a name it is a new temporary one.

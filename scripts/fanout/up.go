@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -96,11 +95,10 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 	f := &fleet{deployment: d, audit: newAudit(), start: time.Now()}
 	f.engine = local.New(local.Options{Logger: newLogger(g.err)})
 	defer f.engine.Close()
-	listener, err := listen(o.addr, "--addr")
+	endpoint, err := f.engine.Listen(o.addr)
 	if err != nil {
-		return err
+		return portTaken(err, "--addr")
 	}
-	f.engine.Serve(listener)
 	if f.resources, err = provision.Apply(ctx, f.engine.SNS(), f.engine.SQS(), d); err != nil {
 		return err
 	}
@@ -120,7 +118,7 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 		accepted: f.audit.in, refused: f.audit.refused,
 		confirmed: func(r producer.Result) { f.audit.confirmed(r.Event.ID) },
 	}
-	fmt.Fprintf(g.err, "SNS and SQS on http://%s, live events on http://%s, databases in %s\n", listener.Addr(), f.pushAddress(), f.dataDir)
+	fmt.Fprintf(g.err, "SNS and SQS on %s, live events on http://%s, databases in %s\n", endpoint, f.pushAddress(), f.dataDir)
 
 	err = f.work(ctx, g, o)
 	sum := f.summary()
@@ -246,16 +244,11 @@ func (f *fleet) publish(ctx context.Context, g *globals, o upOptions) error {
 
 // idle tells whether no service's queue has anything visible, delayed or in flight.
 func (f *fleet) idle() bool {
-	for _, q := range f.engine.Queues() {
-		if f.isServiceQueue(q.Name) && q.Visible+q.Delayed+q.InFlight > 0 {
-			return false
-		}
+	names := make([]string, len(f.members))
+	for i, m := range f.members {
+		names[i] = f.deployment.QueueName(m.name)
 	}
-	return true
-}
-
-func (f *fleet) isServiceQueue(name string) bool {
-	return slices.ContainsFunc(f.members, func(m *member) bool { return name == f.deployment.QueueName(m.name) })
+	return f.engine.Idle(names...)
 }
 
 // deadLetters reads the IDs of the events in a service's dead-letter queue.
