@@ -21,8 +21,8 @@ type polling struct {
 	attempt  string // request attempt ID to use again, after a receive whose reply was lost
 }
 
-// startPolls asks for what free slots can take. It asks for a full ten, or for as many as there can be, so that
-// slots that become free one by one do not make a request each.
+// startPolls asks for what free slots can take. It asks for a full ten, or for half of the slots if they are few, so that slots
+// which become free one by one do not make a request each.
 func (r *run) startPolls() {
 	for !r.draining && r.poll.underWay < r.poll.wanted {
 		if wait := time.Until(r.poll.after); wait > 0 {
@@ -31,7 +31,7 @@ func (r *run) startPolls() {
 		}
 		busy := r.running + r.sending + len(r.ready)
 		free := r.cfg.Slots - busy - maxBatch*r.poll.underWay
-		if free < min(maxBatch, r.cfg.Slots) && (busy > 0 || free < 1) {
+		if free < min(maxBatch, (r.cfg.Slots+1)/2) {
 			return
 		}
 		if len(r.held) >= maxBatch*r.cfg.Slots { // deletes do not keep up

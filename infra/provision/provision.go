@@ -69,17 +69,18 @@ func Apply(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Dep
 }
 
 func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicARN string, d topology.Deployment, s topology.Service) (Queues, error) {
-	dlqURL, dlqARN, err := createQueue(ctx, queues, d.DLQName(s.Name), d, map[string]string{
+	dlqURL, dlqARN, err := createQueue(ctx, queues, d.DLQName(s.Name), map[string]string{
 		"MessageRetentionPeriod": seconds(topology.DLQRetention),
 	})
 	if err != nil {
 		return Queues{}, err
 	}
-	url, arn, err := createQueue(ctx, queues, d.QueueName(s.Name), d, map[string]string{
-		"MessageRetentionPeriod": seconds(s.Retention),
-		"VisibilityTimeout":      seconds(s.VisibilityTimeout()),
-		"RedrivePolicy":          marshal(map[string]any{"deadLetterTargetArn": dlqARN, "maxReceiveCount": s.MaxReceiveCount}),
-		"Policy":                 marshal(queuePolicy(strings.TrimSuffix(dlqARN, d.DLQName(s.Name))+d.QueueName(s.Name), topicARN)),
+	url, arn, err := createQueue(ctx, queues, d.QueueName(s.Name), map[string]string{
+		"MessageRetentionPeriod":        seconds(s.Retention),
+		"VisibilityTimeout":             seconds(s.VisibilityTimeout()),
+		"ReceiveMessageWaitTimeSeconds": seconds(d.Environment.WaitTime),
+		"RedrivePolicy":                 marshal(map[string]any{"deadLetterTargetArn": dlqARN, "maxReceiveCount": s.MaxReceiveCount}),
+		"Policy":                        marshal(queuePolicy(strings.TrimSuffix(dlqARN, d.DLQName(s.Name))+d.QueueName(s.Name), topicARN)),
 	})
 	if err != nil {
 		return Queues{}, err
@@ -105,12 +106,11 @@ func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicAR
 }
 
 // createQueue creates a FIFO queue for many groups, and returns its URL and ARN.
-func createQueue(ctx context.Context, queues QueueAPI, name string, d topology.Deployment, attributes map[string]string) (url, arn string, err error) {
+func createQueue(ctx context.Context, queues QueueAPI, name string, attributes map[string]string) (url, arn string, err error) {
 	attributes["FifoQueue"] = "true"
 	attributes["ContentBasedDeduplication"] = "false"
 	attributes["DeduplicationScope"] = "messageGroup"
 	attributes["FifoThroughputLimit"] = "perMessageGroupId"
-	attributes["ReceiveMessageWaitTimeSeconds"] = seconds(d.Environment.WaitTime)
 	created, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
 	if err != nil {
 		return "", "", fmt.Errorf("create queue %s: %w", name, err)

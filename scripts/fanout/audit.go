@@ -19,6 +19,7 @@ type audit struct {
 	events   map[string]*auditedEvent // by event ID
 	order    uint32                   // of the last event that went in
 	latency  histogram
+	last     time.Time // when an event was last handled
 }
 
 type auditedEvent struct {
@@ -96,6 +97,7 @@ func (a *audit) watch(name string, wants func(string) bool, handle consumers.Han
 		}
 		entry.handled |= bit
 		s.handled++
+		a.last = time.Now()
 		if entry.order == 0 {
 			return nil
 		}
@@ -141,6 +143,13 @@ func (a *audit) handledBy(service string) int64 {
 		}
 	}
 	return 0
+}
+
+// lastHandled is when an event was handled last, or zero.
+func (a *audit) lastHandled() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last
 }
 
 func (a *audit) quantile(q float64) time.Duration {

@@ -27,13 +27,20 @@ type serviceOptions struct {
 	data     string // folder of the SQLite databases
 	database string // URL of a database; instead of data
 	pushAddr string // where push listens
+	// relaxed lets SQLite commit without waiting for the disk. With the local engine beside it nothing is gained by waiting:
+	// a power cut takes the queues as well.
+	relaxed bool
 }
 
 func (o serviceOptions) url(service string) string {
 	if o.database != "" {
 		return o.database
 	}
-	return filepath.Join(o.data, service+".db")
+	path := filepath.Join(o.data, service+".db")
+	if o.relaxed {
+		return "sqlite:" + path + "?synchronous=normal"
+	}
+	return path
 }
 
 // openService opens a ready service by its name.

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"text/tabwriter"
-	"time"
 )
 
 // summary is what up prints at its end.
@@ -23,7 +22,7 @@ type summary struct {
 	OrderViolations int64            `json:"order_violations"`
 	Lost            int64            `json:"lost"`
 	LostEvents      []string         `json:"lost_events,omitempty"`
-	Seconds         float64          `json:"seconds"`
+	Seconds         float64          `json:"seconds"` // from the start until the last event was handled
 	EventsPerSecond float64          `json:"events_per_second"`
 	BatchFill       float64          `json:"batch_fill"`
 	Requests        map[string]int64 `json:"requests"` // by action
@@ -40,7 +39,10 @@ type summary struct {
 // summary counts after everything has stopped. Lost is an event that the topic has confirmed and that a service
 // should have, but has neither handled nor dead-lettered.
 func (f *fleet) summary() summary {
-	took := time.Since(f.start).Seconds()
+	took := 0.0 // until the last event was handled: waiting for idleness and draining do not count
+	if last := f.audit.lastHandled(); !last.IsZero() {
+		took = last.Sub(f.start).Seconds()
+	}
 	s := summary{
 		In: f.feed.in.Load(), Rejected: f.feed.rejected.Load(), Rejections: f.feed.rejections,
 		Published: f.feed.published.Load(), Failed: f.feed.failed.Load(), lastError: f.feed.lastError,

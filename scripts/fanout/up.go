@@ -105,7 +105,7 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 	if f.dataDir, err = dataFolder(o.data); err != nil {
 		return err
 	}
-	o.data = f.dataDir
+	o.data, o.relaxed = f.dataDir, true
 	defer f.closeServices(ctx)
 	if err := f.openServices(ctx, g, o); err != nil {
 		return err

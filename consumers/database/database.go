@@ -1,0 +1,130 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// DB is an open database. Its methods are safe for concurrent use.
+type DB struct {
+	kind   Kind
+	target string  // path or URL without its password
+	pool   *sql.DB // PostgreSQL: everything; SQLite: reads only
+	writer *writer // SQLite only
+	closed atomic.Bool
+	close  func() error
+}
+
+// Tx is the transaction that [DB.Write] runs a function in. It must not be used after that function has returned, nor
+// by several goroutines at once, and what it returns must be closed or scanned before. [*sql.Tx] has the same methods.
+//
+// On SQLite a statement that runs is not interrupted by its context: SQLite answers an interrupt by rolling back the
+// whole transaction, and that would take the other writes of the group along.
+type Tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Open opens the database that target names: "sqlite:PATH" or a plain path for SQLite, and a URL that starts with
+// postgres:// or postgresql:// for PostgreSQL.
+//
+// A SQLite file is created when it does not exist; its folder must. One process may hold the file open more than once,
+// and so may several processes, but they share one write lock: give each service a file of its own.
+//
+// "sqlite:PATH?synchronous=normal" does not wait for the disk: commits survive the end of the process, also by kill -9, but
+// a power cut may undo the last of them. That is for databases that are worth no more than the queue before them, such
+// as that of the local engine, which a power cut takes as well.
+//
+// For PostgreSQL the URL takes what pgx takes (sslmode, connect_timeout, search_path and so on), and pool_max_conns, the
+// most connections that are open at once (default 16). Passwords may come from PGPASSWORD or a password file as usual.
+// Open connects once, to see whether it can; without connect_timeout and without a deadline of ctx it gives up after 10
+// seconds.
+//
+// The error is an [*OpenError]. Close the DB when done.
+func Open(ctx context.Context, target string) (*DB, error) {
+	t, err := parseTarget(target)
+	if err != nil {
+		return nil, err
+	}
+	if t.kind == Postgres {
+		return openPostgres(ctx, t.name)
+	}
+	return openSQLite(ctx, t.name, t.relaxed)
+}
+
+// Kind tells which kind of database it is, for statements that must differ.
+func (db *DB) Kind() Kind { return db.kind }
+
+// String returns the path of the file, or the URL without its password.
+func (db *DB) String() string { return db.target }
+
+// Write runs fn in a transaction and commits. When Write returns nil the changes are on disk (see [Open] for the one
+// exception); when fn fails, Write
+// returns its error as it is and nothing of fn is kept; when fn panics, the panic goes on after the rollback.
+//
+// Write blocks until its turn has come and the commit is done. On SQLite the end of ctx takes a write that has not
+// begun out of the queue; one that has begun is finished. Transactions are short: on SQLite everybody else's writes wait
+// for fn, so fn should do nothing but talk to tx. The isolation is the database's default: serializable on SQLite, read
+// committed on PostgreSQL. Calling Write inside fn is an error, [ErrNested].
+func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error {
+	if ctx.Value(writingKey{db}) != nil {
+		return ErrNested
+	}
+	if db.closed.Load() {
+		return ErrClosed
+	}
+	inner := context.WithValue(ctx, writingKey{db}, true)
+	if db.writer != nil {
+		return db.writer.write(ctx, func(tx Tx) error { return fn(inner, tx) })
+	}
+	tx, err := db.pool.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("database: begin: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back, else fn's error tells more
+	if err := fn(inner, tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("database: commit: %w", err)
+	}
+	return nil
+}
+
+// writingKey marks the context of a function that runs inside Write.
+type writingKey struct{ db *DB }
+
+// QueryContext runs a query that only reads, outside of any write. It sees everything that was committed before. Close
+// the rows. On SQLite it does not wait for writers nor hold them up, and a statement that writes is refused.
+func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return db.pool.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext is like [DB.QueryContext] for at most one row. Scan the row: that frees its connection.
+func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return db.pool.QueryRowContext(ctx, query, args...)
+}
+
+// Close waits for the writes that have begun, refuses those that wait with [ErrClosed], and closes the database.
+// It may be called more than once.
+func (db *DB) Close() error {
+	db.closed.Store(true)
+	return db.close()
+}
+
+// closeOnce makes a close function that closes each of closers, once.
+func closeOnce(target string, closers ...func() error) func() error {
+	return sync.OnceValue(func() error {
+		var first error
+		for _, c := range closers {
+			if err := c(); err != nil && first == nil {
+				first = fmt.Errorf("database: close %s: %w", target, err)
+			}
+		}
+		return first
+	})
+}

@@ -1,0 +1,45 @@
+// Package history keeps every event: one row each, in a SQL table, in the order in which they were handled.
+//
+// It is a service ready to run, and a template to copy. Its handler has the shape that package consumers wants:
+//
+//	service, err := history.Open(ctx, "sqlite:data/history.db", history.Config{}) // or postgres://…
+//	if err != nil {
+//		return err
+//	}
+//	defer service.Close()
+//	… // hand service.Handle to the consumer of queue {env}-history.fifo
+//
+// # The table
+//
+// Table event_history, the same on SQLite and PostgreSQL but for the types of columns:
+//
+//	position     increases in the order of handling
+//	event_id     unique
+//	source       the gateway that heard the event
+//	device_id
+//	type         such as device.power.changed.v1
+//	time         when it happened at the device: RFC 3339 in UTC with nine digits of a second; TIMESTAMPTZ on PostgreSQL
+//	time_nanos   on PostgreSQL only: the nanoseconds that TIMESTAMPTZ cannot hold, 0 to 999
+//	sequence     sorts by order of acceptance within a device
+//	data         the payload as JSON; JSONB on PostgreSQL
+//	recorded_at  when the row was written
+//
+// # Guarantees
+//
+// An event is there exactly once, however often it is delivered: the unique event ID refuses the second row, in the same
+// statement that writes it. When Handle returns nil, the row is committed and on disk.
+//
+// Positions of one device increase in the order of its events, because the consumer handles a device's events one after
+// another. Between devices position tells little: they are handled side by side.
+//
+// On SQLite positions are given under the one write lock, so a reader that has seen a position will never see a smaller
+// one appear. On PostgreSQL they are given before the commit: position 8 may become visible while 7 is not yet, and a
+// position may be missing for ever, because its transaction was rolled back or its event was there already. A reader
+// that follows the table by [Service.After] must not take the greatest position it has seen as a promise that all
+// smaller ones came; it should look back some seconds by recorded_at and pass over the event IDs it knows.
+//
+// # What it does not do
+//
+// It never deletes. It does not check that an event is newer than the one before: a redriven event stands where it was
+// handled, and time and sequence tell where it belongs.
+package history

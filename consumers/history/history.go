@@ -1,0 +1,85 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/database"
+	"github.com/device-fanout/fanout/events"
+)
+
+// Config sets how a Service works. The zero value is ready for production.
+type Config struct {
+	// Logger hears of the start and, at level debug, of second deliveries. Nil logs nothing.
+	Logger *slog.Logger
+}
+
+// Service records events. Its methods are safe for concurrent use.
+type Service struct {
+	db      *database.DB
+	dialect dialect
+	logger  *slog.Logger
+}
+
+// Open opens the database that target names, a path or URL as [database.Open] takes it, and creates the table when it is
+// not there. Close the Service when done.
+func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
+	db, err := database.Open(ctx, target)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	s := &Service{
+		db:      db,
+		dialect: dialects[db.Kind()],
+		logger:  cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+	}
+	if err := db.Migrate(ctx, "history", s.dialect.steps...); err != nil {
+		return nil, errors.Join(fmt.Errorf("history: %w", err), db.Close())
+	}
+	s.logger.Info("history opened", "database", db.String())
+	return s, nil
+}
+
+// Close waits for the events that are being recorded, and closes the database. It may be called more than once.
+func (s *Service) Close() error { return s.db.Close() }
+
+// Handle records event. It returns nil once the row is on disk, and also when it was there before. It blocks until then;
+// on SQLite, events that are handled at the same time are committed together. An error means that nothing was recorded,
+// or, if ctx ended during the commit, that it is not known; handling the event again is right in either case.
+func (s *Service) Handle(ctx context.Context, event events.Event) error {
+	if event.ID == "" || event.DeviceID == "" {
+		return fmt.Errorf("history: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
+	}
+	var added int64
+	err := func() error {
+		data, err := events.EncodeData(event.Data)
+		if err != nil {
+			return err
+		}
+		at, err := s.db.Kind().TimeArguments(event.Time)
+		if err != nil {
+			return err
+		}
+		now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
+		args := append([]any{event.ID, event.Source, event.DeviceID, event.Type(), event.Sequence, string(data), now}, at...)
+		return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
+			result, err := tx.ExecContext(ctx, s.dialect.insert, args...)
+			if err != nil {
+				return err
+			}
+			added, err = result.RowsAffected()
+			return err
+		})
+	}()
+	if err != nil {
+		return fmt.Errorf("history: record event %q of device %q: %w", event.ID, event.DeviceID, err)
+	}
+	if added == 0 {
+		s.logger.Debug("event was recorded before", "event_id", event.ID, "device_id", event.DeviceID)
+	}
+	return nil
+}

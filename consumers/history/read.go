@@ -1,0 +1,98 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/database"
+	"github.com/device-fanout/fanout/events"
+)
+
+// ErrNotFound is what [Service.Find] returns for an event that was not recorded.
+var ErrNotFound = errors.New("history: no such event")
+
+// Row is one recorded event.
+type Row struct {
+	Position                                  int64
+	EventID, Source, DeviceID, Type, Sequence string
+	Time                                      time.Time // in UTC
+	Data                                      json.RawMessage
+	RecordedAt                                time.Time // in UTC, to the microsecond
+}
+
+// Event returns the event as it was handled. A type that this program has not registered is an [*events.Error].
+func (r Row) Event() (events.Event, error) {
+	data, err := events.DecodeData(r.Type, r.Data)
+	if err != nil {
+		return events.Event{}, fmt.Errorf("history: row %d, event %q of device %q: %w", r.Position, r.EventID, r.DeviceID, err)
+	}
+	return events.Event{
+		ID: r.EventID, Source: r.Source, DeviceID: r.DeviceID, Time: r.Time, Sequence: r.Sequence, Data: data,
+	}, nil
+}
+
+// After returns up to limit rows whose position is greater than position, in the order of their positions. Begin with 0
+// and go on with the position of the last row. With fewer than limit rows the end has been reached, as of now; the
+// package comment says what that means on PostgreSQL. A limit below 1 is an error.
+func (s *Service) After(ctx context.Context, position int64, limit int) ([]Row, error) {
+	if limit < 1 {
+		return nil, fmt.Errorf("history: limit %d, want at least 1", limit)
+	}
+	rows, err := s.db.QueryContext(ctx,
+		`SELECT `+s.dialect.columns+` FROM event_history WHERE position > $1 ORDER BY position LIMIT $2`, position, limit)
+	if err != nil {
+		return nil, fmt.Errorf("history: read after position %d: %w", position, err)
+	}
+	defer rows.Close()
+	var all []Row
+	for rows.Next() {
+		row, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("history: read after position %d: %w", position, err)
+		}
+		all = append(all, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("history: read after position %d: %w", position, err)
+	}
+	return all, nil
+}
+
+// Find returns the row of the event with that ID, or an error that wraps [ErrNotFound].
+func (s *Service) Find(ctx context.Context, eventID string) (Row, error) {
+	row, err := scan(s.db.QueryRowContext(ctx,
+		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1`, eventID))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Row{}, fmt.Errorf("%w: %q", ErrNotFound, eventID)
+	case err != nil:
+		return Row{}, fmt.Errorf("history: find event %q: %w", eventID, err)
+	}
+	return row, nil
+}
+
+// scan reads the columns of a dialect.
+func scan(from interface{ Scan(dest ...any) error }) (Row, error) {
+	var (
+		row          Row
+		at, recorded string
+		nanos        int
+	)
+	err := from.Scan(&row.Position, &row.EventID, &row.Source, &row.DeviceID, &row.Type, &row.Sequence,
+		(*[]byte)(&row.Data), &recorded, &at, &nanos)
+	if err != nil {
+		return Row{}, err
+	}
+	if row.Time, err = database.ParseTime(at); err != nil {
+		return Row{}, err
+	}
+	if row.RecordedAt, err = database.ParseTime(recorded); err != nil {
+		return Row{}, err
+	}
+	row.Time = row.Time.Add(time.Duration(nanos))
+	return row, nil
+}

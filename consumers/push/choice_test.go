@@ -1,0 +1,67 @@
+package push
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/device-fanout/fanout/events"
+)
+
+func FuzzParseChoice(f *testing.F) {
+	for _, seed := range []string{
+		`{"devices":["hall","attic","hall"]}`, `{"devices":[]}`, `{"devices":null}`, `{}`, ``, `[]`, `{"devices":["ü"]}`,
+		`{"devices":["` + strings.Repeat("x", 200) + `"]}`, `{"devices":[]} x`, "\xff",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		devices, err := parseChoice(message)
+		if err != nil {
+			if reason := shorten(err.Error()); len(reason) > maxReasonBytes || reason == "" {
+				t.Errorf("reason: got %d bytes, want 1 to %d", len(reason), maxReasonBytes)
+			}
+			return
+		}
+		checkChoice(t, devices)
+	})
+}
+
+func FuzzParseQuery(f *testing.F) {
+	for _, seed := range []string{"", "device=hall&device=attic", "device=", "devices=a", "device=%zz", "device=a;b", "&&"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		if devices, err := parseQuery(query); err == nil {
+			checkChoice(t, devices)
+		}
+	})
+}
+
+// checkChoice checks what every choice that was accepted is like.
+func checkChoice(t *testing.T, devices []string) {
+	t.Helper()
+	if len(devices) > maxDevices || !slices.IsSorted(devices) || len(slices.Compact(slices.Clone(devices))) != len(devices) {
+		t.Errorf("devices: got %q, want at most %d, sorted, none twice", devices, maxDevices)
+	}
+	for _, device := range devices {
+		if err := events.ValidateDeviceID(device); err != nil {
+			t.Errorf("device %q: %v", device, err)
+		}
+	}
+}
+
+func TestShorten_CutsBetweenCharacters(t *testing.T) {
+	t.Parallel()
+	for n := range 4 {
+		text := strings.Repeat("x", n) + strings.Repeat("ü", 100)
+		got := shorten(text)
+		if len(got) > maxReasonBytes || len(got) < maxReasonBytes-1 || !utf8.ValidString(got) || !strings.HasSuffix(got, "ü…") {
+			t.Errorf("shorten: got %q of %d bytes, want at most %d, cut between characters", got, len(got), maxReasonBytes)
+		}
+	}
+	if got, want := shorten("short"), "short"; got != want {
+		t.Errorf("shorten: got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,45 @@
+// Package push passes events on to WebSocket clients as they come: phones, browsers, wall panels.
+//
+// It is a service ready to run, and a template to copy:
+//
+//	service := push.New(push.Config{})
+//	server := &http.Server{Addr: "127.0.0.1:8080", Handler: service.Handler()}
+//	… // serve, and hand service.Handle to the consumer of queue {env}-push.fifo
+//	service.Close(ctx) // after the consumer has stopped; Shutdown of the server does not know WebSockets
+//
+// # What a client does
+//
+// It connects to /ws and gets every event, or to /ws?device=hall/lamp&device=attic and gets those of the devices named.
+// Each event is one text message, the same CloudEvents 1.0 JSON that travels through the queues. The client may change
+// its choice at any time:
+//
+//	{"devices": ["hall/lamp", "attic"]}
+//
+// An empty list means all devices. There is no answer; the choice holds for the events that are handled after it came.
+//
+// / is a page that shows live events. /healthz answers 200, or 503 once the service closes.
+//
+// # Guarantees
+//
+// A client gets the events of a device in the order in which they were handled. Handle never waits for a client: each
+// has a buffer, and one whose buffer is full is dropped, rather than having events left out in silence. It may connect
+// again. Push is live only: what is handled while a client is away it does not get, and a second delivery from the queue
+// is passed on twice, with the same id. Who needs every event asks the history.
+//
+// # Close codes
+//
+//	1001  the service stops
+//	1003  the client sent a binary message
+//	1007  the client sent what is no choice of devices; the reason says why
+//	1008  the client was too slow
+//	1009  the client sent a message that is too long
+//
+// Who cannot be let in gets an HTTP status instead: 400 for a query that cannot be understood, 403 for a page of another
+// host, 503 when there are too many clients or the service stops.
+//
+// # Security
+//
+// Browsers are let in from pages of the same host only, and of those in [Config.OriginPatterns]. There are no users
+// and no tokens: everybody who reaches the port sees the events. Listen on loopback, or behind a proxy that knows its
+// users.
+package push

@@ -1,0 +1,74 @@
+package push
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net/http"
+
+	"github.com/coder/websocket"
+)
+
+//go:embed page.html
+var page []byte
+
+// Handler returns the HTTP side: /ws for clients, /healthz, and a page with live events at /. It also works below a
+// prefix, with [http.StripPrefix].
+func (s *Service) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", s.connect)
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /{$}", servePage)
+	return mux
+}
+
+// connect makes a client of a request and serves it until it is gone.
+func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
+	devices, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c := &client{
+		remote: r.RemoteAddr,
+		buffer: make(chan []byte, s.cfg.Buffer),
+		ending: make(chan farewell, 1),
+	}
+	// Before the handshake: what is handled from now on waits in the buffer, and who is not let in still speaks HTTP.
+	if err := s.audience.enter(c, devices); err != nil {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer s.audience.leave(c)
+	c.conn, err = websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: s.cfg.OriginPatterns})
+	if err != nil { // Accept has answered
+		s.logger.Info("client refused", "remote", c.remote, "reason", err.Error())
+		return
+	}
+	c.conn.SetReadLimit(maxMessageBytes)
+	s.logger.Debug("client connected", "remote", c.remote, "devices", len(devices))
+	s.serve(s.ctx, c) // not the request's context: that one means nothing once the connection is no longer HTTP
+	s.logger.Debug("client gone", "remote", c.remote)
+}
+
+// health answers whether the service takes clients.
+func (s *Service) health(w http.ResponseWriter, _ *http.Request) {
+	status, code := "ok", http.StatusOK
+	if !s.audience.open() {
+		status, code = "closing", http.StatusServiceUnavailable
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "clients": s.audience.size()}) // the client may be gone
+}
+
+func servePage(w http.ResponseWriter, _ *http.Request) {
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Cache-Control", "no-cache")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy",
+		"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'")
+	_, _ = w.Write(page) // the client may be gone
+}

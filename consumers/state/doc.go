@@ -1,0 +1,42 @@
+// Package state keeps the last state of every device: one row per device and type of event, in a SQL table.
+//
+// It is a service ready to run, and a template to copy: its handler shows how to use package inbox, and how to keep an
+// older event from overwriting newer state.
+//
+//	service, err := state.Open(ctx, "sqlite:data/state.db", state.Config{}) // or postgres://…
+//	if err != nil {
+//		return err
+//	}
+//	defer service.Close()
+//	… // hand service.Handle to the consumer of queue {env}-state.fifo
+//	rows, err := service.Device(ctx, "hall/lamp")
+//
+// # The table
+//
+// Table device_state, the same on SQLite and PostgreSQL but for the types of columns:
+//
+//	device_id   with type the primary key
+//	type        such as device.power.changed.v1
+//	event_id    the event that the row comes from
+//	time        when that happened: RFC 3339 in UTC with nine digits of a second; TIMESTAMPTZ on PostgreSQL
+//	time_nanos  on PostgreSQL only: the nanoseconds that TIMESTAMPTZ cannot hold, 0 to 999
+//	sequence    sorts by order of acceptance within a device
+//	data        the payload as JSON; JSONB on PostgreSQL
+//
+// Table inbox, of package inbox, holds the IDs of the events that were handled.
+//
+// # Guarantees
+//
+// State never goes backwards: a row is overwritten only by an event whose (time, sequence) is not smaller. Of the many
+// events of one second the one with the greater sequence stays. An older event that arrives late, because it was
+// redriven from the dead-letter queue, counts as handled and changes nothing. Both numbers alike means an event without
+// a sequence, or two producers for one device; then the one that was handled last stays.
+//
+// An event changes state once, however often it is delivered: its ID goes into the inbox in the same transaction. When
+// Handle returns nil, that transaction is committed and on disk.
+//
+// # What it does not do
+//
+// It trusts the clock of the device. An event from the year 2099 stays until an event from later than that. Rows of the
+// inbox are not deleted.
+package state

@@ -1,0 +1,55 @@
+package state
+
+import (
+	"github.com/device-fanout/fanout/consumers/database"
+	"github.com/device-fanout/fanout/consumers/inbox"
+)
+
+// dialect is what differs between the kinds of databases.
+type dialect struct {
+	steps   []string // of the migration; a released one is never changed
+	put     string   // overwrites unless what is there is newer
+	columns string   // as scan wants them
+}
+
+var dialects = map[database.Kind]dialect{
+	database.SQLite: {
+		steps: []string{inbox.SQLiteSchema + `;
+			CREATE TABLE device_state (
+				device_id TEXT NOT NULL,
+				type      TEXT NOT NULL,
+				event_id  TEXT NOT NULL,
+				time      TEXT NOT NULL, -- RFC 3339, UTC, nine digits: sorts as text
+				sequence  TEXT NOT NULL,
+				data      TEXT NOT NULL, -- JSON
+				PRIMARY KEY (device_id, type)
+			) WITHOUT ROWID`},
+		put: `INSERT INTO device_state (device_id, type, event_id, sequence, data, time)
+			VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (device_id, type) DO UPDATE SET
+				event_id = excluded.event_id, time = excluded.time, sequence = excluded.sequence, data = excluded.data
+			WHERE (excluded.time, excluded.sequence) >= (device_state.time, device_state.sequence)`,
+		columns: `device_id, type, event_id, sequence, data, time, 0`,
+	},
+	database.Postgres: {
+		steps: []string{inbox.PostgresSchema + `;
+			CREATE TABLE device_state (
+				device_id  TEXT NOT NULL,
+				type       TEXT NOT NULL,
+				event_id   TEXT NOT NULL,
+				time       TIMESTAMPTZ NOT NULL,
+				time_nanos SMALLINT NOT NULL, -- what time cannot hold, 0 to 999
+				sequence   TEXT COLLATE "C" NOT NULL, -- compared byte by byte, as everywhere
+				data       JSONB NOT NULL,
+				PRIMARY KEY (device_id, type)
+			)`},
+		put: `INSERT INTO device_state (device_id, type, event_id, sequence, data, time, time_nanos)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (device_id, type) DO UPDATE SET
+				event_id = excluded.event_id, time = excluded.time, time_nanos = excluded.time_nanos,
+				sequence = excluded.sequence, data = excluded.data
+			WHERE (excluded.time, excluded.time_nanos, excluded.sequence)
+				>= (device_state.time, device_state.time_nanos, device_state.sequence)`,
+		columns: `device_id, type, event_id, sequence, data, time, time_nanos`,
+	},
+}

@@ -1,0 +1,136 @@
+package state
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/database"
+	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/events"
+)
+
+// inboxName is the service's name in table inbox.
+const inboxName = "state"
+
+// Config sets how a Service works. The zero value is ready for production.
+type Config struct {
+	// Logger hears of the start and, at level debug, of events that changed nothing. Nil logs nothing.
+	Logger *slog.Logger
+}
+
+// Service keeps the last state of devices. Its methods are safe for concurrent use.
+type Service struct {
+	db      *database.DB
+	dialect dialect
+	logger  *slog.Logger
+}
+
+// Row is the last event of one type that a device sent.
+type Row struct {
+	DeviceID, Type, EventID, Sequence string
+	Time                              time.Time // in UTC
+	Data                              json.RawMessage
+}
+
+// Open opens the database that target names, a path or URL as [database.Open] takes it, and creates the tables when they
+// are not there. Close the Service when done.
+func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
+	db, err := database.Open(ctx, target)
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	s := &Service{
+		db:      db,
+		dialect: dialects[db.Kind()],
+		logger:  cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+	}
+	if err := db.Migrate(ctx, "state", s.dialect.steps...); err != nil {
+		return nil, errors.Join(fmt.Errorf("state: %w", err), db.Close())
+	}
+	s.logger.Info("state opened", "database", db.String())
+	return s, nil
+}
+
+// Close waits for the events that are being handled, and closes the database. It may be called more than once.
+func (s *Service) Close() error { return s.db.Close() }
+
+// Handle makes event the state of its device unless that is newer. It returns nil once that is on disk, and also when
+// the event changed nothing because it was handled before or is older. It blocks until then; on SQLite, events that are
+// handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended during the
+// commit, that it is not known; handling the event again is right in either case.
+func (s *Service) Handle(ctx context.Context, event events.Event) error {
+	if event.ID == "" || event.DeviceID == "" {
+		return fmt.Errorf("state: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
+	}
+	first, changed := false, int64(0)
+	err := func() error {
+		data, err := events.EncodeData(event.Data)
+		if err != nil {
+			return err
+		}
+		at, err := s.db.Kind().TimeArguments(event.Time)
+		if err != nil {
+			return err
+		}
+		args := append([]any{event.DeviceID, event.Type(), event.ID, event.Sequence, string(data)}, at...)
+		return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
+			var err error
+			first, err = inbox.First(ctx, tx, inboxName, event.ID)
+			if err != nil || !first {
+				return err
+			}
+			result, err := tx.ExecContext(ctx, s.dialect.put, args...)
+			if err != nil {
+				return err
+			}
+			changed, err = result.RowsAffected()
+			return err
+		})
+	}()
+	switch {
+	case err != nil:
+		return fmt.Errorf("state: apply event %q of device %q: %w", event.ID, event.DeviceID, err)
+	case !first:
+		s.logger.Debug("event was handled before", "event_id", event.ID, "device_id", event.DeviceID)
+	case changed == 0:
+		s.logger.Debug("event is older than the state", "event_id", event.ID, "device_id", event.DeviceID)
+	}
+	return nil
+}
+
+// Device returns the state of a device, one row for each type of event that it has sent, in the order of the types.
+// A device that never sent anything has none.
+func (s *Service) Device(ctx context.Context, deviceID string) ([]Row, error) {
+	rows, err := s.db.QueryContext(ctx,
+		`SELECT `+s.dialect.columns+` FROM device_state WHERE device_id = $1 ORDER BY type`, deviceID)
+	if err != nil {
+		return nil, fmt.Errorf("state: read device %q: %w", deviceID, err)
+	}
+	defer rows.Close()
+	var all []Row
+	for rows.Next() {
+		var (
+			row   Row
+			at    string
+			nanos int
+		)
+		err := rows.Scan(&row.DeviceID, &row.Type, &row.EventID, &row.Sequence, (*[]byte)(&row.Data), &at, &nanos)
+		if err == nil {
+			row.Time, err = database.ParseTime(at)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("state: read device %q: %w", deviceID, err)
+		}
+		row.Time = row.Time.Add(time.Duration(nanos))
+		all = append(all, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("state: read device %q: %w", deviceID, err)
+	}
+	return all, nil
+}

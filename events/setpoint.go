@@ -1,0 +1,14 @@
+package events
+
+func init() {
+	Register(SetpointChanged{Celsius: 20.5}, "The temperature wanted of a thermostat was changed.")
+}
+
+// SetpointChanged says that another temperature is wanted of a thermostat.
+type SetpointChanged struct {
+	// Celsius is the temperature wanted now, in degrees Celsius.
+	Celsius float64 `json:"celsius" validate:"gte=-100,lte=200" doc:"wanted temperature in degrees Celsius"`
+}
+
+// EventType returns "device.setpoint.changed.v1".
+func (SetpointChanged) EventType() string { return "device.setpoint.changed.v1" }

@@ -1,0 +1,124 @@
+package local
+
+import (
+	"cmp"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/device-fanout/fanout/infra/local/clock"
+	"github.com/device-fanout/fanout/infra/local/faults"
+	"github.com/device-fanout/fanout/infra/local/queue"
+	"github.com/device-fanout/fanout/infra/local/topic"
+	"github.com/device-fanout/fanout/infra/local/wire"
+)
+
+// What an engine is when its [Options] do not say otherwise.
+const (
+	DefaultRegion  = "eu-central-1"
+	DefaultAccount = "000000000000"
+	DefaultAddr    = "127.0.0.1:4566"
+)
+
+// Options configure an [Engine]. The zero value is ready for use.
+type Options struct {
+	// AccountID is the account in ARNs and queue URLs: twelve digits. Empty means [DefaultAccount].
+	AccountID string
+	// Clock is the engine's time. Nil means the time package, which is also the fake time inside testing/synctest.
+	Clock clock.Clock
+	// Logger gets warnings, for example about listening to the whole network. Nil logs nothing.
+	Logger *slog.Logger
+	// Region is the region in ARNs. Empty means [DefaultRegion].
+	Region string
+}
+
+// Engine is SNS and SQS of one account in one region, in memory. It is an http.Handler; it opens no socket and starts
+// no goroutine unless [Engine.Listen] is called. All methods are safe for concurrent use.
+type Engine struct {
+	region  string
+	logger  *slog.Logger
+	queues  *queue.Service
+	faults  faults.Set
+	handler wire.Handler
+
+	mu      sync.Mutex
+	servers map[*http.Server]struct{} // guarded by mu, like closed
+	closed  bool
+	serving sync.WaitGroup // goroutines that Listen started
+}
+
+// New makes an engine without queues and topics.
+func New(opts Options) *Engine {
+	opts.Region = cmp.Or(opts.Region, DefaultRegion)
+	opts.AccountID = cmp.Or(opts.AccountID, DefaultAccount)
+	if opts.Clock == nil {
+		opts.Clock = clock.Real()
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		region:  opts.Region,
+		logger:  opts.Logger,
+		queues:  queue.NewService(opts.Region, opts.AccountID, opts.Clock),
+		servers: make(map[*http.Server]struct{}),
+	}
+	e.handler.Queues = e.queues
+	e.handler.Topics = topic.NewService(opts.Region, opts.AccountID, opts.Clock, e.queues)
+	e.handler.Faults = &e.faults
+	return e
+}
+
+// ServeHTTP answers one request of either service. It implements http.Handler.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.handler.ServeHTTP(w, r) }
+
+// Region is the region in the engine's ARNs.
+func (e *Engine) Region() string { return e.region }
+
+// Faults are the engine's fault rules; there are none at first.
+func (e *Engine) Faults() *faults.Set { return &e.faults }
+
+// Requests returns how many requests there were since the start, by action: "sns.PublishBatch", "sqs.ReceiveMessage".
+// Those that were refused are included; those that were too malformed to have an action are not.
+func (e *Engine) Requests() map[string]int64 { return e.handler.Requests() }
+
+// Entries returns how many messages those requests carried, by action: the entries of batches, the messages that
+// receives returned, and 1 for each other request. Entries divided by requests is the mean fill of batches.
+func (e *Engine) Entries() map[string]int64 { return e.handler.Entries() }
+
+// QueueStatus is what one queue holds.
+type QueueStatus = queue.Status
+
+// Queues returns what every queue holds, by name, all of one moment: a message that moves to a dead-letter queue is
+// always in one of the two. It costs little, whatever the queues hold, and may be called many times a second.
+func (e *Engine) Queues() []QueueStatus { return e.queues.Status() }
+
+// Idle reports whether the named queues, or all if none is named, hold nothing visible, delayed or in flight.
+// A name that is no queue's counts as idle.
+func (e *Engine) Idle(names ...string) bool {
+	wanted := make(map[string]bool, len(names))
+	for _, name := range names {
+		wanted[name] = true
+	}
+	for _, s := range e.Queues() {
+		if (len(names) == 0 || wanted[s.Name]) && s.Visible+s.InFlight+s.Delayed > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// ExpireVisibility makes the messages of a message group that are in flight visible at once, as if their visibility
+// timeout had ended, and returns how many there were. An empty groupID means all groups. The handles that their
+// receivers hold are expired then. The error is that of a queue that does not exist.
+func (e *Engine) ExpireVisibility(queueName, groupID string) (int, error) {
+	q, err := e.queues.Queue(queueName)
+	if err != nil {
+		return 0, err
+	}
+	return q.ExpireVisibility(groupID)
+}
+
+// closeTimeout is how long Close waits for requests under way before it cuts their connections.
+const closeTimeout = 2 * time.Second

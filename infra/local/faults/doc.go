@@ -1,0 +1,12 @@
+// Package faults makes the engine misbehave as SNS and SQS do on a bad day, by rules that a test adds.
+//
+// A [Rule] says which requests it concerns and what happens to them:
+//
+//	engine.Faults().Add(faults.Rule{Action: "PublishBatch", Group: "lamp-1", Kind: faults.FailEntry, Count: 2})
+//
+// fails the next two entries of group lamp-1, whatever batches they come in. Kinds are entry failures, throttling,
+// internal errors, answers that get lost after the request was carried out, and visibility timeouts that end at once.
+//
+// Rules apply in the order in which they were added; the first that matches decides. [Set.Injected] counts what was
+// injected.
+package faults

@@ -1,0 +1,216 @@
+package faults
+
+import (
+	"math/rand/v2"
+	"strings"
+	"sync"
+)
+
+// Kind is what happens to a request or to an entry of a batch.
+type Kind int
+
+const (
+	// FailEntry fails single entries of a batch with a code; the others go on. It concerns batch actions only.
+	FailEntry Kind = iota + 1
+	// Throttle refuses the request with a throttling error, before anything was done.
+	Throttle
+	// Error500 answers with an internal error, before anything was done.
+	Error500
+	// DropReply does what was asked and then loses the answer: the client sees a broken connection.
+	DropReply
+	// ExpireVisibility ends the visibility timeout of what a receive returns as soon as it has been returned.
+	ExpireVisibility
+)
+
+// String is the kind's name, such as "fail_entry".
+func (k Kind) String() string {
+	switch k {
+	case FailEntry:
+		return "fail_entry"
+	case Throttle:
+		return "throttle"
+	case Error500:
+		return "error_500"
+	case DropReply:
+		return "drop_reply"
+	case ExpireVisibility:
+		return "expire_visibility"
+	default:
+		return "unknown"
+	}
+}
+
+// Rule says which requests have which trouble. Conditions left at zero match everything.
+type Rule struct {
+	// Kind is the trouble. It is the only required field.
+	Kind Kind
+	// Action is the API action, such as "PublishBatch", or "sns.PublishBatch" where both services have it.
+	Action string
+	// Resource is the name (not the ARN) of the queue or topic.
+	Resource string
+	// Group is the message group of the message, or of any entry of the batch.
+	Group string
+	// Entry is the position of the entry in its batch: 1 is the first. It only concerns FailEntry.
+	Entry int
+	// EntryID is the ID of the entry in its batch. It only concerns FailEntry.
+	EntryID string
+	// Code is the error code of FailEntry; "" means "InternalError".
+	Code string
+	// SenderFault is what FailEntry says about whose fault it was. False invites a retry.
+	SenderFault bool
+	// Count is how often the rule applies before it is spent: entries for FailEntry, requests for the others.
+	// 0 means without end.
+	Count int
+	// Probability is the chance that the rule applies when it matches; 0 means always.
+	Probability float64
+	// Seed makes the draws of Probability repeatable.
+	Seed uint64
+}
+
+// Request is what rules are matched against.
+type Request struct {
+	Service  string // "sns" or "sqs"
+	Action   string
+	Resource string
+	Entries  []Entry // of a batch; one without ID for an action on a single message
+	Batch    bool
+}
+
+// Entry is one message of a request, as far as it is known.
+type Entry struct{ ID, Group string }
+
+// Failure is what a failed entry is answered with.
+type Failure struct {
+	Code        string
+	SenderFault bool
+}
+
+// Verdict is what happens to a request.
+type Verdict struct {
+	// Kind is Throttle, Error500, DropReply, ExpireVisibility or 0.
+	Kind Kind
+	// Failed holds the entries that fail, by position from 0. It is nil when none does.
+	Failed map[int]Failure
+}
+
+// Set is a changing set of rules. The zero value has none. It is safe for concurrent use.
+type Set struct {
+	mu       sync.Mutex
+	rules    []*active
+	injected map[Kind]int64
+}
+
+type active struct {
+	Rule
+	left int // when Count is set
+	rand *rand.Rand
+}
+
+// Add adds a rule behind those that are there.
+func (s *Set) Add(r Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = append(s.rules, &active{Rule: r, left: r.Count, rand: rand.New(rand.NewPCG(r.Seed, 0))})
+}
+
+// Clear removes all rules. The counters stay.
+func (s *Set) Clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = nil
+}
+
+// Injected returns how often each kind was injected: entries for FailEntry, requests for the others.
+func (s *Set) Injected() map[Kind]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[Kind]int64, len(s.injected))
+	for k, n := range s.injected {
+		counts[k] = n
+	}
+	return counts
+}
+
+// Active reports whether there are rules at all, so that a request need not be described for nothing.
+func (s *Set) Active() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.rules) > 0
+}
+
+// Judge decides what happens to a request, and uses up the counts of the rules that apply.
+func (s *Set) Judge(r Request) Verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var v Verdict
+	for _, rule := range s.rules {
+		if !rule.matches(r) {
+			continue
+		}
+		if rule.Kind != FailEntry {
+			if v.Kind == 0 && rule.matchesAnyGroup(r) && s.applies(rule) {
+				v.Kind = rule.Kind
+			}
+			continue
+		}
+		for i, entry := range r.Entries {
+			if _, failed := v.Failed[i]; failed || !rule.matchesEntry(i, entry) || !s.applies(rule) {
+				continue
+			}
+			if v.Failed == nil {
+				v.Failed = make(map[int]Failure)
+			}
+			code := rule.Code
+			if code == "" {
+				code = "InternalError"
+			}
+			v.Failed[i] = Failure{Code: code, SenderFault: rule.SenderFault}
+		}
+	}
+	return v
+}
+
+// applies draws and counts. The set's lock is held.
+func (s *Set) applies(rule *active) bool {
+	if rule.Count > 0 && rule.left == 0 {
+		return false
+	}
+	if rule.Probability > 0 && rule.rand.Float64() >= rule.Probability {
+		return false
+	}
+	rule.left--
+	if s.injected == nil {
+		s.injected = make(map[Kind]int64)
+	}
+	s.injected[rule.Kind]++
+	return true
+}
+
+func (r *active) matches(q Request) bool {
+	service, action, qualified := strings.Cut(r.Action, ".")
+	if !qualified {
+		service, action = "", r.Action
+	}
+	return (service == "" || service == q.Service) &&
+		(action == "" || action == q.Action) &&
+		(r.Resource == "" || r.Resource == q.Resource) &&
+		(r.Kind != FailEntry || q.Batch)
+}
+
+func (r *active) matchesAnyGroup(q Request) bool {
+	if r.Group == "" {
+		return true
+	}
+	for _, entry := range q.Entries {
+		if entry.Group == r.Group {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *active) matchesEntry(i int, entry Entry) bool {
+	return (r.Group == "" || r.Group == entry.Group) &&
+		(r.Entry == 0 || r.Entry == i+1) &&
+		(r.EntryID == "" || r.EntryID == entry.ID)
+}

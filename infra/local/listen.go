@@ -1,0 +1,96 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ErrClosed is the error of an engine that has been closed.
+var ErrClosed = errors.New("local: engine closed")
+
+// Listen opens a socket, serves it in the background until [Engine.Close], and returns the endpoint's URL, such as
+// "http://127.0.0.1:4566".
+//
+// An empty addr means [DefaultAddr]; port 0 picks a free port. An addr without host, such as ":4566", means the
+// loopback interface. The engine checks no credentials, so whoever reaches it can do everything: an address that is
+// not on loopback must be spelt out ("0.0.0.0:4566"), and is warned about.
+func (e *Engine) Listen(addr string) (string, error) {
+	if addr == "" {
+		addr = DefaultAddr
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("local: listen on %q: %w", addr, err)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return "", fmt.Errorf("local: listen: %w", err)
+	}
+	if ip, ok := l.Addr().(*net.TCPAddr); ok && !ip.IP.IsLoopback() {
+		e.logger.Warn("local engine is reachable from the network and checks no credentials", "addr", l.Addr().String())
+	}
+	server, err := e.newServer()
+	if err != nil {
+		return "", errors.Join(err, l.Close())
+	}
+	e.serving.Go(func() { _ = e.serve(server, l) }) // ends when Close shuts the server down
+	return "http://" + l.Addr().String(), nil
+}
+
+// Serve serves a listener until [Engine.Close], and then returns nil. It closes l.
+func (e *Engine) Serve(l net.Listener) error {
+	server, err := e.newServer()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return e.serve(server, l)
+}
+
+func (e *Engine) newServer() (*http.Server, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	server := &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}
+	e.servers[server] = struct{}{}
+	return server, nil
+}
+
+func (e *Engine) serve(server *http.Server, l net.Listener) error {
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		e.logger.Error("local engine cannot serve", "addr", l.Addr().String(), "err", err)
+		return fmt.Errorf("local: serve: %w", err)
+	}
+	return nil
+}
+
+// Close ends all long polls at once with an empty answer, stops listening, lets requests under way finish, and waits
+// for the goroutines that [Engine.Listen] started. Queues and their messages stay readable, also through clients
+// without sockets; new long polls return at once. Closing twice is fine.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	servers := e.servers
+	e.servers = nil
+	e.mu.Unlock()
+
+	e.queues.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var errs []error
+	for server := range servers {
+		if server.Shutdown(ctx) != nil { // a client that does not read; cut it off
+			errs = append(errs, server.Close())
+		}
+	}
+	e.serving.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,140 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/device-fanout/fanout/infra/local/apierr"
+	"github.com/device-fanout/fanout/infra/local/faults"
+)
+
+// action is one API action: how to decode it from either protocol, and what it does.
+type action struct {
+	newInput func() any
+	// run returns the result to encode, which is nil for an action without output.
+	run func(h *Handler, ctx context.Context, c *call, in any) (any, error)
+}
+
+// does makes an action of a method.
+func does[In, Out any](method func(*Handler, context.Context, *call, *In) (*Out, error)) action {
+	return action{
+		newInput: func() any { return new(In) },
+		run: func(h *Handler, ctx context.Context, c *call, in any) (any, error) {
+			out, err := method(h, ctx, c, in.(*In))
+			if err != nil || out == nil {
+				return nil, err // not a typed nil
+			}
+			return out, nil
+		},
+	}
+}
+
+// sqsActions are the actions of SQS that the engine carries out.
+var sqsActions = map[string]action{
+	"ChangeMessageVisibility":      does((*Handler).changeMessageVisibility),
+	"ChangeMessageVisibilityBatch": does((*Handler).changeMessageVisibilityBatch),
+	"CreateQueue":                  does((*Handler).createQueue),
+	"DeleteMessage":                does((*Handler).deleteMessage),
+	"DeleteMessageBatch":           does((*Handler).deleteMessageBatch),
+	"DeleteQueue":                  does((*Handler).deleteQueue),
+	"GetQueueAttributes":           does((*Handler).getQueueAttributes),
+	"GetQueueUrl":                  does((*Handler).getQueueURL),
+	"ListDeadLetterSourceQueues":   does((*Handler).listDeadLetterSourceQueues),
+	"ListQueueTags":                does((*Handler).listQueueTags),
+	"ListQueues":                   does((*Handler).listQueues),
+	"PurgeQueue":                   does((*Handler).purgeQueue),
+	"ReceiveMessage":               does((*Handler).receiveMessage),
+	"SendMessage":                  does((*Handler).sendMessage),
+	"SendMessageBatch":             does((*Handler).sendMessageBatch),
+	"SetQueueAttributes":           does((*Handler).setQueueAttributes),
+	"TagQueue":                     does((*Handler).tagQueue),
+	"UntagQueue":                   does((*Handler).untagQueue),
+}
+
+// sqsUnsupported are the actions of SQS that exist but that the engine does not carry out.
+var sqsUnsupported = map[string]bool{
+	"AddPermission":         true,
+	"CancelMessageMoveTask": true,
+	"ListMessageMoveTasks":  true,
+	"RemovePermission":      true,
+	"StartMessageMoveTask":  true,
+}
+
+// find returns the action of that name.
+func find(s service, name string) (action, error) {
+	actions, unsupported := sqsActions, sqsUnsupported
+	code := "AWS.SimpleQueueService.UnsupportedOperation"
+	if s == sns {
+		actions, unsupported, code = snsActions, snsUnsupported, codeInvalidAction
+	}
+	if a, ok := actions[name]; ok {
+		return a, nil
+	}
+	if unsupported[name] {
+		return action{}, apierr.New(code, messageNotImplemented, name)
+	}
+	return action{}, apierr.New(codeInvalidAction, messageUnknownTarget, name)
+}
+
+// perform carries out an action between the fault rules and the counters.
+func (h *Handler) perform(ctx context.Context, c *call, a action, in any) (out any, dropped bool, err error) {
+	c.entries = 1
+	if err := h.judge(c, in); err != nil {
+		h.counts.add(c)
+		return nil, false, err
+	}
+	out, err = a.run(h, ctx, c, in)
+	h.counts.add(c)
+	return out, c.verdict.Kind == faults.DropReply, err
+}
+
+// serveJSON answers a request in SQS's JSON protocol.
+func (h *Handler) serveJSON(ctx context.Context, r *Request, target string) *Response {
+	name, ok := strings.CutPrefix(target, jsonTarget)
+	if !ok {
+		return jsonError(apierr.New(codeInvalidAction, messageUnknownTarget, target))
+	}
+	a, err := find(sqs, name)
+	if err != nil {
+		return jsonError(asAPIError(err))
+	}
+	in := a.newInput()
+	if err := decodeJSON(r.Body, in); err != nil {
+		return jsonError(asAPIError(err))
+	}
+	c := newCall(sqs, name, r)
+	out, dropped, err := h.perform(ctx, c, a, in)
+	if err != nil {
+		resp := jsonError(asAPIError(err))
+		resp.Dropped = dropped
+		return resp
+	}
+	resp := &Response{Status: http.StatusOK, ContentType: contentTypeJSON, Dropped: dropped}
+	switch out := out.(type) {
+	case nil:
+	case *received:
+		resp.Body = out.appendJSON(nil)
+	default:
+		if resp.Body, err = json.Marshal(out); err != nil {
+			return jsonError(asAPIError(err))
+		}
+	}
+	return resp
+}
+
+func decodeJSON(body []byte, in any) error {
+	if len(body) == 0 {
+		return nil // as AWS's own clients send for actions without parameters
+	}
+	if err := json.Unmarshal(body, in); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return errMalformed(fmt.Sprintf("%s cannot be converted to %s", wrong.Value, wrong.Type))
+		}
+		return errMalformed("The request body is not a JSON object.")
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package wire
+
+// The requests and answers of SQS. One declaration serves both protocols: the json tags are the API's names, the query
+// and xml tags say where the same stands in the Query protocol.
+
+type queueRef struct {
+	QueueURL string `json:"QueueUrl" query:"QueueUrl"`
+}
+
+type attributeValue struct {
+	DataType    string   `json:"DataType" query:"DataType" xml:"DataType"`
+	StringValue *string  `json:"StringValue,omitempty" query:"StringValue"`
+	BinaryValue []byte   `json:"BinaryValue,omitempty" query:"BinaryValue"`
+	StringList  []string `json:"StringListValues,omitempty" query:"StringListValue"`
+	BinaryList  [][]byte `json:"BinaryListValues,omitempty" query:"BinaryListValue"`
+}
+
+type createQueueInput struct {
+	QueueName  string            `json:"QueueName" query:"QueueName"`
+	Attributes map[string]string `json:"Attributes" query:"Attribute,Name,Value"`
+	Tags       map[string]string `json:"tags" query:"Tag,Key,Value"`
+}
+
+type queueURLOutput struct {
+	QueueURL string `json:"QueueUrl" xml:"QueueUrl"`
+}
+
+type getQueueURLInput struct {
+	QueueName string `json:"QueueName" query:"QueueName"`
+	Owner     string `json:"QueueOwnerAWSAccountId" query:"QueueOwnerAWSAccountId"`
+}
+
+type listQueuesInput struct {
+	Prefix     string `json:"QueueNamePrefix" query:"QueueNamePrefix"`
+	MaxResults *int   `json:"MaxResults" query:"MaxResults"`
+	NextToken  string `json:"NextToken" query:"NextToken"`
+}
+
+type listQueuesOutput struct {
+	QueueURLs []string `json:"QueueUrls,omitempty" xml:"QueueUrl"`
+	NextToken string   `json:"NextToken,omitempty" xml:"NextToken"`
+}
+
+type listSourcesInput struct {
+	QueueURL   string `json:"QueueUrl" query:"QueueUrl"`
+	MaxResults *int   `json:"MaxResults" query:"MaxResults"`
+	NextToken  string `json:"NextToken" query:"NextToken"`
+}
+
+type listSourcesOutput struct {
+	QueueURLs []string `json:"queueUrls,omitempty" xml:"QueueUrl"` // lower case, unlike its sister
+	NextToken string   `json:"NextToken,omitempty" xml:"NextToken"`
+}
+
+type getAttributesInput struct {
+	QueueURL string   `json:"QueueUrl" query:"QueueUrl"`
+	Names    []string `json:"AttributeNames" query:"AttributeName"`
+}
+
+type getAttributesOutput struct {
+	Attributes map[string]string `json:"Attributes,omitempty" xml:"Attribute,Name,Value"`
+}
+
+type setAttributesInput struct {
+	QueueURL   string            `json:"QueueUrl" query:"QueueUrl"`
+	Attributes map[string]string `json:"Attributes" query:"Attribute,Name,Value"`
+}
+
+type messageInput struct {
+	Body             string                    `json:"MessageBody" query:"MessageBody"`
+	Delay            *int                      `json:"DelaySeconds" query:"DelaySeconds"`
+	Attributes       map[string]attributeValue `json:"MessageAttributes" query:"MessageAttribute,Name,Value"`
+	SystemAttributes map[string]attributeValue `json:"MessageSystemAttributes" query:"MessageSystemAttribute,Name,Value"`
+	DeduplicationID  *string                   `json:"MessageDeduplicationId" query:"MessageDeduplicationId"`
+	GroupID          *string                   `json:"MessageGroupId" query:"MessageGroupId"`
+}
+
+type sendMessageInput struct {
+	QueueURL string `json:"QueueUrl" query:"QueueUrl"`
+	messageInput
+}
+
+type sendMessageOutput struct {
+	MessageID             string `json:"MessageId" xml:"MessageId"`
+	MD5OfBody             string `json:"MD5OfMessageBody" xml:"MD5OfMessageBody"`
+	MD5OfAttributes       string `json:"MD5OfMessageAttributes,omitempty" xml:"MD5OfMessageAttributes"`
+	MD5OfSystemAttributes string `json:"MD5OfMessageSystemAttributes,omitempty" xml:"MD5OfMessageSystemAttributes"`
+	SequenceNumber        string `json:"SequenceNumber,omitempty" xml:"SequenceNumber"`
+}
+
+type sendBatchInput struct {
+	QueueURL string           `json:"QueueUrl" query:"QueueUrl"`
+	Entries  []sendBatchEntry `json:"Entries" query:"SendMessageBatchRequestEntry"`
+}
+
+type sendBatchEntry struct {
+	ID string `json:"Id" query:"Id"`
+	messageInput
+}
+
+type sendBatchOutput struct {
+	Successful []sendBatchResult `json:"Successful,omitempty" xml:"SendMessageBatchResultEntry"`
+	Failed     []batchError      `json:"Failed,omitempty" xml:"BatchResultErrorEntry"`
+}
+
+type sendBatchResult struct {
+	ID string `json:"Id" xml:"Id"`
+	sendMessageOutput
+}
+
+type batchError struct {
+	ID          string `json:"Id" xml:"Id"`
+	Code        string `json:"Code" xml:"Code"`
+	Message     string `json:"Message,omitempty" xml:"Message"`
+	SenderFault bool   `json:"SenderFault" xml:"SenderFault,always"`
+}
+
+type receiveInput struct {
+	QueueURL             string   `json:"QueueUrl" query:"QueueUrl"`
+	MaxMessages          *int     `json:"MaxNumberOfMessages" query:"MaxNumberOfMessages"`
+	VisibilityTimeout    *int     `json:"VisibilityTimeout" query:"VisibilityTimeout"`
+	WaitTime             *int     `json:"WaitTimeSeconds" query:"WaitTimeSeconds"`
+	AttributeNames       []string `json:"AttributeNames" query:"AttributeName"`
+	SystemAttributeNames []string `json:"MessageSystemAttributeNames" query:"MessageSystemAttributeName"`
+	MessageAttributes    []string `json:"MessageAttributeNames" query:"MessageAttributeName"`
+	AttemptID            string   `json:"ReceiveRequestAttemptId" query:"ReceiveRequestAttemptId"`
+}
+
+type deleteInput struct {
+	QueueURL      string `json:"QueueUrl" query:"QueueUrl"`
+	ReceiptHandle string `json:"ReceiptHandle" query:"ReceiptHandle"`
+}
+
+type deleteBatchInput struct {
+	QueueURL string             `json:"QueueUrl" query:"QueueUrl"`
+	Entries  []deleteBatchEntry `json:"Entries" query:"DeleteMessageBatchRequestEntry"`
+}
+
+type deleteBatchEntry struct {
+	ID            string `json:"Id" query:"Id"`
+	ReceiptHandle string `json:"ReceiptHandle" query:"ReceiptHandle"`
+}
+
+type deleteBatchOutput struct {
+	Successful []batchID    `json:"Successful,omitempty" xml:"DeleteMessageBatchResultEntry"`
+	Failed     []batchError `json:"Failed,omitempty" xml:"BatchResultErrorEntry"`
+}
+
+type batchID struct {
+	ID string `json:"Id" xml:"Id"`
+}
+
+type changeVisibilityInput struct {
+	QueueURL          string `json:"QueueUrl" query:"QueueUrl"`
+	ReceiptHandle     string `json:"ReceiptHandle" query:"ReceiptHandle"`
+	VisibilityTimeout *int   `json:"VisibilityTimeout" query:"VisibilityTimeout"`
+}
+
+type changeBatchInput struct {
+	QueueURL string             `json:"QueueUrl" query:"QueueUrl"`
+	Entries  []changeBatchEntry `json:"Entries" query:"ChangeMessageVisibilityBatchRequestEntry"`
+}
+
+type changeBatchEntry struct {
+	ID                string `json:"Id" query:"Id"`
+	ReceiptHandle     string `json:"ReceiptHandle" query:"ReceiptHandle"`
+	VisibilityTimeout *int   `json:"VisibilityTimeout" query:"VisibilityTimeout"`
+}
+
+type changeBatchOutput struct {
+	Successful []batchID    `json:"Successful,omitempty" xml:"ChangeMessageVisibilityBatchResultEntry"`
+	Failed     []batchError `json:"Failed,omitempty" xml:"BatchResultErrorEntry"`
+}
+
+type tagQueueInput struct {
+	QueueURL string            `json:"QueueUrl" query:"QueueUrl"`
+	Tags     map[string]string `json:"Tags" query:"Tag,Key,Value"`
+}
+
+type untagQueueInput struct {
+	QueueURL string   `json:"QueueUrl" query:"QueueUrl"`
+	TagKeys  []string `json:"TagKeys" query:"TagKey"`
+}
+
+type listTagsOutput struct {
+	Tags map[string]string `json:"Tags,omitempty" xml:"Tag,Key,Value"`
+}
