@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestDecodeData_TakesNothingInvalid(t *testing.T) {
 		data, err := events.DecodeData(kind.Name, text)
 		if err != nil {
 			refused++
-			checkOutcome2(t, err)
+			checkRefusal(t, err)
 			return
 		}
 		taken++
@@ -87,8 +88,9 @@ func TestDecodeData_TakesNothingInvalid(t *testing.T) {
 	}
 }
 
-func checkOutcome2(t *rapid.T, err error) {
-	if failed, ok := err.(*events.Error); !ok || failed.Code != events.CodeInvalidData || len(failed.Fields) == 0 { //nolint:errorlint // not wrapped
+func checkRefusal(t *rapid.T, err error) {
+	var failed *events.Error
+	if !errors.As(err, &failed) || failed.Code != events.CodeInvalidData || len(failed.Fields) == 0 {
 		t.Fatalf("got %#v, want an *events.Error with code %s and bad fields", err, events.CodeInvalidData)
 	}
 }
