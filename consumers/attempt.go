@@ -13,10 +13,9 @@ import (
 
 // verdict is what is to become of a message after its handler.
 type verdict struct {
-	fate      fate
+	fate fate
+	failure
 	class     deadletter.Class // of a dead letter
-	code      string
-	err       error
 	eventType string
 	eventID   string
 	attempts  int // handlers started
@@ -25,25 +24,34 @@ type verdict struct {
 type fate int
 
 const (
-	handled fate = iota
+	released fate = iota // not our turn any more: the consumer stops, or the lease is lost
+	handled
 	dead
-	released // not our turn any more: the consumer stops, or the lease is lost
 )
 
+// failure is what is kept of a handler's error. The error itself is not touched again: it is the handler's, and its methods
+// may panic.
+type failure struct {
+	known bool
+	code  string
+	text  string
+}
+
 // attempt decodes a message and runs its handler, with quick retries. It runs on a goroutine of its own; ctx ends when the
-// lease is lost or when draining takes too long.
-func (r *run) attempt(ctx context.Context, m *message) verdict {
-	v := verdict{eventType: m.eventType()}
+// lease is lost or when draining takes too long. The verdict is complete at any moment at which a handler may end the
+// goroutine.
+func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
+	v.eventType = m.eventType()
 	event, err := events.Decode([]byte(m.body))
 	if err != nil {
-		v.fate, v.class, v.code, v.err = dead, deadletter.Known, codeOf(err), err
-		return v
+		v.refuse(failure{known: true, code: codeOf(err), text: err.Error()})
+		return
 	}
 	v.eventType, v.eventID = event.Type(), event.ID
 	if event.DeviceID != m.group {
-		v.fate, v.class, v.code = dead, deadletter.Known, CodeGroupMismatch
-		v.err = fmt.Errorf("consumers: message group is %q, want the event's device %q: only so its events stay in order", m.group, event.DeviceID)
-		return v
+		v.refuse(failure{known: true, code: CodeGroupMismatch, text: fmt.Sprintf(
+			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.group, event.DeviceID)})
+		return
 	}
 	budget, cancel := context.WithTimeout(ctx, r.cfg.Budget)
 	defer cancel()
@@ -52,20 +60,19 @@ func (r *run) attempt(ctx context.Context, m *message) verdict {
 		if v.attempts > 1 {
 			r.stats.retries.Add(1)
 		}
-		err := call(budget, r.handler, event)
-		if err == nil {
+		v.refuse(failure{code: CodePanic, text: "handler ended its goroutine"}) // unless it returns
+		f := call(budget, r.handler, event)
+		if f == nil {
 			v.fate = handled
-			return v
+			return
 		}
 		if ctx.Err() != nil { // lease lost or stopping: whatever the handler says is not about the event
 			v.fate = released
-			return v
+			return
 		}
-		v.fate, v.class, v.code, v.err = dead, deadletter.Exhausted, codeOf(err), err
-		var known *KnownError
-		if errors.As(err, &known) {
-			v.class = deadletter.Known
-			return v
+		v.refuse(*f)
+		if f.known {
+			return
 		}
 		delay := r.cfg.RetryDelay << (v.attempts - 1)
 		end, _ := budget.Deadline()
@@ -73,42 +80,62 @@ func (r *run) attempt(ctx context.Context, m *message) verdict {
 			end = lease
 		}
 		if v.attempts > r.cfg.Retries || !time.Now().Add(delay).Before(end) {
-			if v.attempts == 1 {
-				v.class = deadletter.Unknown
-			}
-			return v
+			return
 		}
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
 			v.fate = released
-			return v
+			return
 		}
 	}
 }
 
-// call runs a handler and turns its panic into an error.
-func call(ctx context.Context, handle Handler, event events.Event) (err error) {
+// refuse makes it the verdict of a dead letter.
+func (v *verdict) refuse(f failure) {
+	v.fate, v.failure = dead, f
+	switch {
+	case f.known:
+		v.class = deadletter.Known
+	case v.attempts > 1:
+		v.class = deadletter.Exhausted
+	default:
+		v.class = deadletter.Unknown
+	}
+}
+
+// panicked makes it the verdict of a dead letter whose code, other than its handler, has panicked.
+func (v *verdict) panicked(value any) { v.refuse(panicFailure(value)) }
+
+// call runs a handler. It returns nil for success; a panic, also one of the error's methods, is a failure like others.
+func call(ctx context.Context, handle Handler, event events.Event) (f *failure) {
 	defer func() {
 		if value := recover(); value != nil {
-			err = &panicError{value: value, stack: debug.Stack()}
+			panicked := panicFailure(value)
+			f = &panicked
 		}
 	}()
-	return handle(ctx, event)
+	err := handle(ctx, event)
+	if err == nil {
+		return nil
+	}
+	var known *KnownError
+	return &failure{known: errors.As(err, &known), code: codeOf(err), text: err.Error()}
+}
+
+func panicFailure(value any) failure {
+	return failure{code: CodePanic, text: fmt.Sprintf("handler panicked: %v\n%s", value, debug.Stack())}
 }
 
 // codeOf finds the stable code of a failure.
 func codeOf(err error) string {
 	var known *KnownError
 	var invalid *events.Error
-	var panicked *panicError
 	switch {
 	case errors.As(err, &known):
 		return known.Code
 	case errors.As(err, &invalid):
 		return string(invalid.Code)
-	case errors.As(err, &panicked):
-		return CodePanic
 	case errors.Is(err, context.DeadlineExceeded):
 		return CodeTimeout
 	}

@@ -114,6 +114,12 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least %v: it could not be extended in time",
 			c.queue.URL, visibility, minVisibility))
 	}
+	size := string(types.QueueAttributeNameMaximumMessageSize)
+	most, _ := strconv.Atoi(source[size])
+	if takes, err := strconv.Atoi(dlq[size]); err == nil && takes < most {
+		faults = append(faults, fmt.Errorf("consumers: dead-letter queue %s takes messages of up to %d bytes, want %d as queue %s does: "+
+			"a larger one would hold its device up for ever", c.queue.DLQURL, takes, most, c.queue.URL))
+	}
 	if err := errors.Join(faults...); err != nil {
 		return facts{}, err
 	}
@@ -127,6 +133,7 @@ func (c *Consumer) attributes(ctx context.Context, url string) (map[string]strin
 			types.QueueAttributeNameQueueArn,
 			types.QueueAttributeNameVisibilityTimeout,
 			types.QueueAttributeNameFifoQueue,
+			types.QueueAttributeNameMaximumMessageSize,
 		},
 	})
 	var unknown *types.InvalidAttributeName // a standard queue does not know FifoQueue

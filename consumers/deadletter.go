@@ -3,12 +3,14 @@ package consumers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
@@ -20,7 +22,7 @@ const maxAttributes = 10
 // sendDeadLetter copies a message to the dead-letter queue, for as long as that takes, and then has it deleted. Its lane waits
 // for both: were the message deleted first, it would be lost with the process; did followers start first, they would
 // overtake it where it comes again. The heartbeat keeps its lease meanwhile.
-func (r *run) sendDeadLetter(m *message, v verdict) {
+func (r *run) sendDeadLetter(m *message, v *verdict) {
 	r.sending++
 	ctx, cancel := context.WithCancelCause(r.work)
 	m.cancel = cancel
@@ -44,7 +46,7 @@ func (r *run) sendDeadLetter(m *message, v verdict) {
 			default:
 				r.stats.deadLettered.Add(1)
 				r.cfg.Logger.Error("event dead-lettered", "event_id", v.eventID, "event_type", v.eventType, "device_id", m.group,
-					"message_id", m.id, "class", v.class, "code", v.code, "attempts", v.attempts, "receive_count", m.receiveCount, "err", v.err)
+					"message_id", m.id, "class", v.class, "code", v.code, "attempts", v.attempts, "receive_count", m.receiveCount, "err", v.text)
 				r.finish(m)
 				r.deletes.hurry()
 				return
@@ -58,13 +60,13 @@ func (r *run) sendDeadLetter(m *message, v verdict) {
 //
 // Its deduplication ID is the source message's ID, as it is when SQS itself moves a message. So a second attempt within five
 // minutes is no second copy; and an event that fails again after a redrive, as another message, is not dropped for its old copy.
-func (r *run) deadLetter(m *message, v verdict) *sqs.SendMessageInput {
+func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
 	record := deadletter.Record{
 		Service:      r.queue.Service,
 		Queue:        r.facts.arn,
 		Class:        v.class,
 		Code:         v.code,
-		Error:        v.err.Error(),
+		Error:        v.text,
 		Fingerprint:  deadletter.FingerprintOf(r.queue.Service, v.class, v.code, v.eventType),
 		Attempts:     v.attempts,
 		ReceiveCount: m.receiveCount,
@@ -106,6 +108,13 @@ func (r *run) sendUntilConfirmed(ctx context.Context, m *message, in *sqs.SendMe
 		if err == nil {
 			return nil
 		}
+		if _, ok := in.MessageAttributes[deadletter.Attribute]; ok && refused(err) {
+			// The message is so large that the record makes it too large. It counts more than its record.
+			delete(in.MessageAttributes, deadletter.Attribute)
+			r.cfg.Logger.Error("the dead-letter queue refuses a message with its record; sending it without", "message_id", m.id,
+				"group_id", m.group, "err", err)
+			continue
+		}
 		failures++
 		delay := min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second)
 		r.cfg.Logger.Error("sending to the dead-letter queue failed; the device waits", "message_id", m.id, "group_id", m.group,
@@ -116,4 +125,17 @@ func (r *run) sendUntilConfirmed(ctx context.Context, m *message, in *sqs.SendMe
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// refused tells whether the queue refuses a message for what it is.
+func refused(err error) bool {
+	var answer smithy.APIError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.ErrorCode() {
+	case "InvalidMessageContents", "InvalidParameterValue":
+		return true
+	}
+	return false
 }

@@ -1,9 +1,6 @@
 package consumers
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // ErrLeaseLost is the cause of a handler's context ending when another consumer may hold the message by now: extending its
 // visibility timeout failed for good. What the handler returns then has no effect.
@@ -40,11 +37,3 @@ const (
 	CodeTimeout       = "timeout"        // the handler's time was over
 	CodeError         = "error"          // any other error
 )
-
-// panicError is a handler's panic.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("handler panicked: %v\n%s", e.value, e.stack) }

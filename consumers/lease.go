@@ -16,6 +16,8 @@ type changing struct {
 	underWay bool
 	releases []*message // to be made visible at once, in this order
 	extends  []*message // to be kept hidden
+	failures int        // releases in a row that failed
+	after    time.Time  // when releases may go on after a failure
 }
 
 func (c *changing) idle() bool { return !c.underWay && len(c.releases) == 0 }
@@ -53,10 +55,14 @@ func (r *run) startChanges() {
 		return
 	}
 	if len(c.releases) > 0 {
-		batch := c.take(&c.releases)
-		c.underWay = true
-		go r.change(batch, 0, func(answers) {}) // what could not be released comes back when its lease ends
-		return
+		wait := time.Until(c.after)
+		if wait <= 0 {
+			batch := c.take(&c.releases)
+			c.underWay = true
+			go r.change(batch, 0, func(a answers) { r.released(batch, a) })
+			return
+		}
+		r.lookAgainIn(wait)
 	}
 	for len(c.extends) > 0 {
 		var batch []*message
@@ -92,7 +98,8 @@ func (r *run) change(batch []*message, visibility time.Duration, then func(answe
 			VisibilityTimeout: int32(visibility / time.Second),
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.requests, requestTimeout)
+	// One that hangs must leave time for others before leases end.
+	ctx, cancel := context.WithTimeout(r.requests, min(requestTimeout, r.facts.visibility/6))
 	defer cancel()
 	out, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.queue.URL, Entries: entries})
 	a := answersOf(len(batch), err)
@@ -110,6 +117,27 @@ func (r *run) change(batch []*message, visibility time.Duration, then func(answe
 	})
 }
 
+// released puts back in line what could not be released and will not be visible soon by itself.
+func (r *run) released(batch []*message, answers answers) {
+	c := &r.changes
+	var again []*message
+	var failure error
+	for i, m := range batch {
+		if a := answers[i]; a.err != nil && !a.leaseOver && time.Now().Before(m.leaseEnd()) {
+			again, failure = append(again, m), a.err
+		}
+	}
+	if failure == nil {
+		c.failures = 0
+		return
+	}
+	c.releases = append(again, c.releases...)
+	c.failures++
+	delay := min(100*time.Millisecond<<min(c.failures-1, 6), 5*time.Second)
+	c.after = time.Now().Add(delay)
+	r.cfg.Logger.Warn("handing messages back failed", "messages", len(again), "failures", c.failures, "retry_in", delay, "err", failure)
+}
+
 // extended acts on the outcome of every extension. One that failed for another reason than its lease is tried again by the
 // next heartbeat.
 func (r *run) extended(batch []*message, answers answers, sent time.Time) {
@@ -121,7 +149,8 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 		}
 		switch a := answers[i]; {
 		case a.err == nil:
-			m.lease.Store(sent.Add(r.facts.visibility).UnixNano())
+			m.setLease(sent.Add(r.facts.visibility))
+		case a.leaseOver && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
 		case a.leaseOver:
 			r.lose(m, false)
 		default:

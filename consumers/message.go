@@ -25,11 +25,12 @@ type message struct {
 
 	lane  *lane
 	state state
-	// lease is when the visibility timeout ends as far as we know, in Unix nanoseconds. The loop writes, the handler's
-	// goroutine reads.
-	lease     atomic.Int64
+	// lease is when the visibility timeout ends as far as we know. The loop writes, the handler's goroutine reads. It is a
+	// time.Time, which has a monotonic clock reading: setting the machine's clock ends no lease.
+	lease     atomic.Pointer[time.Time]
 	extending bool
 	cancel    context.CancelCauseFunc // ends the context of what runs for the message
+	overdue   time.Time               // when its handler should have ended long since; zero when none runs or it was reported
 }
 
 // state is where a held message stands.
@@ -55,11 +56,13 @@ func newMessage(in types.Message, lease time.Time) *message {
 	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		m.sentAt = time.UnixMilli(ms).UTC()
 	}
-	m.lease.Store(lease.UnixNano())
+	m.setLease(lease)
 	return m
 }
 
-func (m *message) leaseEnd() time.Time { return time.Unix(0, m.lease.Load()) }
+func (m *message) setLease(end time.Time) { m.lease.Store(&end) }
+
+func (m *message) leaseEnd() time.Time { return *m.lease.Load() }
 
 // eventType is the type as the message attribute tells it, for messages whose body can't be read.
 func (m *message) eventType() string { return aws.ToString(m.attributes["type"].StringValue) }
@@ -83,7 +86,7 @@ func (l *lane) insert(m *message) {
 	l.waiting[i] = m
 }
 
-// take removes a waiting message and everything behind it, and returns both, last first.
+// takeFrom removes a waiting message and everything behind it, and returns both, last first.
 func (l *lane) takeFrom(m *message) []*message {
 	for i, w := range l.waiting {
 		if w == m {

@@ -18,44 +18,71 @@ type polling struct {
 	wanted   int // receives to keep under way: one when idle, more while they come back full
 	failures int // receives in a row that failed
 	after    time.Time
-	attempt  string // request attempt ID to use again, after a receive whose reply was lost
+	lost     []string // request attempt IDs of receives whose replies were lost, to be used again
 }
 
 // startPolls asks for what free slots can take. It asks for a full ten, or for half of the slots if they are few, so that slots
 // which become free one by one do not make a request each.
+//
+// Dead letters on their way take no slot: a dead-letter queue that can't be reached does not stop the devices that are well.
+// What is held in all bounds their number.
 func (r *run) startPolls() {
 	for !r.draining && r.poll.underWay < r.poll.wanted {
 		if wait := time.Until(r.poll.after); wait > 0 {
 			r.lookAgainIn(wait)
 			return
 		}
-		busy := r.running + r.sending + len(r.ready)
+		busy := r.running + len(r.ready)
 		free := r.cfg.Slots - busy - maxBatch*r.poll.underWay
 		if free < min(maxBatch, (r.cfg.Slots+1)/2) {
 			return
 		}
-		if len(r.held) >= maxBatch*r.cfg.Slots { // deletes do not keep up
+		if len(r.held) >= maxBatch*r.cfg.Slots { // deletes or dead letters do not keep up
 			return
 		}
-		attempt := r.poll.attempt
-		r.poll.attempt = ""
-		if attempt == "" {
+		attempt, ok := r.poll.takeLost()
+		if !ok {
 			attempt = uuid.NewString()
 		}
 		r.poll.underWay++
-		go r.receive(min(maxBatch, free), attempt)
+		go r.receive(min(maxBatch, free), r.cfg.WaitTime, attempt)
+	}
+	if r.draining {
+		r.fetchLost()
 	}
 }
 
-// receive makes one long poll. Its context does not end with Run's: a poll cut off may have got messages already, and their
+// fetchLost asks once more for what lost replies brought, so that it can be handed back.
+func (r *run) fetchLost() {
+	for len(r.poll.lost) > 0 {
+		if wait := time.Until(r.poll.after); wait > 0 {
+			r.lookAgainIn(wait)
+			return
+		}
+		attempt, _ := r.poll.takeLost()
+		r.poll.underWay++
+		go r.receive(maxBatch, 0, attempt)
+	}
+}
+
+func (p *polling) takeLost() (attempt string, ok bool) {
+	if len(p.lost) == 0 {
+		return "", false
+	}
+	attempt, p.lost = p.lost[0], p.lost[1:]
+	return attempt, true
+}
+
+// receive makes one receive, which is a long poll unless wait is zero. Its context does not end with Run's: a poll cut off may have got messages already, and their
 // devices would stand still until the visibility timeout.
-func (r *run) receive(n int, attempt string) {
-	ctx, cancel := context.WithTimeout(r.requests, r.cfg.WaitTime+requestTimeout)
+func (r *run) receive(n int, wait time.Duration, attempt string) {
+	ctx, cancel := context.WithTimeout(r.requests, wait+requestTimeout)
 	defer cancel()
 	out, err := r.api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl:                    &r.queue.URL,
 		MaxNumberOfMessages:         int32(n),
-		WaitTimeSeconds:             int32(r.cfg.WaitTime / time.Second),
+		WaitTimeSeconds:             int32(wait / time.Second),
+		VisibilityTimeout:           int32(r.facts.visibility / time.Second), // the queue's own may change while we run
 		MessageAttributeNames:       []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 		ReceiveRequestAttemptId:     &attempt,
@@ -67,7 +94,8 @@ func (r *run) receive(n int, attempt string) {
 	})
 	lease := time.Now().Add(r.facts.visibility)
 	if err != nil {
-		r.post(func() { r.receiveFailed(attempt, err) })
+		again := wait > 0 // fetchLost is not repeated
+		r.post(func() { r.receiveFailed(attempt, again, err) })
 		return
 	}
 	messages := make([]*message, len(out.Messages))
@@ -90,15 +118,15 @@ func (r *run) receive(n int, attempt string) {
 
 // receiveFailed waits a growing time before the next receive. When no answer came, the messages of the lost reply are asked for
 // again by the same attempt ID. After an answer, such as throttling, that ID is no longer valid.
-func (r *run) receiveFailed(attempt string, err error) {
+func (r *run) receiveFailed(attempt string, again bool, err error) {
 	r.stats.receives.Add(1)
 	r.poll.underWay--
 	if r.requests.Err() != nil {
 		return
 	}
 	var answered smithy.APIError
-	if !errors.As(err, &answered) {
-		r.poll.attempt = attempt
+	if again && !errors.As(err, &answered) {
+		r.poll.lost = append(r.poll.lost, attempt)
 	}
 	r.poll.failures++
 	delay := min(100*time.Millisecond<<min(r.poll.failures-1, 8), 10*time.Second)

@@ -96,6 +96,7 @@ func (r *run) loop(ctx context.Context) error {
 		case <-wake.C:
 		case <-heartbeat.C:
 			r.keepLeases()
+			r.reportOverdue()
 		case <-stop:
 			stop = nil
 			r.drain()
@@ -113,7 +114,7 @@ func (r *run) loop(ctx context.Context) error {
 
 // idle tells whether nothing is left to do or to wait for.
 func (r *run) idle() bool {
-	return len(r.held) == 0 && r.running == 0 && r.sending == 0 && r.poll.underWay == 0 && r.deletes.underWay == 0 && r.changes.idle()
+	return len(r.held) == 0 && r.running == 0 && r.sending == 0 && r.poll.underWay == 0 && len(r.poll.lost) == 0 && r.deletes.underWay == 0 && r.changes.idle()
 }
 
 // lookAgainIn makes the loop turn once more within d.
@@ -215,20 +216,40 @@ func (r *run) startHandlers() {
 		}
 		l.current = m
 		m.state = running
+		m.overdue = time.Now().Add(2 * r.cfg.Budget)
 		r.running++
 		ctx, cancel := context.WithCancelCause(r.work)
 		m.cancel = cancel
 		go func() {
-			v := r.attempt(ctx, m)
-			cancel(nil)
-			r.post(func() { r.decide(m, v) })
+			v := new(verdict)
+			defer func() { // deferred, since a handler may end its goroutine
+				if value := recover(); value != nil {
+					v.panicked(value)
+				}
+				cancel(nil)
+				r.post(func() { r.decide(m, v) })
+			}()
+			r.attempt(ctx, m, v)
 		}()
 	}
 }
 
+// reportOverdue tells of handlers that go on although their contexts ended long ago. Nothing else can be done about them: their
+// devices wait, since a second handler must not run beside the first.
+func (r *run) reportOverdue() {
+	for _, l := range r.lanes {
+		if m := l.current; m != nil && !m.overdue.IsZero() && time.Now().After(m.overdue) {
+			m.overdue = time.Time{}
+			r.cfg.Logger.Error("handler does not end although its context has ended; the device waits",
+				"message_id", m.id, "group_id", m.group, "budget", r.cfg.Budget)
+		}
+	}
+}
+
 // decide acts on a verdict.
-func (r *run) decide(m *message, v verdict) {
+func (r *run) decide(m *message, v *verdict) {
 	r.running--
+	m.overdue = time.Time{}
 	l := m.lane
 	if m.state == gone { // the lease was lost meanwhile: nothing is deleted on this handler's behalf
 		if v.fate == handled {

@@ -36,7 +36,7 @@ type Record struct {
 	// Queue is the ARN of the queue that the event came from, to which a redrive sends it back.
 	Queue string `json:"queue"`
 	Class Class  `json:"class"`
-	// Code is stable: it tells kinds of failure apart.
+	// Code is stable: it tells kinds of failure apart. It is cut at MaxCodeBytes.
 	Code string `json:"code"`
 	// Error is the text of the error, cut at MaxErrorBytes.
 	Error string `json:"error"`
@@ -54,8 +54,11 @@ type Record struct {
 	Redrives int `json:"redrives"`
 }
 
-// MaxErrorBytes bounds the error text in a record.
-const MaxErrorBytes = 1024
+// Bounds of the texts in a record, in UTF-8 bytes.
+const (
+	MaxErrorBytes = 1024
+	MaxCodeBytes  = 128
+)
 
 // FingerprintOf hashes what makes two failures alike.
 func FingerprintOf(service string, class Class, code, eventType string) string {
@@ -65,12 +68,26 @@ func FingerprintOf(service string, class Class, code, eventType string) string {
 
 // Encode gives the record as the attribute's text.
 func (r Record) Encode() string {
-	r.Error = cut(strings.ToValidUTF8(strings.Map(legal, r.Error), "�"), MaxErrorBytes)
+	r.Error, r.Code = bounded(r.Error, MaxErrorBytes), bounded(r.Code, MaxCodeBytes)
+	r.SentAt, r.FailedAt = encodable(r.SentAt), encodable(r.FailedAt)
 	text, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // strings, numbers and times of the present always encode
+		panic(err) // strings, numbers and times such as these always encode
 	}
-	return string(text)
+	return strings.Map(legal, string(text)) // the illegal characters that JSON does not escape
+}
+
+// bounded makes a text legal and cuts it. It is cut before as well, since it may be huge.
+func bounded(text string, n int) string {
+	return cut(strings.Map(legal, cut(text, n)), n)
+}
+
+// encodable is t, or no time at all if it has no form in JSON.
+func encodable(t time.Time) time.Time {
+	if _, err := t.MarshalJSON(); err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // ParseRecord reads the attribute's text.
@@ -89,8 +106,11 @@ func cut(text string, n int) string {
 		return text
 	}
 	n -= len(ellipsis)
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
+	for i := n; i > n-utf8.UTFMax && i >= 0; i-- { // unless it is no UTF-8 at all
+		if utf8.RuneStart(text[i]) {
+			n = i
+			break
+		}
 	}
 	return text[:n] + ellipsis
 }

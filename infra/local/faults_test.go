@@ -102,6 +102,9 @@ func TestFaults(t *testing.T) {
 			w.publish(topic, "m@g2")
 			_, err := w.tryPublish(topic, "m@g1")
 			w.refused(err, "Throttled", "")
+			w.engine.Faults().Clear()
+			w.engine.Faults().Add(faults.Rule{Kind: faults.Throttle, Code: "Throttling", Count: 1})
+			w.is(w.form("/", "Action", "Publish", "TopicArn", topic, "Message", "m"), 400, "", "<Code>Throttling</Code>")
 		}},
 		{"an internal error is 500 and retried", func(w *world) {
 			url := w.standard()

@@ -87,6 +87,20 @@ func TestReceive_LongPolls(t *testing.T) {
 			w.are(first, "a")
 			w.are(second, "b")
 		}},
+		{"a short poll takes nothing from those who wait", func(w *world) {
+			url := w.standard()
+			w.send(url, "m", withDelay(5))
+			w.while(
+				func() { w.are(w.receive(url, 1, waiting(20)), "m") },
+				func() {
+					time.Sleep(5*time.Second - time.Nanosecond)
+					for range 3 {
+						w.gets(url)
+						time.Sleep(time.Nanosecond)
+					}
+				},
+			)
+		}},
 		{"a caller that gives up takes nothing with it", func(w *world) {
 			url := w.standard()
 			ctx, cancel := context.WithTimeout(w.Context(), time.Second)
@@ -169,7 +183,8 @@ func TestReceive_Attributes(t *testing.T) {
 			if got, want := keys(m.Attributes), []string{"SenderId"}; !slices.Equal(got, want) {
 				w.Errorf("got %v, want %v", got, want)
 			}
-			m = receive(w, &sqs.ReceiveMessageInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{"All"}}) //nolint:staticcheck // old clients use it
+			//lint:ignore SA1019 old clients still send it
+			m = receive(w, &sqs.ReceiveMessageInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
 			want := []string{"AWSTraceHeader", "ApproximateFirstReceiveTimestamp", "ApproximateReceiveCount", "SenderId", "SentTimestamp"}
 			if got := keys(m.Attributes); !slices.Equal(got, want) {
 				w.Errorf("got %v, want %v", got, want)
@@ -188,8 +203,13 @@ func TestReceive_Attributes(t *testing.T) {
 			url := w.standard()
 			w.send(url, "m", withAttribute("a.x", "String", "1"), withAttribute("a.y", "Number", "2"), withAttribute("k", "String", "x"))
 			for _, c := range []struct{ asked, want string }{
-				{"k", "k"}, {"a.*", "a.x a.y"}, {"All", "a.x a.y k"}, {".*", "a.x a.y k"}, {"*", "a.x a.y k"},
-				{"k nothing", "k"}, {"nothing", ""},
+				{"k", "k"},
+				{"a.*", "a.x a.y"},
+				{"All", "a.x a.y k"},
+				{".*", "a.x a.y k"},
+				{"*", "a.x a.y k"},
+				{"k nothing", "k"},
+				{"nothing", ""},
 			} {
 				m := receive(w, &sqs.ReceiveMessageInput{QueueUrl: &url, MessageAttributeNames: strings.Fields(c.asked)})
 				if got := strings.Join(slices.Sorted(maps.Keys(m.MessageAttributes)), " "); got != c.want {
@@ -236,9 +256,9 @@ func TestReceive_Visibility(t *testing.T) {
 			url := w.standard(attrs{"VisibilityTimeout": "5"})
 			w.send(url, "m")
 			w.gets(url, "m")
-			time.Sleep(5*time.Second - 1)
+			time.Sleep(5*time.Second - time.Nanosecond)
 			w.gets(url)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			w.are(w.receive(url, 1, visibleAfter(1)), "m")
 			time.Sleep(time.Second)
 			w.gets(url, "m")
@@ -349,9 +369,9 @@ func TestReceive_Retention(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			w.send(url, "m2@g")
 			held := w.receive(url, 1, visibleAfter(600))
-			time.Sleep(50*time.Second - 1)
+			time.Sleep(50*time.Second - time.Nanosecond)
 			w.gets(url)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			w.gets(url, "m2@g") // m1 has expired while it was in flight, which frees its group
 			w.delete(url, held...)
 			time.Sleep(10 * time.Second)

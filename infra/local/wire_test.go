@@ -57,6 +57,13 @@ func TestWire_JSON(t *testing.T) {
 				w.is(w.json("ReceiveMessage", body), 400, "MalformedInput;Sender", `#SerializationException"`)
 			}
 		}},
+		{"text that is not UTF-8 is refused and not mended", func(w *world) {
+			topic := w.topic("t")
+			w.standard()
+			w.is(w.json("SendMessage", "{\"QueueUrl\":\"q\",\"MessageBody\":\"a\xffb\"}"), 400, "MalformedInput;Sender", "UTF-8")
+			w.is(w.form("/q", "Action", "SendMessage", "MessageBody", "a\xffb"), 400, "", "<Code>InvalidMessageContents</Code>")
+			w.is(w.form("/", "Action", "Publish", "TopicArn", topic, "Message", "a\xffb"), 400, "", "<Code>InvalidParameter</Code>")
+		}},
 		{"missing parameters", func(w *world) {
 			w.standard()
 			w.is(w.json("SendMessage", `{"MessageBody":"m"}`), 400, noQueue+";Sender", `com.amazonaws.sqs#QueueDoesNotExist","message":"The specified queue does not exist."`)

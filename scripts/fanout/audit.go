@@ -40,12 +40,13 @@ type auditedService struct {
 
 func newAudit() *audit { return &audit{events: map[string]*auditedEvent{}} }
 
-// in notes an event that is about to be published. A second one with the same ID is the same event.
-func (a *audit) in(e events.Event) {
+// in notes an event that is about to be published. A second one with the same ID is the same event. The returned func takes the
+// event back if it was not accepted.
+func (a *audit) in(e events.Event) (withdraw func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.events[e.ID] != nil {
-		return
+		return func() {}
 	}
 	a.order++
 	entry := &auditedEvent{order: a.order, in: time.Now()}
@@ -55,14 +56,12 @@ func (a *audit) in(e events.Event) {
 		}
 	}
 	a.events[e.ID] = entry
-}
-
-// refused takes back an event that was not accepted.
-func (a *audit) refused(e events.Event) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if entry := a.events[e.ID]; entry != nil && !entry.confirmed && entry.handled == 0 {
-		delete(a.events, e.ID)
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !entry.confirmed && entry.handled == 0 {
+			delete(a.events, e.ID)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -33,22 +33,24 @@ type clients struct {
 // clients makes SNS and SQS clients by the standard AWS configuration. An endpoint on this machine needs no account: where
 // no credentials or region are configured, it gets made-up ones.
 func (g *globals) clients(ctx context.Context) (clients, error) {
-	endpoint := g.endpoint
-	if endpoint == "" {
-		endpoint = os.Getenv("AWS_ENDPOINT_URL")
-	}
+	chosen := g.endpoint // by a flag, which outdoes the environment
 	if g.local {
-		endpoint = localEndpoint
+		chosen = localEndpoint
 	}
+	endpoint := cmp.Or(chosen, os.Getenv("AWS_ENDPOINT_URL"))
 	// Long polls hold their connections; the SDK keeps ten by default, and more pollers than that would open new ones all the time.
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 64 })
 	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
 	if endpoint != "" {
-		here, err := onThisMachine(endpoint)
+		host, here, err := hostOf(endpoint)
 		if err != nil {
 			return clients{}, &exitError{exitUsage, err}
 		}
-		options = append(options, config.WithBaseEndpoint(endpoint))
+		if here {
+			if err := somebodyListens(ctx, host); err != nil {
+				return clients{}, fmt.Errorf("endpoint %s: %w", endpoint, err)
+			}
+		}
 		if here && os.Getenv("AWS_ACCESS_KEY_ID") == "" && os.Getenv("AWS_PROFILE") == "" {
 			options = append(options, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("local", "local", "")))
 		}
@@ -69,22 +71,38 @@ func (g *globals) clients(ctx context.Context) (clients, error) {
 				"set AWS_PROFILE and AWS_REGION, or add --local for the local environment"}
 		}
 	}
+	cfg.HTTPClient = fromMemory{cfg.HTTPClient}
 	return clients{
-		sns: sns.NewFromConfig(cfg),
-		sqs: sqs.NewFromConfig(cfg, func(o *sqs.Options) {
-			if endpoint != "" {
-				o.BaseEndpoint = aws.String(endpoint)
-			}
-		}),
+		sns: sns.NewFromConfig(cfg, func(o *sns.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) }),
+		sqs: sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) }),
 	}, nil
 }
 
-// onThisMachine tells whether an endpoint is a loopback address.
-func onThisMachine(endpoint string) (bool, error) {
+// ptr is nil for an empty string.
+func ptr(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// hostOf gives the host and port of an endpoint, and tells whether that is a loopback address.
+func hostOf(endpoint string) (host string, here bool, err error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return false, fmt.Errorf("endpoint: got %q, want a URL such as %s", endpoint, localEndpoint)
+		return "", false, fmt.Errorf("endpoint: got %q, want a URL such as %s", endpoint, localEndpoint)
 	}
 	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(), nil
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	return net.JoinHostPort(u.Hostname(), port), u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(), nil
+}
+
+// somebodyListens finds out at once what the SDK would only say after several attempts.
+func somebodyListens(ctx context.Context, host string) error {
+	dialer := net.Dialer{Timeout: 2 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", host)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }

@@ -31,6 +31,9 @@ has not started, finishes what is running and deletes what is done.`,
 		ValidArgsFunction: serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if err := errors.Join(checkSlots(slots), checkIdle(untilIdle)); err != nil {
+				return &exitError{exitUsage, err}
+			}
 			d, err := g.deployment()
 			if err != nil {
 				return err

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +26,8 @@ func newDLQ(g *globals) *cobra.Command {
 
 SQS has no way to look without touching: looking hides the messages for as long as it takes and raises their receive count. What
 another reader holds at the time, and everything behind it of the same device, can't be seen.`,
+		Args: aCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newDLQLs(g), newDLQShow(g), newDLQRedrive(g))
 	return cmd
@@ -170,8 +174,8 @@ func newDLQLs(g *globals) *cobra.Command {
 			t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(t, "SERVICE\tFINGERPRINT\tCLASS\tCODE\tTYPE\tCOUNT\tDEVICES\tFIRST\tLAST\tEXAMPLE")
 			for _, f := range groups {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, f.Code, orDash(f.Type),
-					f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), shorten(f.Example, 80))
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, f.Code, orDash(printable(f.Type)),
+					f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), shorten(printable(f.Example), 80))
 			}
 			return t.Flush()
 		},
@@ -242,10 +246,29 @@ func newDLQShow(g *globals) *cobra.Command {
 
 func (g *globals) printLetter(now time.Time, l *deadletter.Letter) {
 	r := l.Record
-	fmt.Fprintf(g.out, "event     %s\ndevice    %s\ntype      %s\n", orDash(l.EventID), l.DeviceID, orDash(l.Type))
-	fmt.Fprintf(g.out, "failed    %s, %s (class %s, code %s, fingerprint %s)\n", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt), r.Class, r.Code, r.Fingerprint)
-	fmt.Fprintf(g.out, "attempts  %d, received %d times, redriven %d times\n", r.Attempts, r.ReceiveCount, r.Redrives)
-	fmt.Fprintf(g.out, "error     %s\nbody      %s\n\n", strings.ReplaceAll(r.Error, "\n", "\n          "), l.Body)
+	field := func(name, format string, args ...any) {
+		text := printable(fmt.Sprintf(format, args...))
+		fmt.Fprintf(g.out, "%-9s %s\n", name, strings.ReplaceAll(text, "\n", "\n          "))
+	}
+	field("event", "%s", orDash(l.EventID))
+	field("device", "%s", l.DeviceID)
+	field("type", "%s", orDash(l.Type))
+	field("failed", "%s, %s", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt))
+	field("class", "%s, code %s, fingerprint %s", r.Class, r.Code, r.Fingerprint)
+	field("counts", "%d attempts, %d receives, %d redrives", r.Attempts, r.ReceiveCount, r.Redrives)
+	field("error", "%s", r.Error)
+	field("body", "%s", l.Body)
+	fmt.Fprintln(g.out)
+}
+
+// printable replaces what a terminal would obey instead of showing it; bodies come from anywhere.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) && c != '\n' && c != '\t' {
+			return utf8.RuneError
+		}
+		return c
+	}, s)
 }
 
 func newDLQRedrive(g *globals) *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/aws/smithy-go"
+	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/infra/provision"
 )
@@ -55,21 +56,35 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	code := exitFailed
+	code := exitCodeOf(err)
 	var exit *exitError
-	if errors.As(err, &exit) {
-		code = exit.code
-		if exit.err == nil {
-			return code
-		}
+	if errors.As(err, &exit) && exit.err == nil {
+		return code
 	}
-	for _, line := range strings.Split(err.Error(), "\n") {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(stderr, "fanout: %s\n", line)
 	}
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
 	return code
+}
+
+// exitCodeOf is the code that an error asks for.
+func exitCodeOf(err error) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		return exit.code
+	}
+	return exitFailed
+}
+
+// usage makes err one of the command line.
+func usage(cmd *cobra.Command, err error) error {
+	return &exitError{exitUsage, &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}}
 }
 
 func hintFor(err error) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,12 @@ import (
 	"github.com/device-fanout/fanout/producer"
 )
 
-// maxReported bounds the rejected lines that a summary lists; all are counted.
-const maxReported = 1000
+const (
+	// maxReported bounds the rejected lines that a summary lists; all are counted.
+	maxReported = 1000
+	// maxWarned bounds the rejected lines that are reported as they come.
+	maxWarned = 20
+)
 
 // rejection is one input line that did not become an event on the topic.
 type rejection struct {
@@ -22,28 +27,34 @@ type rejection struct {
 	Reason string `json:"reason"`
 }
 
-// feed publishes the events of an input and keeps count.
+// errInterrupted says that an input was not read to its end.
+var errInterrupted = errors.New("interrupted")
+
+// feed publishes the events of an input and keeps count. Lines that were accepted or rejected are in.
 type feed struct {
 	producer *producer.Producer
-	rate     float64 // events per second; 0 for as fast as possible
-	warn     io.Writer
+	rate     float64   // events per second; 0 for as fast as possible
+	warn     io.Writer // hears of rejected lines
 
 	in, published, failed, rejected atomic.Int64
 
-	accepted  func(events.Event)    // called before an event is handed to the producer; may be nil
-	refused   func(events.Event)    // called when it was not accepted after all; may be nil
-	confirmed func(producer.Result) // called when the topic has confirmed it; may be nil
+	// offered is called before an event is handed to the producer, and what it returns when the event was not accepted after
+	// all. It may be nil.
+	offered   func(events.Event) (withdraw func())
+	confirmed func(producer.Result) // called when the topic has confirmed an event; may be nil
 
 	mu         sync.Mutex
 	rejections []rejection
 	lastError  error // why an accepted event failed
 }
 
-// run publishes every event of r. It returns when all are accepted; the producer's Close waits for their confirmation.
+// run publishes every event of r. It returns when all are accepted; the producer's Close waits for their confirmation. When
+// ctx ends before the input, the error is errInterrupted.
 func (f *feed) run(ctx context.Context, r io.Reader) error {
+	in := interruptible(ctx, r)
+	defer in.Close()
 	var next time.Time
-	_, err := readEvents(r, func(line int, e events.Event) error {
-		f.in.Add(1)
+	lines, err := readEvents(in, func(line int, e events.Event) error {
 		if f.rate > 0 {
 			if next.IsZero() {
 				next = time.Now()
@@ -54,14 +65,11 @@ func (f *feed) run(ctx context.Context, r io.Reader) error {
 			next = next.Add(time.Duration(float64(time.Second) / f.rate))
 		}
 		return f.publish(ctx, line, e)
-	}, func(bad *lineError) {
-		f.in.Add(1)
-		f.reject(bad)
-	})
-	if err != nil && ctx.Err() != nil {
-		return nil // interrupted: what was read is published
-	}
-	if err == nil && f.in.Load() == 0 {
+	}, f.reject)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%w: of the input, %d lines were taken", errInterrupted, f.in.Load())
+	case err == nil && lines == 0:
 		return errors.New("input is empty, want at least one line")
 	}
 	return err
@@ -69,8 +77,9 @@ func (f *feed) run(ctx context.Context, r io.Reader) error {
 
 // publish hands one event to the producer. An event that breaks its contract is a rejected line; the rest goes on.
 func (f *feed) publish(ctx context.Context, line int, e events.Event) error {
-	if f.accepted != nil {
-		f.accepted(e)
+	withdraw := func() {}
+	if f.offered != nil {
+		withdraw = f.offered(e)
 	}
 	err := f.producer.Enqueue(ctx, e, func(r producer.Result) {
 		if r.Err == nil {
@@ -86,18 +95,17 @@ func (f *feed) publish(ctx context.Context, line int, e events.Event) error {
 		f.mu.Unlock()
 	})
 	if err == nil {
+		f.in.Add(1)
 		return nil
 	}
-	if f.refused != nil {
-		f.refused(e)
-	}
+	withdraw()
 	var invalid *producer.InvalidError
 	var large *producer.TooLargeError
 	switch {
 	case errors.As(err, &invalid):
 		f.reject(&lineError{line, invalid.Err})
 	case errors.As(err, &large):
-		f.reject(&lineError{line, err})
+		f.reject(&lineError{line, fmt.Errorf("a message of %d bytes, want at most %d: the topic takes no larger one", large.Bytes, large.MaxBytes)})
 	default:
 		return err
 	}
@@ -107,23 +115,24 @@ func (f *feed) publish(ctx context.Context, line int, e events.Event) error {
 func (f *feed) reject(bad *lineError) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.in.Add(1)
 	n := f.rejected.Add(1)
 	if n <= maxReported {
-		f.rejections = append(f.rejections, rejection{bad.line, reason(bad)})
+		f.rejections = append(f.rejections, rejection{bad.line, strings.TrimPrefix(bad.Error(), fmt.Sprintf("line %d: ", bad.line))})
 	}
 	switch {
-	case f.warn == nil:
-	case n <= 20:
+	case n <= maxWarned:
 		fmt.Fprintf(f.warn, "rejected %s\n", bad)
-	case n == 21:
+	case n == maxWarned+1:
 		fmt.Fprintln(f.warn, "rejected more lines; the summary counts them, and lists them with --json")
 	}
 }
 
-// reason is the text of a bad line's error without the line number.
-func reason(bad *lineError) string {
-	text := bad.Error()
-	return text[len(fmt.Sprintf("line %d: ", bad.line)):]
+// failure is why the last of the accepted events that failed did so.
+func (f *feed) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lastError
 }
 
 func sleepUntil(ctx context.Context, t time.Time) error {

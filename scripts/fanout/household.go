@@ -9,6 +9,9 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
+// householdRate is how many events a second a household makes unless told otherwise.
+const householdRate = 10
+
 // household is a small simulated home: someone walks through its rooms, doors and lamps follow, sensors report.
 // It is made of chance, but the same chance every time.
 type household struct {

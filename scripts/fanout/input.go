@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,23 @@ func (g *globals) openInput(name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("input: %w", err)
 	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, errors.Join(fmt.Errorf("input: %s is a folder, want a file", name), f.Close())
+	}
 	return f, nil
+}
+
+// interruptible gives what r gives, until ctx ends or it is closed. A read of a terminal or a pipe can't be cut off, so r is read
+// on a goroutine, which may end only with its last read.
+func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
+	in, out := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) }) // out's writes fail as well from then on
+	go func() {
+		defer stop()
+		_, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{r}, make([]byte, 64<<10))
+		out.CloseWithError(err) // io.EOF if nil
+	}()
+	return in
 }
 
 // lineError is an input line that is no event.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,6 +34,9 @@ their number and the reason, and the rest goes on.
 			if err := checkFormat(format); err != nil {
 				return err
 			}
+			if err := checkRate(rate); err != nil {
+				return &exitError{exitUsage, err}
+			}
 			d, err := g.deployment()
 			if err != nil {
 				return err
@@ -61,9 +65,6 @@ their number and the reason, and the rest goes on.
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), producer.MaxGiveUpAfter)
 			defer cancel()
 			closeErr := p.Close(closing)
-			if feedErr != nil {
-				return feedErr
-			}
 			s := publishSummary{
 				In: f.in.Load(), Rejected: f.rejected.Load(), Rejections: f.rejections, Published: f.published.Load(), Failed: f.failed.Load(),
 				Seconds: time.Since(start).Seconds(), Requests: p.Stats().Batches, BatchFill: p.Stats().BatchFill(),
@@ -73,9 +74,12 @@ their number and the reason, and the rest goes on.
 			}
 			switch {
 			case s.Failed > 0:
-				return &exitError{exitLost, fmt.Errorf("%d events were not confirmed, the last because of: %w", s.Failed, f.lastError)}
+				lost := fmt.Errorf("%d events were not confirmed, the last because of: %w", s.Failed, f.failure())
+				return &exitError{exitLost, errors.Join(lost, feedErr)}
 			case closeErr != nil:
-				return &exitError{exitLost, closeErr}
+				return &exitError{exitLost, errors.Join(closeErr, feedErr)}
+			case feedErr != nil:
+				return feedErr
 			case s.Rejected > 0:
 				return &exitError{code: exitRejected}
 			}

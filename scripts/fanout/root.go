@@ -1,12 +1,18 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/infra/topology"
 )
+
+// defaultEnvironment is the one that commands work on unless told otherwise.
+const defaultEnvironment = "dev"
 
 // globals are the flags that every command takes.
 type globals struct {
@@ -18,7 +24,11 @@ type globals struct {
 
 // deployment is the topology in the chosen environment.
 func (g *globals) deployment() (topology.Deployment, error) {
-	return topology.Default().In(g.env)
+	d, err := topology.Default().In(g.env)
+	if err != nil {
+		return d, &exitError{exitUsage, fmt.Errorf("--env: %w", err)}
+	}
+	return d, nil
 }
 
 func newRoot(s streams) *cobra.Command {
@@ -29,25 +39,29 @@ func newRoot(s streams) *cobra.Command {
 		Long: `Fanout distributes device events to services: gateways publish each event once to an SNS FIFO topic,
 every service has an SQS FIFO queue of its own, and the events of a device stay in order.
 
-Start with:  fanout up
+Start with
 
-All commands take the AWS environment variables (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …).
+  fanout up
+
+which runs all of it on this machine, with no account. The other commands work on that with --local, from
+another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …).
 
 ` + exitCodes,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          aCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
+	// A command that only groups others is not shown as one to run.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	flags := root.PersistentFlags()
-	flags.StringVar(&g.env, "env", "dev", "environment")
-	flags.StringVar(&g.endpoint, "endpoint", "", "endpoint of SNS and SQS (default $AWS_ENDPOINT_URL, else AWS)")
+	flags.StringVar(&g.env, "env", defaultEnvironment, "`name` of the environment")
+	flags.StringVar(&g.endpoint, "endpoint", "", "`URL` of SNS and SQS (default $AWS_ENDPOINT_URL, else AWS)")
 	flags.BoolVar(&g.local, "local", false, "use the local environment at "+localEndpoint)
 	root.MarkFlagsMutuallyExclusive("endpoint", "local")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &exitError{exitUsage, &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}}
-	})
 	_ = root.RegisterFlagCompletionFunc("env", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		for _, e := range topology.Default().Environments {
@@ -63,26 +77,68 @@ All commands take the AWS environment variables (AWS_REGION, AWS_PROFILE, AWS_EN
 		newDLQ(g),
 		newTopology(g),
 	)
+	markWork(root)
 	return root
 }
 
+// workError is what a command has returned. Every other error is of the command line.
+type workError struct{ error }
+
+func (e workError) Unwrap() error { return e.error }
+
+// markWork makes the errors of cmd and of all commands below it workErrors.
+func markWork(cmd *cobra.Command) {
+	if work := cmd.RunE; work != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if err := work(cmd, args); err != nil {
+				return workError{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		markWork(sub)
+	}
+}
+
+// execute runs the command that args name.
+func execute(root *cobra.Command) error {
+	cmd, err := root.ExecuteC()
+	var worked workError
+	if err != nil && !errors.As(err, &worked) && exitCodeOf(err) != exitUsage {
+		return usage(cmd, err)
+	}
+	return err
+}
+
 // serviceNames completes the name of a service.
-func serviceNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+func serviceNames(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	for _, s := range topology.Default().Services {
-		names = append(names, s.Name+"\t"+s.About)
+	if len(args) == 0 {
+		for _, s := range topology.Default().Services {
+			names = append(names, s.Name+"\t"+s.About)
+		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// exactly is cobra.ExactArgs with a usage exit code and a word for what is wanted.
+// aCommand takes no argument, for a command that only groups others: an argument is then the name of none of them.
+func aCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return &exitError{exitUsage, &hinted{err, "did you mean " + strings.Join(near, " or ") + "?"}}
+	}
+	return usage(cmd, err)
+}
+
+// exactly is cobra.ExactArgs with a word for what is wanted.
 func exactly(n int, want string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
+	return func(_ *cobra.Command, args []string) error {
 		if len(args) != n {
-			return &exitError{exitUsage, &hinted{
-				fmt.Errorf("%s: got %d arguments, want %s", cmd.CommandPath(), len(args), want),
-				fmt.Sprintf("see `%s --help`", cmd.CommandPath()),
-			}}
+			return fmt.Errorf("got %d arguments, want %s", len(args), want)
 		}
 		return nil
 	}
@@ -96,4 +152,25 @@ func atMostOne(want string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+func checkRate(perSecond float64) error {
+	if !(perSecond >= 0 && perSecond <= 1e9) {
+		return fmt.Errorf("--rate: got %v, want events per second, or 0 for as fast as possible", perSecond)
+	}
+	return nil
+}
+
+func checkSlots(n int) error {
+	if n < 0 || n > 10_000 {
+		return fmt.Errorf("--slots: got %d, want from 1 to 10000, or 0 for the default", n)
+	}
+	return nil
+}
+
+func checkIdle(d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("--until-idle: got %v, want a duration such as 3s", d)
+	}
+	return nil
 }

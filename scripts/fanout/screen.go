@@ -1,112 +1,115 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"time"
+	"sync"
+	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
-
-	"github.com/device-fanout/fanout/infra/local"
 )
 
+// Control sequences that every terminal of today knows.
 const (
-	screenEvery = 500 * time.Millisecond
-	lineEvery   = 5 * time.Second
+	cursorUp      = "\x1b[%dA"
+	clearLine     = "\x1b[K" // from the cursor to the end of its line
+	clearBelow    = "\x1b[J" // from the cursor to the end of the screen
+	cursorHide    = "\x1b[?25l"
+	cursorShow    = "\x1b[?25h"
+	defaultWidth  = 80
+	defaultHeight = 24
 )
 
-// show keeps the user informed on standard error: a live view of one screen on a terminal, a line now and then elsewhere.
-// The returned func ends it.
-func (f *fleet) show(g *globals, o upOptions) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	file, isFile := g.err.(*os.File)
-	live := isFile && isatty.IsTerminal(file.Fd())
-	every := lineEvery
-	if live {
-		every = screenEvery
-	}
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		before := f.reading()
-		for {
-			if live {
-				now := f.reading()
-				f.draw(g.err, before, now)
-				before = now
-			}
-			select {
-			case <-tick.C:
-				if !live {
-					r := f.reading()
-					fmt.Fprintf(g.err, "in %d, rejected %d, published %d, handled%s\n", r.in, r.rejected, r.published, f.handledText(r))
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-	}
+// screen shows a live view at the bottom of a terminal. What is written to it meanwhile, such as log lines, goes above the view
+// and stays there. Where there is no terminal it only passes on what is written. It is safe for concurrent use.
+type screen struct {
+	size func() (width, height int) // nil where there is no terminal
+
+	mu    sync.Mutex
+	w     io.Writer
+	view  []string // as it stands on the terminal
+	shown bool     // a view is there, and the cursor hidden
+	tail  []byte   // what was written after the last newline
 }
 
-// reading is what the screen shows, at one time.
-type reading struct {
-	at                      time.Time
-	in, rejected, published int64
-	handled                 []int64
-	queues                  map[string]local.QueueStatus
+func newScreen(w io.Writer) *screen {
+	s := &screen{w: w}
+	if file, ok := w.(*os.File); ok && isatty.IsTerminal(file.Fd()) && os.Getenv("TERM") != "dumb" {
+		s.size = func() (int, int) { return terminalSize(file) }
+	}
+	return s
 }
 
-func (f *fleet) reading() reading {
-	r := reading{
-		at: time.Now(), in: f.feed.in.Load(), rejected: f.feed.rejected.Load(), published: f.feed.published.Load(),
-		queues: map[string]local.QueueStatus{},
+// live tells whether a view can be shown.
+func (s *screen) live() bool { return s.size != nil }
+
+// Write passes on what is written, above the view if there is one. A line that is not complete waits for its end meanwhile.
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.shown {
+		return s.w.Write(p)
 	}
-	for _, q := range f.engine.Queues() {
-		r.queues[q.Name] = q
+	s.tail = append(s.tail, p...)
+	end := bytes.LastIndexByte(s.tail, '\n') + 1
+	if end == 0 {
+		return len(p), nil
 	}
-	for _, m := range f.members {
-		r.handled = append(r.handled, f.audit.handledBy(m.name))
-	}
-	return r
+	above := string(s.tail[:end])
+	s.tail = s.tail[end:]
+	_, err := io.WriteString(s.w, s.home()+clearBelow+above+s.paint(s.view))
+	return len(p), err
 }
 
-func (f *fleet) handledText(r reading) string {
+// draw puts lines in the place of the view before.
+func (s *screen) draw(lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := s.home()
+	if !s.shown {
+		text += cursorHide
+	}
+	s.shown = true
+	_, _ = io.WriteString(s.w, text+s.paint(lines)) // one write, so that nothing flickers
+}
+
+// leave ends the live view. It stays where it is, and what is written from now on stands below it.
+func (s *screen) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.shown {
+		return
+	}
+	_, _ = s.w.Write(append([]byte(cursorShow), s.tail...))
+	s.shown, s.view, s.tail = false, nil, nil
+}
+
+// home moves the cursor to where the view begins. A line that has become longer than the terminal is wide takes several rows.
+func (s *screen) home() string {
+	width, _ := s.size()
+	rows := 0
+	for _, line := range s.view {
+		rows += max(1, (utf8.RuneCountInString(line)+width-1)/width)
+	}
+	if rows == 0 {
+		return "\r"
+	}
+	return "\r" + fmt.Sprintf(cursorUp, rows)
+}
+
+// paint gives the view line by line, cut to the terminal, and clears what is left of the view before.
+func (s *screen) paint(lines []string) string {
+	width, height := s.size()
+	lines = lines[:min(len(lines), max(height-1, 1))]
+	s.view = make([]string, len(lines))
 	var b strings.Builder
-	for i, m := range f.members {
-		fmt.Fprintf(&b, " %s %d", m.name, r.handled[i])
+	for i, line := range lines {
+		s.view[i] = shorten(line, width-1)
+		b.WriteString(s.view[i] + clearLine + "\r\n")
 	}
+	b.WriteString(clearBelow)
 	return b.String()
-}
-
-// draw writes one screen. It begins at the top left and clears what was there line by line, so that nothing flickers.
-func (f *fleet) draw(w io.Writer, before, now reading) {
-	elapsed := max(now.at.Sub(before.at).Seconds(), 1e-3)
-	rate := func(a, b int64) float64 { return float64(b-a) / elapsed }
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\x1b[K\n", args...) }
-	b.WriteString("\x1b[H")
-	line("fanout up · environment %s · %s · Ctrl-C ends", f.deployment.Environment.Name, now.at.Sub(f.start).Round(time.Second))
-	line("")
-	line("gateway   in %d   rejected %d   published %d   %.0f/s", now.in, now.rejected, now.published, rate(before.published, now.published))
-	line("topic     %s", f.deployment.TopicName())
-	line("")
-	line("%-10s %10s %8s %9s %10s %9s %13s", "SERVICE", "HANDLED", "RATE/S", "VISIBLE", "IN FLIGHT", "DELAYED", "DEAD LETTERS")
-	for i, m := range f.members {
-		q, dlq := now.queues[f.deployment.QueueName(m.name)], now.queues[f.deployment.DLQName(m.name)]
-		line("%-10s %10d %8.0f %9d %10d %9d %13d", m.name, now.handled[i], rate(before.handled[i], now.handled[i]),
-			q.Visible, q.InFlight, q.Delayed, dlq.Visible+dlq.InFlight)
-	}
-	line("")
-	line("live events   http://%s", f.pushAddress())
-	line("databases     %s", f.dataDir)
-	line("dead letters  fanout dlq ls --local")
-	b.WriteString("\x1b[J")
-	_, _ = io.WriteString(w, b.String())
 }

@@ -31,9 +31,10 @@ type summary struct {
 		P99 float64 `json:"p99"`
 	} `json:"latency_ms"`
 	Data string `json:"data"`
+	// Waiting is the events that services had still to handle when up was interrupted, counted once for each service.
+	Waiting int64 `json:"waiting,omitempty"`
 
 	lastError error
-	open      int64 // events that were interrupted before they were handled; they are lost with the local engine, as it says
 }
 
 // summary counts after everything has stopped. Lost is an event that the topic has confirmed and that a service
@@ -45,7 +46,7 @@ func (f *fleet) summary() summary {
 	}
 	s := summary{
 		In: f.feed.in.Load(), Rejected: f.feed.rejected.Load(), Rejections: f.feed.rejections,
-		Published: f.feed.published.Load(), Failed: f.feed.failed.Load(), lastError: f.feed.lastError,
+		Published: f.feed.published.Load(), Failed: f.feed.failed.Load(), lastError: f.feed.failure(),
 		Handled: map[string]int64{}, DeadLettered: map[string]int64{},
 		Seconds: took, Requests: f.engine.Requests(), BatchFill: f.producer.Stats().BatchFill(), Data: f.dataDir,
 	}
@@ -69,12 +70,12 @@ func (f *fleet) summary() summary {
 		s.DeadLettered[m.name] = count
 		missing := slices.DeleteFunc(found.missing, func(id string) bool { return dead[id] })
 		// What still waits in its queue after an interruption is not lost.
-		if open := waiting[f.deployment.QueueName(m.name)]; open > 0 && int64(len(missing)) <= open {
-			s.open += int64(len(missing))
-			continue
+		waits := min(int64(len(missing)), waiting[f.deployment.QueueName(m.name)])
+		s.Waiting += waits
+		if lost := int64(len(missing)) - waits; lost > 0 {
+			s.Lost += lost
+			s.LostEvents = append(s.LostEvents, missing[:min(len(missing), maxReported)]...)
 		}
-		s.Lost += int64(len(missing))
-		s.LostEvents = append(s.LostEvents, missing[:min(len(missing), maxReported)]...)
 	}
 	return s
 }
@@ -88,6 +89,8 @@ func (s summary) verdict() error {
 		return &exitError{exitLost, fmt.Errorf("%d events were not confirmed, the last because of: %w", s.Failed, s.lastError)}
 	case s.lastError != nil:
 		return s.lastError
+	case s.Waiting > 0:
+		return fmt.Errorf("interrupted while %d events waited in their queues, which are gone with this process", s.Waiting)
 	case s.Rejected > 0:
 		return &exitError{code: exitRejected}
 	}
@@ -110,9 +113,6 @@ func (s summary) print(g *globals, asJSON bool) error {
 	}
 	fmt.Fprintf(g.out, "lost %d, order violations %d, redelivered %d, latency p50 %.1f ms, p99 %.1f ms\n",
 		s.Lost, s.OrderViolations, s.Redelivered, s.LatencyMS.P50, s.LatencyMS.P99)
-	if s.open > 0 {
-		fmt.Fprintf(g.out, "%d events were still waiting in their queues when it was interrupted\n", s.open)
-	}
 	fmt.Fprintf(g.out, "databases in %s\n", s.Data)
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -47,8 +49,16 @@ Without --input a simulated household publishes events until Ctrl-C. With --inpu
 			if err := checkFormat(o.format); err != nil {
 				return err
 			}
-			if o.rate < 0 {
-				return &exitError{exitUsage, fmt.Errorf("--rate: got %v, want events per second", o.rate)}
+			switch {
+			case g.endpoint != "":
+				return &exitError{exitUsage, &hinted{errors.New("--endpoint: up brings SNS and SQS of its own"),
+					"--addr says where they listen; publish, consume and dlq take --endpoint"}}
+			case o.untilIdle > 0 && o.input == "":
+				return &exitError{exitUsage, &hinted{errors.New("--until-idle without --input: the simulated household never ends"),
+					"add --input FILE, or end it with Ctrl-C"}}
+			}
+			if err := errors.Join(checkRate(o.rate), checkSlots(o.slots), checkIdle(o.untilIdle)); err != nil {
+				return &exitError{exitUsage, err}
 			}
 			return runUp(cmd.Context(), g, o)
 		},
@@ -70,6 +80,7 @@ Without --input a simulated household publishes events until Ctrl-C. With --inpu
 type fleet struct {
 	deployment topology.Deployment
 	engine     *local.Engine
+	endpoint   string // of the engine
 	resources  provision.Resources
 	producer   *producer.Producer
 	audit      *audit
@@ -87,16 +98,26 @@ type member struct {
 }
 
 func runUp(ctx context.Context, g *globals, o upOptions) error {
-	// The input and the ports come first, so that a mistake in them leaves nothing behind.
+	// What can be wrong with the command line comes first, so that a mistake leaves nothing behind.
 	d, err := g.deployment()
 	if err != nil {
 		return err
 	}
+	var input io.ReadCloser
+	if o.input != "" {
+		if input, err = g.openInput(o.input); err != nil {
+			return err
+		}
+		defer input.Close()
+	}
+	view := newScreen(g.err)
+	shown := *g
+	shown.err, g = view, &shown // what is reported while the live view is on the screen goes above it
+
 	f := &fleet{deployment: d, audit: newAudit(), start: time.Now()}
 	f.engine = local.New(local.Options{Logger: newLogger(g.err)})
 	defer f.engine.Close()
-	endpoint, err := f.engine.Listen(o.addr)
-	if err != nil {
+	if f.endpoint, err = f.engine.Listen(o.addr); err != nil {
 		return portTaken(err, "--addr")
 	}
 	if f.resources, err = provision.Apply(ctx, f.engine.SNS(), f.engine.SQS(), d); err != nil {
@@ -105,9 +126,14 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 	if f.dataDir, err = dataFolder(o.data); err != nil {
 		return err
 	}
+	temporary := o.data == ""
 	o.data, o.relaxed = f.dataDir, true
 	defer f.closeServices(ctx)
 	if err := f.openServices(ctx, g, o); err != nil {
+		if temporary {
+			f.closeServices(ctx)
+			_ = os.RemoveAll(f.dataDir) // nothing has been handled yet
+		}
 		return err
 	}
 	if f.producer, err = producer.New(f.engine.SNS(), f.resources.TopicARN, producer.Config{Source: "fanout/up", Logger: newLogger(g.err)}); err != nil {
@@ -115,20 +141,21 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 	}
 	f.feed = &feed{
 		producer: f.producer, rate: o.rate, warn: g.err,
-		accepted: f.audit.in, refused: f.audit.refused,
+		offered:   f.audit.in,
 		confirmed: func(r producer.Result) { f.audit.confirmed(r.Event.ID) },
 	}
-	fmt.Fprintf(g.err, "SNS and SQS on %s, live events on http://%s, databases in %s\n", endpoint, f.pushAddress(), f.dataDir)
+	f.greet(g.err)
 
-	err = f.work(ctx, g, o)
+	err = f.work(ctx, input, view, o)
 	sum := f.summary()
 	if printErr := sum.print(g, o.asJSON); err == nil {
 		err = printErr
 	}
-	if err != nil {
+	verdict := sum.verdict()
+	if err != nil && exitCodeOf(verdict) == exitRejected {
 		return err
 	}
-	return sum.verdict()
+	return errors.Join(verdict, err)
 }
 
 func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error {
@@ -167,7 +194,7 @@ func (f *fleet) pushAddress() string {
 }
 
 // work publishes and handles until it is interrupted or idle, and then drains.
-func (f *fleet) work(ctx context.Context, g *globals, o upOptions) error {
+func (f *fleet) work(ctx context.Context, input io.Reader, view *screen, o upOptions) error {
 	consuming, stopConsuming := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopConsuming()
 	failed := make(chan error, len(f.members))
@@ -182,28 +209,40 @@ func (f *fleet) work(ctx context.Context, g *globals, o upOptions) error {
 	feeding, stopFeeding := context.WithCancel(ctx)
 	defer stopFeeding()
 	fed := make(chan error, 1)
-	go func() { fed <- f.publish(feeding, g, o) }()
-	stopScreen := f.show(g, o)
+	go func() { fed <- f.publish(feeding, input, o.rate) }()
+	stopView := f.show(ctx, view)
 
+	idle := func() (bool, error) {
+		select {
+		case err := <-failed: // its queue would never be idle
+			return false, err
+		default:
+			return f.idle(), nil
+		}
+	}
 	var err error
 	select {
 	case err = <-fed: // every event is accepted and answered
+		switch {
+		case err == nil && o.untilIdle > 0:
+			err = waitIdle(ctx, o.untilIdle, idle)
+		case err == nil:
+			select {
+			case <-ctx.Done():
+			case err = <-failed:
+			}
+		}
+		// The queues end with this process. So what is in them is handled first, as far as that takes no more than a moment.
+		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), interruptPatience)
+		err = errors.Join(err, waitIdle(patient, 0, idle))
+		cancel()
 	case err = <-failed:
 		stopFeeding()
 		<-fed
 	}
-	if err == nil && o.untilIdle > 0 {
-		err = waitIdle(ctx, o.untilIdle, func() (bool, error) { return f.idle(), nil })
-	}
-	if err == nil && o.untilIdle <= 0 {
-		select {
-		case <-ctx.Done():
-		case err = <-failed:
-		}
-	}
 	stopConsuming()
 	running.Wait()
-	stopScreen()
+	stopView()
 	select {
 	case late := <-failed:
 		err = errors.Join(err, late)
@@ -212,30 +251,22 @@ func (f *fleet) work(ctx context.Context, g *globals, o upOptions) error {
 	return err
 }
 
+// interruptPatience is how long up goes on handling what is in its queues after it was interrupted.
+const interruptPatience = 3 * time.Second
+
 // publish feeds the producer and returns once every event that it accepted is answered.
-func (f *fleet) publish(ctx context.Context, g *globals, o upOptions) error {
+func (f *fleet) publish(ctx context.Context, input io.Reader, rate float64) error {
 	var err error
-	switch {
-	case o.input != "":
-		input, openErr := g.openInput(o.input)
-		if openErr != nil {
-			return openErr
-		}
-		defer input.Close()
+	if input != nil {
 		err = f.feed.run(ctx, input)
-	default:
-		rate := o.rate
+	} else {
 		if rate == 0 {
-			rate = 10
+			rate = householdRate
 		}
-		err = newHousehold().run(ctx, rate, func(e events.Event) error {
-			n := f.feed.in.Add(1)
-			err := f.feed.publish(ctx, int(n), e)
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		})
+		err = newHousehold().run(ctx, rate, func(e events.Event) error { return f.feed.publish(ctx, 0, e) })
+		if ctx.Err() != nil {
+			err = nil // it never ends by itself
+		}
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), producer.MaxGiveUpAfter)
 	defer cancel()

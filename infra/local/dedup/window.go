@@ -21,35 +21,21 @@ type Receipt struct {
 // Window holds the IDs that were accepted in the last [Interval]. The zero value is not usable, see [New].
 // It is not safe for concurrent use: its owner's lock guards it.
 //
-// An ID is kept as a 128-bit keyed hash, so a window holds no pointers: a million remembered IDs cost the garbage
-// collector nothing and pin no request in memory.
+// An ID is kept as a 128-bit keyed hash, so a window holds no pointers to speak of: a million remembered IDs cost the
+// garbage collector nothing and pin no request in memory. Each takes about 60 bytes.
 type Window struct {
-	seeds  [2]maphash.Seed
-	places map[key]uint32 // position in records of each remembered ID, counted from the start of time
-	// records is a ring in order of acceptance, which is also the order of expiry.
-	records []record
-	first   uint32 // position of the oldest record, counted from the start of time (wraps around)
-	used    uint32
-}
-
-type key [2]uint64
-
-type record struct {
-	key     key
-	receipt Receipt
-	expires int64 // Unix nanoseconds
-}
-
-// New makes an empty window.
-func New() *Window {
-	return &Window{
-		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		places: make(map[key]uint32),
-	}
+	seeds [2]maphash.Seed
+	log   log
+	table table
 }
 
 // Key names an ID within a scope: the message group, or "" when the ID counts for the whole queue or topic.
-type Key key
+type Key [2]uint64
+
+// New makes an empty window.
+func New() *Window {
+	return &Window{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+}
 
 // Key computes the key of id in scope.
 func (w *Window) Key(scope, id string) Key {
@@ -68,60 +54,39 @@ func (w *Window) Key(scope, id string) Key {
 // Seen returns what the first acceptance of k answered, if it is still remembered at now (Unix nanoseconds).
 func (w *Window) Seen(k Key, now int64) (Receipt, bool) {
 	w.forget(now)
-	place, ok := w.places[key(k)]
-	if !ok {
+	slot, found := w.table.find(k, &w.log)
+	if !found {
 		return Receipt{}, false
 	}
-	return w.at(place).receipt, true
+	return w.log.at(w.table.slots[slot]).receipt, true
 }
 
 // Remember notes that k was accepted at now (Unix nanoseconds) and what was answered.
 // It must follow a [Window.Seen] that found nothing.
 func (w *Window) Remember(k Key, r Receipt, now int64) {
-	if int(w.used) == len(w.records) {
-		w.grow()
-	}
-	place := w.first + w.used
-	w.used++
-	*w.at(place) = record{key: key(k), receipt: r, expires: now + int64(Interval)}
-	w.places[key(k)] = place
+	place := w.log.push(record{key: k, receipt: r, expires: now + int64(Interval)})
+	w.table.add(place, &w.log)
 }
 
 // Clear forgets everything, as a purge does.
-func (w *Window) Clear() {
-	w.places = make(map[key]uint32)
-	w.records, w.first, w.used = nil, 0, 0
-}
+func (w *Window) Clear() { w.log, w.table = log{}, table{} }
 
 // Len is the number of IDs remembered at now.
 func (w *Window) Len(now int64) int {
 	w.forget(now)
-	return int(w.used)
+	return w.table.used
 }
 
+// forget drops what has expired: IDs expire in the order in which they were accepted.
 func (w *Window) forget(now int64) {
-	for w.used > 0 {
-		oldest := w.at(w.first)
-		if oldest.expires > now {
+	for !w.log.empty() {
+		if w.log.at(w.log.first).expires > now {
 			return
 		}
-		delete(w.places, oldest.key)
-		w.first++
-		w.used--
+		w.table.remove(w.log.first, &w.log)
+		w.log.pop()
 	}
-	if len(w.records) > minRecords { // a burst has passed: give its memory back
+	if w.table.used == 0 && len(w.table.slots) > minSlots { // a burst has passed: give its memory back
 		w.Clear()
 	}
-}
-
-const minRecords = 64 // a power of two, as every length of records is
-
-func (w *Window) at(place uint32) *record { return &w.records[place&uint32(len(w.records)-1)] }
-
-func (w *Window) grow() {
-	bigger := make([]record, max(minRecords, 2*len(w.records)))
-	for i := range w.used {
-		bigger[(w.first+i)&uint32(len(bigger)-1)] = *w.at(w.first + i)
-	}
-	w.records = bigger
 }

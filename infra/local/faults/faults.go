@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -54,7 +55,8 @@ type Rule struct {
 	Entry int
 	// EntryID is the ID of the entry in its batch. It only concerns FailEntry.
 	EntryID string
-	// Code is the error code of FailEntry; "" means "InternalError".
+	// Code is the error code of FailEntry, "" means "InternalError"; and of Throttle, "" means "Throttled" for SNS and
+	// "RequestThrottled" for SQS.
 	Code string
 	// SenderFault is what FailEntry says about whose fault it was. False invites a retry.
 	SenderFault bool
@@ -89,6 +91,8 @@ type Failure struct {
 type Verdict struct {
 	// Kind is Throttle, Error500, DropReply, ExpireVisibility or 0.
 	Kind Kind
+	// Code is the code of Throttle, or "" for the usual one.
+	Code string
 	// Failed holds the entries that fail, by position from 0. It is nil when none does.
 	Failed map[int]Failure
 }
@@ -149,7 +153,7 @@ func (s *Set) Judge(r Request) Verdict {
 		}
 		if rule.Kind != FailEntry {
 			if v.Kind == 0 && rule.matchesAnyGroup(r) && s.applies(rule) {
-				v.Kind = rule.Kind
+				v.Kind, v.Code = rule.Kind, rule.Code
 			}
 			continue
 		}
@@ -160,11 +164,7 @@ func (s *Set) Judge(r Request) Verdict {
 			if v.Failed == nil {
 				v.Failed = make(map[int]Failure)
 			}
-			code := rule.Code
-			if code == "" {
-				code = "InternalError"
-			}
-			v.Failed[i] = Failure{Code: code, SenderFault: rule.SenderFault}
+			v.Failed[i] = Failure{Code: cmp.Or(rule.Code, "InternalError"), SenderFault: rule.SenderFault}
 		}
 	}
 	return v

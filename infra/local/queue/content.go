@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
+	"unique"
 )
 
 // Attribute is one message attribute. Value holds the text of a String or Number, and the bytes of a Binary.
@@ -33,6 +34,11 @@ type Content struct {
 
 // NewContent makes a Content. It keeps attributes, which it sorts.
 func NewContent(body string, attributes []Attribute, traceHeader string) *Content {
+	for i := range attributes {
+		// Names and types are few, messages many: they share one copy.
+		attributes[i].Name = unique.Make(attributes[i].Name).Value()
+		attributes[i].Type = unique.Make(attributes[i].Type).Value()
+	}
 	slices.SortFunc(attributes, func(a, b Attribute) int { return cmp.Compare(a.Name, b.Name) })
 	return &Content{
 		Body:          body,

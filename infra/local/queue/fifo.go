@@ -7,7 +7,8 @@ package queue
 //	messages, until it has as many as it may take.
 //
 // Hence a group has something to deliver exactly when its head is visible. Those groups, and only those, stand in the
-// rotation. A group that was served goes to its end, so that a busy group does not starve the others.
+// rotation. A group that is served leaves it, since its head is in flight then, and comes back at its end: a busy group
+// does not starve the others.
 type fifo struct {
 	groups   map[string]*group
 	rotation rotation
@@ -64,11 +65,9 @@ func (f *fifo) walk(take func(*message) bool) {
 		for m, behind := g.messages.head, (*message)(nil); m != nil && m.state == visible; m = behind {
 			behind = m.next
 			if !take(m) {
-				f.serveLast(g)
 				return
 			}
 		}
-		f.serveLast(g)
 	}
 }
 
@@ -82,14 +81,6 @@ func (f *fifo) update(g *group) {
 		f.rotation.push(g)
 	case !ready && g.ready:
 		f.rotation.remove(g)
-	}
-}
-
-// serveLast moves a group that still has something to deliver to the end of the rotation.
-func (f *fifo) serveLast(g *group) {
-	if g.ready && f.rotation.last != g {
-		f.rotation.remove(g)
-		f.rotation.push(g)
 	}
 }
 

@@ -32,8 +32,7 @@ type message struct {
 	receives      uint32 // ApproximateReceiveCount; goes on counting in the dead-letter queue
 	received      uint32 // receives in this queue; the part of a receipt handle that changes
 	state         visibility
-	attempt       *attempt // the receive attempt that can be replayed, or nil
-	deadLetterOf  *string  // ARN of the queue it was moved from, or nil
+	deadLetterOf  *string // ARN of the queue it was moved from, or nil
 }
 
 // Delivery is one received message. It is a copy: nothing changes it later.

@@ -50,7 +50,6 @@ type model struct {
 	maxCount  int
 	retention time.Duration
 	messages  []*modelMessage
-	dead      []*modelMessage
 	accepted  map[string]time.Time // deduplication IDs and when they were first accepted
 }
 

@@ -27,7 +27,7 @@ type Queue struct {
 	ages     ages
 	received map[Sequence]*message // messages that have been received and still exist
 	window   *dedup.Window
-	attempts map[string]*attempt
+	attempts attempts
 
 	total, inFlight, delayed int
 
@@ -120,7 +120,7 @@ func (q *Queue) insert(m *message, groupID string, state visibility, visibleAt, 
 
 // hide makes m invisible until the given moment because it has been received.
 func (q *Queue) hide(m *message, until int64) {
-	q.voidAttempt(m)
+	q.attempts.touch(m)
 	was := m.state
 	m.visibleAt = until
 	if was == visible {
@@ -138,7 +138,7 @@ func (q *Queue) hide(m *message, until int64) {
 
 // show makes m, which is delayed or in flight, visible.
 func (q *Queue) show(m *message) {
-	q.voidAttempt(m)
+	q.attempts.touch(m)
 	was := m.state
 	q.hidden.remove(m)
 	q.count(was, -1)
@@ -148,7 +148,7 @@ func (q *Queue) show(m *message) {
 
 // drop takes m out of the queue.
 func (q *Queue) drop(m *message) {
-	q.voidAttempt(m)
+	q.attempts.touch(m)
 	if m.state != visible {
 		q.hidden.remove(m)
 	}
@@ -173,7 +173,7 @@ func (q *Queue) count(state visibility, by int) {
 func (q *Queue) clear() {
 	q.hidden, q.ages = nil, ages{}
 	q.received = make(map[Sequence]*message)
-	q.attempts = make(map[string]*attempt)
+	q.attempts = newAttempts()
 	q.total, q.inFlight, q.delayed = 0, 0, 0
 	if q.fifo {
 		q.order, q.window = newFIFO(), dedup.New()

@@ -74,6 +74,9 @@ func (q *Queue) receive(what want, waitTime *int, now int64) (*waiter, []Deliver
 	if waitTime != nil {
 		wait = *waitTime
 	}
+	if q.waiters.first != nil {
+		q.serve(now) // what time has brought since is for those who came first
+	}
 	deliveries, ok := q.replay(what, now)
 	if !ok {
 		deliveries = q.take(what, now)
@@ -96,14 +99,11 @@ func (q *Queue) take(what want, now int64) []Delivery {
 	if room <= 0 {
 		return nil
 	}
-	visibility := what.visibility
-	if visibility < 0 {
-		visibility = q.config.visibility
-	}
 	var (
-		until = now + int64(visibility)*int64(time.Second)
-		taken []*message
-		last  = q.service.lastSequence // a queue may be its own dead-letter queue: what comes back now is not for this receive
+		visibility = q.visibilityOf(what)
+		until      = now + visibility
+		taken      []*message
+		last       = q.service.lastSequence // a queue may be its own dead-letter queue: what comes back now is not for this receive
 	)
 	q.order.walk(func(m *message) bool {
 		if m.sequence > last {
@@ -131,9 +131,17 @@ func (q *Queue) take(what want, now int64) []Delivery {
 		deliveries[i] = q.delivery(m)
 	}
 	if what.attemptID != "" && q.fifo && visibility > 0 {
-		q.rememberAttempt(what.attemptID, taken, now)
+		q.attempts.remember(what.attemptID, taken, now)
 	}
 	return deliveries
+}
+
+// visibilityOf is the visibility timeout of a receive, in nanoseconds.
+func (q *Queue) visibilityOf(what want) int64 {
+	if what.visibility >= 0 {
+		return int64(what.visibility) * int64(time.Second)
+	}
+	return int64(q.config.visibility) * int64(time.Second)
 }
 
 func (q *Queue) receiveOne(m *message, until, now int64) {
@@ -147,61 +155,4 @@ func (q *Queue) receiveOne(m *message, until, now int64) {
 		q.received[m.sequence] = m
 	}
 	q.hide(m, until)
-}
-
-// attemptLifetime is how long a receive can be repeated by its attempt ID.
-const attemptLifetime = 5 * time.Minute
-
-// attempt is a receive that can be repeated, so that a client that lost the answer gets the same messages.
-// It is void as soon as one of its messages is deleted, has its visibility changed, or becomes visible again.
-type attempt struct {
-	id       string
-	at       int64
-	messages []*message
-}
-
-func (q *Queue) rememberAttempt(id string, messages []*message, now int64) {
-	if old := q.attempts[id]; old != nil {
-		q.voidAttempt(old.messages[0])
-	}
-	a := &attempt{id: id, at: now, messages: messages}
-	for _, m := range messages {
-		m.attempt = a
-	}
-	q.attempts[id] = a
-}
-
-func (q *Queue) voidAttempt(m *message) {
-	a := m.attempt
-	if a == nil {
-		return
-	}
-	for _, m := range a.messages {
-		m.attempt = nil
-	}
-	delete(q.attempts, a.id)
-}
-
-// replay repeats the receive of the same attempt ID: the same messages under the same handles, with their visibility
-// timeout started anew.
-func (q *Queue) replay(what want, now int64) ([]Delivery, bool) {
-	a := q.attempts[what.attemptID]
-	if a == nil {
-		return nil, false
-	}
-	if now-a.at >= int64(attemptLifetime) {
-		q.voidAttempt(a.messages[0])
-		return nil, false
-	}
-	visibility := what.visibility
-	if visibility < 0 {
-		visibility = q.config.visibility
-	}
-	deliveries := make([]Delivery, len(a.messages))
-	for i, m := range a.messages {
-		m.visibleAt = now + int64(visibility)*int64(time.Second)
-		q.hidden.moved(m)
-		deliveries[i] = q.delivery(m)
-	}
-	return deliveries, true
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/device-fanout/fanout/infra/local/apierr"
 )
@@ -108,8 +109,11 @@ func (r rules) checkContent(in SendInput, tooLong string) error {
 	return nil
 }
 
-// ValidCharacters reports whether a text holds only characters that a message may hold: those of XML 1.0.
+// ValidCharacters reports whether a text is UTF-8 and holds only characters that a message may hold: those of XML 1.0.
 func ValidCharacters(text string) bool {
+	if !utf8.ValidString(text) {
+		return false
+	}
 	for _, r := range text {
 		switch {
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r',

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/device-fanout/fanout/infra/local/apierr"
 	"github.com/device-fanout/fanout/infra/local/faults"
@@ -129,6 +130,9 @@ func (h *Handler) serveJSON(ctx context.Context, r *Request, target string) *Res
 func decodeJSON(body []byte, in any) error {
 	if len(body) == 0 {
 		return nil // as AWS's own clients send for actions without parameters
+	}
+	if !utf8.Valid(body) { // the decoder would replace what is not, and a message arrive that nobody sent
+		return errMalformed("The request body is not UTF-8.")
 	}
 	if err := json.Unmarshal(body, in); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {

@@ -27,10 +27,14 @@ func (f form) parse(text string) error {
 		if !ok {
 			return apierr.New(codeMalformed, "The request has a parameter whose name is not correctly encoded.")
 		}
-		if value, ok = unescape(value); !ok {
+		plain, ok := unescape(value)
+		if !ok {
 			return apierr.New(codeMalformed, "The value of parameter %s is not correctly encoded.", name)
 		}
-		f[name] = strings.Clone(value)
+		if len(plain) == len(value) { // nothing was decoded: it is still a part of text
+			plain = strings.Clone(plain)
+		}
+		f[name] = plain
 	}
 	return nil
 }
@@ -143,14 +147,15 @@ func (d *formDecoder) member(v reflect.Value, field formField) (found bool) {
 	case t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8:
 		start := len(d.path)
 		for n := 1; ; n++ {
-			element := reflect.New(t.Elem()).Elem()
+			v.Grow(1)
+			v.SetLen(n)
 			d.path = strconv.AppendInt(append(d.path[:start], '.'), int64(n), 10)
-			ok := d.value(element)
+			ok := d.value(v.Index(n - 1))
 			d.path = d.path[:start]
 			if !ok {
+				v.SetLen(n - 1)
 				return n > 1
 			}
-			v.Set(reflect.Append(v, element))
 		}
 	default:
 		return d.value(v)

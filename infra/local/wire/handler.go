@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -124,9 +125,9 @@ func (h *Handler) judge(c *call, in any) error {
 	case c.verdict.Kind == faults.Error500:
 		return apierr.New(codeInternal, injectedMessage)
 	case c.verdict.Kind == faults.Throttle && c.service == sns:
-		return apierr.New("Throttled", injectedMessage)
+		return apierr.New(cmp.Or(c.verdict.Code, "Throttled"), injectedMessage)
 	case c.verdict.Kind == faults.Throttle:
-		return apierr.New("RequestThrottled", injectedMessage)
+		return apierr.New(cmp.Or(c.verdict.Code, "RequestThrottled"), injectedMessage)
 	}
 	return nil
 }

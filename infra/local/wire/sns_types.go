@@ -9,12 +9,12 @@ type createTopicInput struct {
 }
 
 type tag struct {
-	Key   string `query:"Key" xml:"Key,always"`
-	Value string `query:"Value" xml:"Value,always"`
+	Key   string `query:"Key" element:"Key,always"`
+	Value string `query:"Value" element:"Value,always"`
 }
 
 type topicArnOutput struct {
-	TopicARN string `xml:"TopicArn"`
+	TopicARN string `element:"TopicArn"`
 }
 
 type topicRef struct {
@@ -26,12 +26,12 @@ type pageInput struct {
 }
 
 type listTopicsOutput struct {
-	Topics    []topicArnOutput `xml:"Topics>member"`
-	NextToken string           `xml:"NextToken"`
+	Topics    []topicArnOutput `element:"Topics>member"`
+	NextToken string           `element:"NextToken"`
 }
 
 type attributesOutput struct {
-	Attributes map[string]string `xml:"Attributes>entry,key,value"`
+	Attributes map[string]string `element:"Attributes>entry,key,value"`
 }
 
 type setTopicAttributeInput struct {
@@ -49,7 +49,7 @@ type subscribeInput struct {
 }
 
 type subscriptionARNOutput struct {
-	SubscriptionARN string `xml:"SubscriptionArn"`
+	SubscriptionARN string `element:"SubscriptionArn"`
 }
 
 type subscriptionRef struct {
@@ -68,16 +68,16 @@ type listByTopicInput struct {
 }
 
 type listSubscriptionsOutput struct {
-	Subscriptions []subscriptionMember `xml:"Subscriptions>member"`
-	NextToken     string               `xml:"NextToken"`
+	Subscriptions []subscriptionMember `element:"Subscriptions>member"`
+	NextToken     string               `element:"NextToken"`
 }
 
 type subscriptionMember struct {
-	SubscriptionARN string `xml:"SubscriptionArn"`
-	Owner           string `xml:"Owner"`
-	Protocol        string `xml:"Protocol"`
-	Endpoint        string `xml:"Endpoint"`
-	TopicARN        string `xml:"TopicArn"`
+	SubscriptionARN string `element:"SubscriptionArn"`
+	Owner           string `element:"Owner"`
+	Protocol        string `element:"Protocol"`
+	Endpoint        string `element:"Endpoint"`
+	TopicARN        string `element:"TopicArn"`
 }
 
 type publication struct {
@@ -97,8 +97,8 @@ type publishInput struct {
 }
 
 type publishOutput struct {
-	MessageID      string `xml:"MessageId"`
-	SequenceNumber string `xml:"SequenceNumber"`
+	MessageID      string `element:"MessageId"`
+	SequenceNumber string `element:"SequenceNumber"`
 }
 
 type publishBatchInput struct {
@@ -112,12 +112,12 @@ type publishBatchEntry struct {
 }
 
 type publishBatchOutput struct {
-	Successful []publishBatchResult `xml:"Successful>member"`
-	Failed     []batchError         `xml:"Failed>member"`
+	Successful []publishBatchResult `element:"Successful>member"`
+	Failed     []batchError         `element:"Failed>member"`
 }
 
 type publishBatchResult struct {
-	ID string `xml:"Id"`
+	ID string `element:"Id"`
 	publishOutput
 }
 
@@ -136,7 +136,7 @@ type untagResourceInput struct {
 }
 
 type tagsOutput struct {
-	Tags []tag `xml:"Tags>member"`
+	Tags []tag `element:"Tags>member"`
 }
 
 type emptyOutput struct{}

@@ -1,14 +1,14 @@
 package wire
 
 // The requests and answers of SQS. One declaration serves both protocols: the json tags are the API's names, the query
-// and xml tags say where the same stands in the Query protocol.
+// and element tags say where the same stands in the Query protocol.
 
 type queueRef struct {
 	QueueURL string `json:"QueueUrl" query:"QueueUrl"`
 }
 
 type attributeValue struct {
-	DataType    string   `json:"DataType" query:"DataType" xml:"DataType"`
+	DataType    string   `json:"DataType" query:"DataType" element:"DataType"`
 	StringValue *string  `json:"StringValue,omitempty" query:"StringValue"`
 	BinaryValue []byte   `json:"BinaryValue,omitempty" query:"BinaryValue"`
 	StringList  []string `json:"StringListValues,omitempty" query:"StringListValue"`
@@ -22,7 +22,7 @@ type createQueueInput struct {
 }
 
 type queueURLOutput struct {
-	QueueURL string `json:"QueueUrl" xml:"QueueUrl"`
+	QueueURL string `json:"QueueUrl" element:"QueueUrl"`
 }
 
 type getQueueURLInput struct {
@@ -37,8 +37,8 @@ type listQueuesInput struct {
 }
 
 type listQueuesOutput struct {
-	QueueURLs []string `json:"QueueUrls,omitempty" xml:"QueueUrl"`
-	NextToken string   `json:"NextToken,omitempty" xml:"NextToken"`
+	QueueURLs []string `json:"QueueUrls,omitempty" element:"QueueUrl"`
+	NextToken string   `json:"NextToken,omitempty" element:"NextToken"`
 }
 
 type listSourcesInput struct {
@@ -48,8 +48,8 @@ type listSourcesInput struct {
 }
 
 type listSourcesOutput struct {
-	QueueURLs []string `json:"queueUrls,omitempty" xml:"QueueUrl"` // lower case, unlike its sister
-	NextToken string   `json:"NextToken,omitempty" xml:"NextToken"`
+	QueueURLs []string `json:"queueUrls,omitempty" element:"QueueUrl"` // lower case, unlike its sister
+	NextToken string   `json:"NextToken,omitempty" element:"NextToken"`
 }
 
 type getAttributesInput struct {
@@ -58,7 +58,7 @@ type getAttributesInput struct {
 }
 
 type getAttributesOutput struct {
-	Attributes map[string]string `json:"Attributes,omitempty" xml:"Attribute,Name,Value"`
+	Attributes map[string]string `json:"Attributes,omitempty" element:"Attribute,Name,Value"`
 }
 
 type setAttributesInput struct {
@@ -81,11 +81,11 @@ type sendMessageInput struct {
 }
 
 type sendMessageOutput struct {
-	MessageID             string `json:"MessageId" xml:"MessageId"`
-	MD5OfBody             string `json:"MD5OfMessageBody" xml:"MD5OfMessageBody"`
-	MD5OfAttributes       string `json:"MD5OfMessageAttributes,omitempty" xml:"MD5OfMessageAttributes"`
-	MD5OfSystemAttributes string `json:"MD5OfMessageSystemAttributes,omitempty" xml:"MD5OfMessageSystemAttributes"`
-	SequenceNumber        string `json:"SequenceNumber,omitempty" xml:"SequenceNumber"`
+	MessageID             string `json:"MessageId" element:"MessageId"`
+	MD5OfBody             string `json:"MD5OfMessageBody" element:"MD5OfMessageBody"`
+	MD5OfAttributes       string `json:"MD5OfMessageAttributes,omitempty" element:"MD5OfMessageAttributes"`
+	MD5OfSystemAttributes string `json:"MD5OfMessageSystemAttributes,omitempty" element:"MD5OfMessageSystemAttributes"`
+	SequenceNumber        string `json:"SequenceNumber,omitempty" element:"SequenceNumber"`
 }
 
 type sendBatchInput struct {
@@ -99,20 +99,20 @@ type sendBatchEntry struct {
 }
 
 type sendBatchOutput struct {
-	Successful []sendBatchResult `json:"Successful,omitempty" xml:"SendMessageBatchResultEntry"`
-	Failed     []batchError      `json:"Failed,omitempty" xml:"BatchResultErrorEntry"`
+	Successful []sendBatchResult `json:"Successful,omitempty" element:"SendMessageBatchResultEntry"`
+	Failed     []batchError      `json:"Failed,omitempty" element:"BatchResultErrorEntry"`
 }
 
 type sendBatchResult struct {
-	ID string `json:"Id" xml:"Id"`
+	ID string `json:"Id" element:"Id"`
 	sendMessageOutput
 }
 
 type batchError struct {
-	ID          string `json:"Id" xml:"Id"`
-	Code        string `json:"Code" xml:"Code"`
-	Message     string `json:"Message,omitempty" xml:"Message"`
-	SenderFault bool   `json:"SenderFault" xml:"SenderFault,always"`
+	ID          string `json:"Id" element:"Id"`
+	Code        string `json:"Code" element:"Code"`
+	Message     string `json:"Message,omitempty" element:"Message"`
+	SenderFault bool   `json:"SenderFault" element:"SenderFault,always"`
 }
 
 type receiveInput struct {
@@ -142,12 +142,12 @@ type deleteBatchEntry struct {
 }
 
 type deleteBatchOutput struct {
-	Successful []batchID    `json:"Successful,omitempty" xml:"DeleteMessageBatchResultEntry"`
-	Failed     []batchError `json:"Failed,omitempty" xml:"BatchResultErrorEntry"`
+	Successful []batchID    `json:"Successful,omitempty" element:"DeleteMessageBatchResultEntry"`
+	Failed     []batchError `json:"Failed,omitempty" element:"BatchResultErrorEntry"`
 }
 
 type batchID struct {
-	ID string `json:"Id" xml:"Id"`
+	ID string `json:"Id" element:"Id"`
 }
 
 type changeVisibilityInput struct {
@@ -168,8 +168,8 @@ type changeBatchEntry struct {
 }
 
 type changeBatchOutput struct {
-	Successful []batchID    `json:"Successful,omitempty" xml:"ChangeMessageVisibilityBatchResultEntry"`
-	Failed     []batchError `json:"Failed,omitempty" xml:"BatchResultErrorEntry"`
+	Successful []batchID    `json:"Successful,omitempty" element:"ChangeMessageVisibilityBatchResultEntry"`
+	Failed     []batchError `json:"Failed,omitempty" element:"BatchResultErrorEntry"`
 }
 
 type tagQueueInput struct {
@@ -183,5 +183,5 @@ type untagQueueInput struct {
 }
 
 type listTagsOutput struct {
-	Tags map[string]string `json:"Tags,omitempty" xml:"Tag,Key,Value"`
+	Tags map[string]string `json:"Tags,omitempty" element:"Tag,Key,Value"`
 }

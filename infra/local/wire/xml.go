@@ -41,11 +41,11 @@ func appendXML(dst []byte, namespace, action string, result any, requestID strin
 
 // xmlField is a field of a result struct, by its tag:
 //
-//	xml:"QueueUrl"                   a value; empty ones are left out, unless ",always" follows
-//	xml:"Message"                    a flat list: the element is repeated
-//	xml:"Topics>member"              a wrapped list; the wrapper is there even when the list is empty
-//	xml:"Attribute,Name,Value"       a flat map
-//	xml:"Attributes>entry,key,value" a wrapped map
+//	element:"QueueUrl"                   a value; empty ones are left out, unless ",always" follows
+//	element:"Message"                    a flat list: the element is repeated
+//	element:"Topics>member"              a wrapped list; the wrapper is there even when the list is empty
+//	element:"Attribute,Name,Value"       a flat map
+//	element:"Attributes>entry,key,value" a wrapped map
 type xmlField struct {
 	index                     []int
 	wrapper, name, key, value string
@@ -60,7 +60,7 @@ func xmlPlan(t reflect.Type) []xmlField {
 	}
 	var plan []xmlField
 	for _, f := range reflect.VisibleFields(t) {
-		tag, ok := f.Tag.Lookup("xml")
+		tag, ok := f.Tag.Lookup("element")
 		if !ok {
 			continue
 		}

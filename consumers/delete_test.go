@@ -1,0 +1,68 @@
+package consumers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/events"
+)
+
+func TestDelete_LostReplyDoesNotRunTheHandlerAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"))
+		api := &meddler{QueueAPI: b.api}
+		fails := 0
+		api.deleteReply = func(out *sqs.DeleteMessageBatchOutput) (*sqs.DeleteMessageBatchOutput, error) {
+			if fails++; fails <= 3 {
+				return nil, errors.New("connection reset by peer")
+			}
+			return out, nil
+		}
+		var j journal
+		_, stop := b.start(api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil }, consumers.Config{})
+		time.Sleep(2 * time.Minute)
+		stop()
+		j.want(t, "e1")
+	})
+}
+
+func TestDelete_PartialFailureIsTriedAgainEntryByEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 10 {
+			b.send(motion("d1", fmt.Sprintf("e%d", i)))
+		}
+		api := &meddler{QueueAPI: b.api}
+		var sizes []int
+		api.delete = func(in *sqs.DeleteMessageBatchInput) {
+			sizes = append(sizes, len(in.Entries))
+			if len(sizes) == 1 { // the entry is not carried out
+				in.Entries = in.Entries[:9]
+			}
+		}
+		var j journal
+		_, stop := b.start(api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil }, consumers.Config{})
+		time.Sleep(2 * time.Minute)
+		stop()
+		if len(j.all()) != 10 {
+			t.Errorf("handled %q, want each once", j.all())
+		}
+		if !slices.Equal(sizes, []int{10, 1}) {
+			t.Errorf("delete requests of %v entries, want 10 and then the failed one", sizes)
+		}
+		if n := b.depth("test.fifo"); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
