@@ -45,7 +45,7 @@ func (r *run) startPolls() {
 			attempt = uuid.NewString()
 		}
 		r.poll.underWay++
-		go r.receive(min(maxBatch, free), r.cfg.WaitTime, attempt)
+		go r.receive(min(maxBatch, free), r.cfg.WaitTime, attempt, true)
 	}
 	if r.draining {
 		r.fetchLost()
@@ -61,7 +61,7 @@ func (r *run) fetchLost() {
 		}
 		attempt, _ := r.poll.takeLost()
 		r.poll.underWay++
-		go r.receive(maxBatch, 0, attempt)
+		go r.receive(maxBatch, time.Second, attempt, false) // a wait of zero would mean the queue's own
 	}
 }
 
@@ -73,9 +73,9 @@ func (p *polling) takeLost() (attempt string, ok bool) {
 	return attempt, true
 }
 
-// receive makes one receive, which is a long poll unless wait is zero. Its context does not end with Run's: a poll cut off may have got messages already, and their
-// devices would stand still until the visibility timeout.
-func (r *run) receive(n int, wait time.Duration, attempt string) {
+// receive makes one long poll; again says whether to ask once more if its reply is lost. Its context does not end with Run's: a
+// poll cut off may have got messages already, and their devices would stand still until the visibility timeout.
+func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 	ctx, cancel := context.WithTimeout(r.requests, wait+requestTimeout)
 	defer cancel()
 	out, err := r.api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
@@ -94,7 +94,6 @@ func (r *run) receive(n int, wait time.Duration, attempt string) {
 	})
 	lease := time.Now().Add(r.facts.visibility)
 	if err != nil {
-		again := wait > 0 // fetchLost is not repeated
 		r.post(func() { r.receiveFailed(attempt, again, err) })
 		return
 	}

@@ -163,21 +163,18 @@ func (p *Producer) pop(l *lane) {
 	p.makeReady(l)
 }
 
-// takeIdleLanes removes all events that are in no batch, for Close to fail them. What is in a batch fails where the batch
-// ends. The caller holds mu.
+// takeIdleLanes removes all events of devices that are in no batch, for Close to fail them. The others fail where their batch
+// ends, in their order. The caller holds mu.
 func (p *Producer) takeIdleLanes() []*pending {
 	var taken []*pending
 	p.ready = nil
 	for device, l := range p.lanes {
-		keep := 0
 		if l.busy && l.events[0].sending {
-			keep = 1
+			continue
 		}
-		taken = append(taken, l.events[keep:]...)
-		l.events = l.events[:keep]
-		if keep == 0 {
-			delete(p.lanes, device)
-		}
+		taken = append(taken, l.events...)
+		l.events = nil
+		delete(p.lanes, device)
 	}
 	return taken
 }

@@ -22,6 +22,8 @@ const (
 	retryable            // not confirmed, but another attempt can succeed
 	refusedTogether      // the whole request was refused for what may be one entry's fault
 	refused              // no attempt can succeed
+	overdue              // not sent again: it had to wait until an attempt could have made a second message
+	abandoned            // not sent: Close has given up
 )
 
 // outcome is the answer to one entry.

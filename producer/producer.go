@@ -215,7 +215,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	abandoned := p.takeIdleLanes()
 	p.mu.Unlock()
 	for _, event := range abandoned {
-		event.answer(Result{Err: event.failure(ErrClosed)})
+		event.answer(Result{Err: event.failure(true)})
 	}
 	p.mu.Lock()
 	p.stats.Failed += int64(len(abandoned))

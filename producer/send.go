@@ -21,14 +21,22 @@ var dataTypeString = aws.String("String")
 
 // send makes one request and settles what it carried.
 func (p *Producer) send(batch []entry) {
-	entries := make([]types.PublishBatchRequestEntry, len(batch))
+	entries := make([]types.PublishBatchRequestEntry, 0, len(batch))
+	unsent := make([]fate, len(batch)) // of what can't be sent any more
 	start := time.Now()
 	for i, head := range batch {
-		if head.attempts == 0 {
+		switch {
+		case p.requests.Err() != nil:
+			unsent[i] = abandoned
+			continue
+		case head.attempts == 0:
 			head.first = start
+		case start.Sub(head.first) > p.cfg.GiveUpAfter: // it has waited too long behind other batches
+			unsent[i] = overdue
+			continue
 		}
 		head.attempts++
-		entries[i] = types.PublishBatchRequestEntry{
+		entries = append(entries, types.PublishBatchRequestEntry{
 			Id:                     aws.String(strconv.Itoa(i)),
 			Message:                aws.String(string(head.body)),
 			MessageGroupId:         &head.event.DeviceID,
@@ -37,20 +45,34 @@ func (p *Producer) send(batch []entry) {
 				attributeType:   {DataType: dataTypeString, StringValue: aws.String(head.event.Type())},
 				attributeSource: {DataType: dataTypeString, StringValue: &head.event.Source},
 			},
+		})
+	}
+	outcomes := make([]outcome, len(batch))
+	var took time.Duration
+	if len(entries) > 0 {
+		ctx, cancel := context.WithTimeout(p.requests, p.cfg.RequestTimeout)
+		out, err := p.api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &p.topic, PublishBatchRequestEntries: entries}, oneAttempt)
+		cancel()
+		outcomes = judge(len(batch), out, err)
+		if err == nil {
+			took = time.Since(start)
 		}
 	}
-	ctx, cancel := context.WithTimeout(p.requests, p.cfg.RequestTimeout)
-	out, err := p.api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &p.topic, PublishBatchRequestEntries: entries}, oneAttempt)
-	cancel()
-	p.settle(batch, judge(len(batch), out, err), time.Since(start), err == nil)
+	for i, f := range unsent {
+		if f != 0 {
+			outcomes[i] = outcome{fate: f, code: batch[i].code, err: batch[i].err}
+		}
+	}
+	p.settle(batch, outcomes, len(entries), took)
 }
 
 // oneAttempt switches the SDK's own retries off: it would repeat a whole request out of sight of the bound on retries.
 func oneAttempt(o *sns.Options) { o.Retryer = aws.NopRetryer{} }
 
 // settle acts on the outcome of every entry. First the callers hear of what has ended, then the lanes move on: so a device's
-// callbacks run in its order.
-func (p *Producer) settle(batch []entry, outcomes []outcome, took time.Duration, answered bool) {
+// callbacks run in its order. sent is how many of the entries were in the request, and took how long it took; zero when it was
+// not answered.
+func (p *Producer) settle(batch []entry, outcomes []outcome, sent int, took time.Duration) {
 	again := make([]time.Duration, len(batch)) // the delay before each entry's next attempt; 0 for what has ended
 	var done, failed, blocked int
 	for i, head := range batch {
@@ -65,30 +87,31 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, took time.Duration,
 		if o.fate == refusedTogether {
 			head.alone = true
 		}
-		err := o.err
-		if o.fate != refused {
+		closing := o.fate == abandoned
+		if o.fate == retryable || o.fate == refusedTogether {
 			delay := backoff(head.attempts)
-			if p.requests.Err() != nil {
-				err = ErrClosed
-			} else if time.Since(head.first)+delay <= p.cfg.GiveUpAfter {
+			closing = p.requests.Err() != nil
+			if !closing && time.Since(head.first)+delay <= p.cfg.GiveUpAfter {
 				again[i] = delay
 				continue
 			}
 		}
 		failed++
-		blocked += p.fail(head, err)
+		blocked += p.fail(head, closing)
 	}
 	p.warn(batch, outcomes)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.underWay--
-	p.stats.Batches++
-	p.stats.Entries += int64(len(batch))
+	if sent > 0 {
+		p.stats.Batches++
+		p.stats.Entries += int64(sent)
+	}
 	p.stats.Confirmed += int64(done)
 	p.stats.Failed += int64(failed + blocked)
 	p.stats.Buffered -= done + failed + blocked
-	if answered {
+	if took > 0 {
 		if p.roundTrip == 0 {
 			p.roundTrip = took
 		}
@@ -111,15 +134,15 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, took time.Duration,
 	p.signalDrained()
 }
 
-// fail answers an event with err, and those that were waiting behind it with a BlockedError.
+// fail answers an event with its error, and those that were waiting behind it with a BlockedError.
 // It removes the latter from their lane and returns their number.
-func (p *Producer) fail(head entry, err error) int {
+func (p *Producer) fail(head entry, closing bool) int {
 	l := head.lane
 	p.mu.Lock()
 	followers := l.events[1:len(l.events):len(l.events)]
 	l.events = l.events[:1:1]
 	p.mu.Unlock()
-	failure := head.failure(err)
+	failure := head.failure(closing)
 	head.answer(Result{Err: failure})
 	for _, f := range followers {
 		f.answer(Result{Err: &BlockedError{EventID: f.event.ID, DeviceID: f.event.DeviceID, BlockedBy: head.event.ID, Err: failure}})
@@ -135,10 +158,14 @@ func (event *pending) answer(r Result) {
 	}
 }
 
-// failure makes the error of an event that has failed for good.
-func (event *pending) failure(err error) error {
-	if event.err != nil && err != event.err { // Close gave up on it: tell the trouble that it was in as well
-		err = fmt.Errorf("%w: %w", err, event.err)
+// failure makes the error of an event that has failed for good: for its last error, or because Close gave up on it.
+func (event *pending) failure(closing bool) error {
+	err := event.err
+	switch {
+	case closing && err == nil:
+		err = ErrClosed
+	case closing: // tell the trouble that it was in as well
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	if event.unknown {
 		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
@@ -162,7 +189,7 @@ func (p *Producer) warn(batch []entry, outcomes []outcome) {
 	var example outcome
 	var device string
 	for i, o := range outcomes {
-		if o.fate != confirmed {
+		if o.fate != confirmed && o.fate != abandoned {
 			failed++
 			example, device = o, batch[i].lane.device
 		}
@@ -178,7 +205,7 @@ func (p *Producer) warn(batch []entry, outcomes []outcome) {
 	}
 	p.mu.Unlock()
 	if !silent {
-		p.cfg.Logger.Warn("publish failed", "entries", failed, "of", len(batch), "will_retry", example.fate != refused,
+		p.cfg.Logger.Warn("publish failed", "entries", failed, "of", len(batch), "will_retry", example.fate == retryable || example.fate == refusedTogether,
 			"code", example.code, "device_id", device, "err", example.err)
 	}
 }

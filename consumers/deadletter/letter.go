@@ -12,16 +12,19 @@ import (
 
 // Letter is one message in a dead-letter queue.
 type Letter struct {
-	Record    Record // of a message that SQS itself moved, only what can be told without one
-	MessageID string // in the dead-letter queue
-	DeviceID  string // the message group
-	EventID   string // empty when the body can't be read
-	Type      string // of the event: from the message attribute, else from the body, else empty
-	Time      time.Time
+	Record    Record    // of a message that SQS itself moved, only what can be told without one
+	MessageID string    // in the dead-letter queue
+	DeviceID  string    // the message group
+	EventID   string    // empty when the body can't be read
+	Type      string    // of the event: from the message attribute, else from the body, else empty
+	Time      time.Time // of the event; zero when the body can't be read
 	Body      string
 
-	attributes map[string]types.MessageAttributeValue
-	handle     string
+	attributes  map[string]types.MessageAttributeValue
+	handle      string
+	hiddenUntil time.Time // when others can receive it again, at the earliest
+	held        bool      // by a reader
+	sent        bool      // it is back in its queue and still to be deleted
 }
 
 // newLetter reads a message as far as it can be read.
@@ -34,12 +37,13 @@ func newLetter(service string, in types.Message) *Letter {
 		handle:     aws.ToString(in.ReceiptHandle),
 	}
 	var envelope struct {
-		ID   string    `json:"id"`
-		Type string    `json:"type"`
-		Time time.Time `json:"time"`
+		ID   string `json:"id"`
+		Type string `json:"type"`
+		Time string `json:"time"`
 	}
 	_ = json.Unmarshal([]byte(l.Body), &envelope) // an undecodable body is a common reason to be here
-	l.EventID, l.Type, l.Time = envelope.ID, envelope.Type, envelope.Time
+	l.EventID, l.Type = envelope.ID, envelope.Type
+	l.Time, _ = time.Parse(time.RFC3339Nano, envelope.Time)
 	if t := aws.ToString(in.MessageAttributes["type"].StringValue); t != "" {
 		l.Type = t
 	}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
@@ -21,13 +19,10 @@ type QueueAPI interface {
 	GetQueueUrl(ctx context.Context, in *sqs.GetQueueUrlInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error)
 }
 
-const (
-	batchSize = 10
-	// scanVisibility is how long a scan hides messages, should it die before it has released them.
-	scanVisibility = time.Minute
-	// releaseTimeout bounds the handing back after a scan was interrupted.
-	releaseTimeout = 10 * time.Second
-)
+// DepthAPI is what [Depth] needs of Amazon SQS; [*sqs.Client] has it.
+type DepthAPI interface {
+	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+}
 
 // Source is a dead-letter queue to read.
 type Source struct {
@@ -35,64 +30,46 @@ type Source struct {
 	URL     string
 }
 
-// Scan hands every message that can be seen to visit, per device in order, until the queue gives no more, visit returns
-// false, or ctx ends. Then it makes them visible again, last first. Memory grows with the number of messages.
+// Scan hands every message that can be seen to visit, per device in order, until the queue gives no more, visit returns false,
+// or ctx ends. Then it makes them visible again, last first. It can't see what another reader holds, nor, of one device, more
+// than its first few letters, ten at most; [Depth] tells how many there are. Memory grows with the number of messages.
+//
+// The error is ctx's when it has ended. A message that could not be made visible again, as the error then says, becomes visible
+// by itself within a minute.
 func Scan(ctx context.Context, api QueueAPI, from Source, visit func(*Letter) bool) error {
-	var held []*Letter
-	err := receiveAll(ctx, api, from, scanVisibility, func(letters []*Letter) bool {
+	r := newReader(api, from)
+	err := r.each(ctx, func(letters []*Letter) bool {
 		for _, l := range letters {
-			held = append(held, l)
-			if visit != nil && !visit(l) {
+			again := l.held
+			r.hold(l)
+			if visit != nil && !again && !visit(l) {
 				visit = nil
 			}
 		}
 		return visit != nil
 	})
-	return errors.Join(err, release(ctx, api, from.URL, held))
+	return errors.Join(err, r.releaseHeld(ctx))
 }
 
-// receiveAll receives without waiting until nothing comes any more or take returns false.
-func receiveAll(ctx context.Context, api QueueAPI, from Source, visibility time.Duration, take func([]*Letter) bool) error {
-	for {
-		out, err := api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl:                    &from.URL,
-			MaxNumberOfMessages:         batchSize,
-			WaitTimeSeconds:             0,
-			VisibilityTimeout:           int32(visibility / time.Second),
-			MessageAttributeNames:       []string{"All"},
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
-		}, shortPoll)
+// Depth is how many messages a queue holds as far as SQS knows: visible, hidden and delayed. SQS calls the numbers approximate;
+// they can be a minute old.
+func Depth(ctx context.Context, api DepthAPI, url string) (int, error) {
+	names := []types.QueueAttributeName{
+		types.QueueAttributeNameApproximateNumberOfMessages,
+		types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+		types.QueueAttributeNameApproximateNumberOfMessagesDelayed,
+	}
+	out, err := api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: names})
+	if err != nil {
+		return 0, fmt.Errorf("deadletter: read attributes of %s: %w", url, err)
+	}
+	sum := 0
+	for _, name := range names {
+		n, err := strconv.Atoi(out.Attributes[string(name)])
 		if err != nil {
-			return fmt.Errorf("deadletter: receive from %s: %w", from.URL, err)
+			return 0, fmt.Errorf("deadletter: read attributes of %s: %s: got %q, want a number", url, name, out.Attributes[string(name)])
 		}
-		if len(out.Messages) == 0 {
-			return nil
-		}
-		letters := make([]*Letter, len(out.Messages))
-		for i, m := range out.Messages {
-			letters[i] = newLetter(from.Service, m)
-		}
-		if !take(letters) {
-			return nil
-		}
+		sum += n
 	}
-}
-
-// release makes letters visible again, last first. It works also after ctx has ended. What it can't release comes back when
-// its visibility timeout ends.
-func release(ctx context.Context, api QueueAPI, url string, letters []*Letter) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	for end := len(letters); end > 0; end -= batchSize {
-		batch := letters[max(0, end-batchSize):end]
-		entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(batch))
-		for i := range batch {
-			l := batch[len(batch)-1-i]
-			entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &l.handle}
-		}
-		if _, err := api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &url, Entries: entries}); err != nil {
-			return fmt.Errorf("deadletter: make %d messages of %s visible again: %w", end, url, err)
-		}
-	}
-	return nil
+	return sum, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -41,9 +42,11 @@ func (g *globals) clients(ctx context.Context) (clients, error) {
 	// Long polls hold their connections; the SDK keeps ten by default, and more pollers than that would open new ones all the time.
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 64 })
 	options := []func(*config.LoadOptions) error{config.WithHTTPClient(client)}
+	here := false
 	if endpoint != "" {
-		host, here, err := hostOf(endpoint)
-		if err != nil {
+		var host string
+		var err error
+		if host, here, err = hostOf(endpoint); err != nil {
 			return clients{}, &exitError{exitUsage, err}
 		}
 		if here {
@@ -62,13 +65,16 @@ func (g *globals) clients(ctx context.Context) (clients, error) {
 	if err != nil {
 		return clients{}, fmt.Errorf("AWS configuration: %w", err)
 	}
-	if endpoint == "" {
+	const hint = "set AWS_PROFILE and AWS_REGION, or add --local for the local environment"
+	if cfg.Region == "" {
+		return clients{}, &hinted{errors.New("no AWS region is configured"), hint}
+	}
+	if !here {
 		// Without this check a missing login shows only after a minute of attempts to reach an instance's metadata.
 		check, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		if _, err := cfg.Credentials.Retrieve(check); err != nil {
-			return clients{}, &hinted{fmt.Errorf("no AWS credentials: %w", err),
-				"set AWS_PROFILE and AWS_REGION, or add --local for the local environment"}
+			return clients{}, &hinted{fmt.Errorf("no AWS credentials: %w", err), hint}
 		}
 	}
 	cfg.HTTPClient = fromMemory{cfg.HTTPClient}

@@ -25,8 +25,11 @@ func newConsume(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consume SERVICE",
 		Short: "Run one of the ready services: history, state or push",
-		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands back what it
-has not started, finishes what is running and deletes what is done.`,
+		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands back
+what it has not started, finishes what is running and deletes what is done. What it has handed back, another one can
+take at once.
+
+history and state keep a database; push offers its events by WebSocket, and a page that shows them.`,
 		Args:              exactly(1, "a service"),
 		ValidArgsFunction: serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -85,11 +88,11 @@ has not started, finishes what is running and deletes what is done.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.data, "data", "", "folder of the service's SQLite database (default: a new temporary folder)")
-	f.StringVar(&o.database, "database", "", "database URL, such as postgres://user@host/db, instead of --data")
-	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "where push listens")
-	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has had nothing visible, delayed or in flight for this long")
-	f.IntVar(&slots, "slots", 0, "handlers that may run at once (default 32)")
+	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
+	f.StringVar(&o.database, "database", "", "`URL` of its database, such as postgres://user@host/db, instead of --data")
+	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
+	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has had nothing visible, delayed or in flight for this `TIME`, such as 3s")
+	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")
 	return cmd

@@ -27,7 +27,7 @@ func newDLQ(g *globals) *cobra.Command {
 SQS has no way to look without touching: looking hides the messages for as long as it takes and raises their receive count. What
 another reader holds at the time, and everything behind it of the same device, can't be seen.`,
 		Args: aCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: help,
 	}
 	cmd.AddCommand(newDLQLs(g), newDLQShow(g), newDLQRedrive(g))
 	return cmd
@@ -41,15 +41,15 @@ type selection struct {
 
 func (s *selection) addTo(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.filter.Device, "device", "", "only of this device")
-	f.StringVar(&s.filter.Type, "type", "", "only of this event type")
-	f.StringVar(&s.filter.Code, "code", "", "only with this error code")
-	f.StringVar(&s.class, "class", "", "only of this class: known, exhausted, unknown or moved")
-	f.StringVar(&s.filter.Fingerprint, "fingerprint", "", "only with this fingerprint, as ls shows it")
-	f.StringVar(&s.filter.Text, "text", "", "only with this text in the error")
-	f.DurationVar(&s.filter.OlderThan, "older-than", 0, "only failed longer ago than this, such as 10m")
-	f.DurationVar(&s.filter.NewerThan, "newer-than", 0, "only failed within this time, such as 24h")
-	f.IntVar(&s.filter.Limit, "limit", 0, "at most so many")
+	f.StringVar(&s.filter.Device, "device", "", "only those of this `DEVICE`")
+	f.StringVar(&s.filter.Type, "type", "", "only those of this event `TYPE`")
+	f.StringVar(&s.filter.Code, "code", "", "only those with this error `CODE`")
+	f.StringVar(&s.class, "class", "", "only those of this `CLASS`: known, exhausted, unknown or moved")
+	f.StringVar(&s.filter.Fingerprint, "fingerprint", "", "only those with this `FINGERPRINT`, as ls shows it")
+	f.StringVar(&s.filter.Text, "text", "", "only those with this `TEXT` in the error")
+	f.DurationVar(&s.filter.OlderThan, "older-than", 0, "only those that failed longer ago than this `TIME`, such as 10m")
+	f.DurationVar(&s.filter.NewerThan, "newer-than", 0, "only those that failed within this `TIME`, such as 24h")
+	f.IntVar(&s.filter.Limit, "limit", 0, "at most so many (default: all)")
 }
 
 func (s *selection) check() error {
@@ -185,165 +185,6 @@ func newDLQLs(g *globals) *cobra.Command {
 	return cmd
 }
 
-// shownLetter is a dead letter as show prints it.
-type shownLetter struct {
-	EventID   string            `json:"event_id,omitempty"`
-	DeviceID  string            `json:"device_id"`
-	Type      string            `json:"type,omitempty"`
-	Time      *time.Time        `json:"time,omitempty"`
-	MessageID string            `json:"message_id"`
-	Record    deadletter.Record `json:"deadletter"`
-	Body      string            `json:"body"`
-}
-
-func newDLQShow(g *globals) *cobra.Command {
-	var pick selection
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:               "show SERVICE",
-		Short:             "Show dead letters one by one, with payload and error",
-		Args:              exactly(1, "a service"),
-		ValidArgsFunction: serviceNames,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			if err := pick.check(); err != nil {
-				return err
-			}
-			api, _, sources, err := g.dlqs(ctx, args)
-			if err != nil {
-				return err
-			}
-			shown := 0
-			now := time.Now()
-			out := json.NewEncoder(g.out)
-			err = deadletter.Scan(ctx, api.sqs, sources[0], func(l *deadletter.Letter) bool {
-				if !pick.filter.Matches(l, now) {
-					return true
-				}
-				shown++
-				if asJSON {
-					s := shownLetter{EventID: l.EventID, DeviceID: l.DeviceID, Type: l.Type, MessageID: l.MessageID, Record: l.Record, Body: l.Body}
-					if !l.Time.IsZero() {
-						s.Time = &l.Time
-					}
-					_ = out.Encode(s)
-				} else {
-					g.printLetter(now, l)
-				}
-				return pick.filter.Limit == 0 || shown < pick.filter.Limit
-			})
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(g.err, "%d dead letters shown\n", shown)
-			return nil
-		},
-	}
-	pick.addTo(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object per line")
-	return cmd
-}
-
-func (g *globals) printLetter(now time.Time, l *deadletter.Letter) {
-	r := l.Record
-	field := func(name, format string, args ...any) {
-		text := printable(fmt.Sprintf(format, args...))
-		fmt.Fprintf(g.out, "%-9s %s\n", name, strings.ReplaceAll(text, "\n", "\n          "))
-	}
-	field("event", "%s", orDash(l.EventID))
-	field("device", "%s", l.DeviceID)
-	field("type", "%s", orDash(l.Type))
-	field("failed", "%s, %s", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt))
-	field("class", "%s, code %s, fingerprint %s", r.Class, r.Code, r.Fingerprint)
-	field("counts", "%d attempts, %d receives, %d redrives", r.Attempts, r.ReceiveCount, r.Redrives)
-	field("error", "%s", r.Error)
-	field("body", "%s", l.Body)
-	fmt.Fprintln(g.out)
-}
-
-// printable replaces what a terminal would obey instead of showing it; bodies come from anywhere.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) && c != '\n' && c != '\t' {
-			return utf8.RuneError
-		}
-		return c
-	}, s)
-}
-
-func newDLQRedrive(g *globals) *cobra.Command {
-	var pick selection
-	var yes, dryRun, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "redrive SERVICE",
-		Short: "Send dead letters back to the queue that they came from",
-		Long: `Sends the selected dead letters back to the queue that they came from, never to the topic: oldest first within a device, and
-each is deleted only after its send was confirmed. Running it again is safe.
-
-Redriven events queue up behind newer events of their device.`,
-		Args:              exactly(1, "a service"),
-		ValidArgsFunction: serviceNames,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			if err := pick.check(); err != nil {
-				return err
-			}
-			api, d, sources, err := g.dlqs(ctx, args)
-			if err != nil {
-				return err
-			}
-			from, to := sources[0], d.QueueName(args[0])
-			if dryRun || !yes {
-				matched, devices := 0, map[string]bool{}
-				now := time.Now()
-				err := deadletter.Scan(ctx, api.sqs, from, func(l *deadletter.Letter) bool {
-					if pick.filter.Matches(l, now) {
-						matched++
-						devices[l.DeviceID] = true
-					}
-					return pick.filter.Limit == 0 || matched < pick.filter.Limit
-				})
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(g.out, "would send %d dead letters of %d devices from %s back to %s\n", matched, len(devices), d.DLQName(args[0]), to)
-				if dryRun {
-					return nil
-				}
-				return &exitError{exitUsage, &hinted{fmt.Errorf("nothing was moved"), "add --yes to move them"}}
-			}
-			sum, err := deadletter.Redrive(ctx, api.sqs, from, to, pick.filter, func(o deadletter.Outcome) {
-				if o.Err != nil {
-					fmt.Fprintf(g.err, "fanout: %v\n", o.Err)
-				}
-			})
-			if asJSON {
-				_ = json.NewEncoder(g.out).Encode(map[string]int{
-					"seen": sum.Seen, "matched": sum.Matched, "moved": sum.Moved, "failed": sum.Failed, "held": sum.Held,
-				})
-			} else {
-				fmt.Fprintf(g.out, "moved %d of %d selected dead letters to %s; %d failed, %d left behind a failed one of their device\n",
-					sum.Moved, sum.Matched, to, sum.Failed, sum.Held)
-			}
-			switch {
-			case err != nil:
-				return err
-			case sum.Failed > 0:
-				return fmt.Errorf("%d dead letters were not moved", sum.Failed+sum.Held)
-			case ctx.Err() != nil:
-				return fmt.Errorf("interrupted; what was not moved is where it was")
-			}
-			return nil
-		},
-	}
-	pick.addTo(cmd)
-	f := cmd.Flags()
-	f.BoolVar(&yes, "yes", false, "move them")
-	f.BoolVar(&dryRun, "dry-run", false, "only show how many would be moved")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
 // ago is an age for people.
 func ago(now, t time.Time) string {
 	if t.IsZero() {
@@ -369,4 +210,14 @@ func shorten(s string, n int) string {
 		return string(r[:n-1]) + "…"
 	}
 	return s
+}
+
+// printable replaces what a terminal would obey instead of showing it; bodies come from anywhere.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) && c != '\n' && c != '\t' {
+			return utf8.RuneError
+		}
+		return c
+	}, s)
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"github.com/aws/smithy-go"
 	"github.com/spf13/cobra"
 
+	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/infra/provision"
 )
 
@@ -92,6 +94,10 @@ func hintFor(err error) string {
 	if errors.As(err, &advised) {
 		return advised.hint
 	}
+	var unopened *database.OpenError // its text has advice of its own
+	if errors.As(err, &unopened) {
+		return "--data names another folder for the service's database, and `fanout consume` takes --database"
+	}
 	var missing *provision.NotFoundError
 	if errors.As(err, &missing) {
 		return "for the local environment run `fanout up` or `fanout local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"
@@ -105,13 +111,12 @@ func hintFor(err error) string {
 			return "the credentials in use are not valid here; log in again, or add --local for the local environment"
 		}
 	}
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "connection refused"):
+	var unreadable *smithy.DeserializationError
+	if errors.As(err, &unreadable) {
+		return "what answers there does not seem to be SNS and SQS; check --endpoint and AWS_ENDPOINT_URL"
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
 		return "nothing listens there; start it with `fanout up` or `fanout local`"
-	case strings.Contains(text, "get credentials"), strings.Contains(text, "get identity"), strings.Contains(text, "no EC2 IMDS role"),
-		strings.Contains(text, "Missing Region"), strings.Contains(text, "Invalid Configuration: Missing"):
-		return "set AWS_PROFILE and AWS_REGION, or add --local for the local environment"
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -19,9 +20,12 @@ func newLocal(g *globals) *cobra.Command {
 
   AWS_ENDPOINT_URL=` + localEndpoint + `
 
-(and "aws sqs" with --endpoint-url). It keeps nothing on disk and asks for no credentials.`,
+("aws sqs" wants --endpoint-url). It takes any credentials, and keeps its messages in memory until Ctrl-C.`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if g.endpoint != "" {
+				return &exitError{exitUsage, &hinted{errors.New("--endpoint: local is SNS and SQS itself"), "--addr says where it listens"}}
+			}
 			d, err := g.deployment()
 			if err != nil {
 				return err
@@ -45,7 +49,7 @@ func newLocal(g *globals) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&addr, "addr", localAddress, "where to listen")
-	cmd.Flags().BoolVar(&empty, "empty", false, "provision nothing")
+	cmd.Flags().StringVar(&addr, "addr", localAddress, "`HOST:PORT` where to listen")
+	cmd.Flags().BoolVar(&empty, "empty", false, "without topic and queues")
 	return cmd
 }

@@ -40,8 +40,13 @@ func TestMain(m *testing.M) {
 	os.Setenv("AWS_CONFIG_FILE", os.DevNull)
 	os.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	os.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	goleak.VerifyTestMain(m, // connections that the SDK keeps open for a while
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	goleak.VerifyTestMain(m,
+		// Connections that the SDK keeps open for a while.
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.Cleanup(func(code int) {
+			os.RemoveAll(builtFolder)
+			os.Exit(code)
+		}))
 }
 
 // finished is what a command has left behind.
@@ -89,6 +94,11 @@ func background(t *testing.T, stdin io.Reader, args ...string) *job {
 	go func() {
 		defer close(j.done)
 		j.code = run(ctx, args, stdin, j.stdout, j.stderr)
+		if pipe, ok := stdin.(io.Closer); ok {
+			pipe.Close() // nobody will read what the test still writes
+		}
+		j.stdout.end()
+		j.stderr.end()
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -111,7 +121,8 @@ func (j *job) wait(t *testing.T) finished {
 type output struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed by the next write
+	changed chan struct{} // closed by the next write, and by the end
+	ended   bool
 }
 
 func newOutput() *output { return &output{changed: make(chan struct{})} }
@@ -122,6 +133,14 @@ func (o *output) Write(p []byte) (int, error) {
 	close(o.changed)
 	o.changed = make(chan struct{})
 	return o.text.Write(p)
+}
+
+// end says that nothing more will be written.
+func (o *output) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+	close(o.changed)
 }
 
 func (o *output) String() string {
@@ -137,10 +156,13 @@ func (o *output) find(t *testing.T, pattern string) string {
 	late := time.After(patience)
 	for {
 		o.mu.Lock()
-		found, changed := matcher.FindStringSubmatch(o.text.String()), o.changed
+		found, changed, ended := matcher.FindStringSubmatch(o.text.String()), o.changed, o.ended
 		o.mu.Unlock()
 		if found != nil {
 			return found[1]
+		}
+		if ended {
+			t.Fatalf("output: got, to its end,\n%s\nwant a match of %s", o, pattern)
 		}
 		select {
 		case <-changed:
@@ -191,19 +213,23 @@ func startBinary(t *testing.T, path string, args ...string) *program {
 
 func (p *program) end(t *testing.T) finished {
 	t.Helper()
+	timer := time.AfterFunc(patience, func() { _ = p.Process.Kill() })
+	defer timer.Stop()
 	if err := p.Wait(); p.ProcessState == nil {
 		t.Fatal(err)
 	}
 	return finished{p.ProcessState.ExitCode(), p.stdout.String(), p.stderr.String()}
 }
 
+// builtFolder holds the program once a test has built it.
+var builtFolder string
+
 // built is the program as a user builds it, without the race detector: for much data.
-var built = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "fanout-test-")
-	if err != nil {
+var built = sync.OnceValues(func() (path string, err error) {
+	if builtFolder, err = os.MkdirTemp("", "fanout-test-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(folder, "fanout")
+	path = filepath.Join(builtFolder, "fanout")
 	if text, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, text)
 	}

@@ -87,10 +87,10 @@ their number and the reason, and the rest goes on.
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&format, "format", "ndjson", "format of the input")
-	flags.StringVar(&source, "source", "fanout/publish", "CloudEvents source of lines that name none")
-	flags.StringVar(&topicARN, "topic-arn", "", "ARN of the topic (default: looked up by its name)")
-	flags.Float64Var(&rate, "rate", 0, "events per second (default: as fast as possible)")
+	flags.StringVar(&format, "format", "ndjson", "`FORMAT` of the input; there is ndjson, one event a line")
+	flags.StringVar(&source, "source", "fanout/publish", "CloudEvents `SOURCE` of lines that name none")
+	flags.StringVar(&topicARN, "topic-arn", "", "`ARN` of the topic (default: looked up by its name)")
+	flags.Float64Var(&rate, "rate", 0, "publish `N` events per second (default: as fast as possible)")
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	return cmd
 }

@@ -50,7 +50,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          aCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:          help,
 	}
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -58,8 +58,8 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 	// A command that only groups others is not shown as one to run.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	flags := root.PersistentFlags()
-	flags.StringVar(&g.env, "env", defaultEnvironment, "`name` of the environment")
-	flags.StringVar(&g.endpoint, "endpoint", "", "`URL` of SNS and SQS (default $AWS_ENDPOINT_URL, else AWS)")
+	flags.StringVar(&g.env, "env", defaultEnvironment, "`NAME` of the environment")
+	flags.StringVar(&g.endpoint, "endpoint", "", "`URL` of SNS and SQS (default: $AWS_ENDPOINT_URL, else AWS)")
 	flags.BoolVar(&g.local, "local", false, "use the local environment at "+localEndpoint)
 	root.MarkFlagsMutuallyExclusive("endpoint", "local")
 	_ = root.RegisterFlagCompletionFunc("env", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -122,12 +122,16 @@ func serviceNames(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// help is what a command does that only groups others.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
 // aCommand takes no argument, for a command that only groups others: an argument is then the name of none of them.
 func aCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2 // letters
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return &exitError{exitUsage, &hinted{err, "did you mean " + strings.Join(near, " or ") + "?"}}
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
@@ -49,13 +51,13 @@ func openService(ctx context.Context, name string, o serviceOptions) (*service, 
 	case "history":
 		s, err := history.Open(ctx, o.url(name), history.Config{})
 		if err != nil {
-			return nil, fmt.Errorf("open history: %w", err)
+			return nil, err
 		}
 		return &service{handle: s.Handle, close: func(context.Context) error { return s.Close() }}, nil
 	case "state":
 		s, err := state.Open(ctx, o.url(name), state.Config{})
 		if err != nil {
-			return nil, fmt.Errorf("open state: %w", err)
+			return nil, err
 		}
 		return &service{handle: s.Handle, close: func(context.Context) error { return s.Close() }}, nil
 	case "push":
@@ -96,6 +98,9 @@ func listen(addr, flag string) (net.Listener, error) {
 
 // portTaken adds the most likely cause of a port that can't be listened on.
 func portTaken(err error, flag string) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return &hinted{fmt.Errorf("%s: %w", flag, err), fmt.Sprintf("%s wants HOST:PORT, such as 127.0.0.1:0 for any free port", flag)}
+	}
 	return &hinted{err, fmt.Sprintf("something else may use the port; choose another with %s, such as %s 127.0.0.1:0", flag, flag)}
 }
 
@@ -109,7 +114,7 @@ func dataFolder(name string) (string, error) {
 		return dir, nil
 	}
 	if err := os.MkdirAll(name, 0o755); err != nil {
-		return "", fmt.Errorf("data folder: %w", err)
+		return "", &hinted{fmt.Errorf("data folder: %w", err), "--data names a folder where this user can write; it is made if it is not there"}
 	}
 	return name, nil
 }

@@ -38,10 +38,11 @@ func newUp(g *globals) *cobra.Command {
 		Use:   "up",
 		Short: "Run the whole fan-out in one process: SNS and SQS, topic, queues, all services",
 		Long: `Runs everything on this machine: a local SNS and SQS, the topic and queues of an environment, and all services.
-It needs no account and keeps the messages in memory.
+It needs no account, and keeps the messages in memory and the services' databases in a folder.
 
-Without --input a simulated household publishes events until Ctrl-C. With --input the lines of a file are published; with
---until-idle it ends once everything is handled, and prints a summary.
+Without --input a simulated household publishes events until Ctrl-C. With --input the lines of a file are published, as
+publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, and prints a summary. With
+--until-idle it ends by itself, once everything is handled.
 
 ` + exitCodes,
 		Args: exactly(0, "none"),
@@ -64,14 +65,14 @@ Without --input a simulated household publishes events until Ctrl-C. With --inpu
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.addr, "addr", localAddress, "where SNS and SQS listen")
-	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "where push listens")
-	f.StringVar(&o.data, "data", "", "folder of the services' databases (default: a new temporary folder)")
-	f.StringVar(&o.input, "input", "", "publish the lines of this file, or of standard input for -")
-	f.StringVar(&o.format, "format", "ndjson", "format of the input")
-	f.Float64Var(&o.rate, "rate", 0, "events per second (default: as fast as possible; the household: 10)")
-	f.DurationVar(&o.untilIdle, "until-idle", 0, "end once all queues have had nothing visible, delayed or in flight for this long")
-	f.IntVar(&o.slots, "slots", 0, "handlers of a service that may run at once (default 32)")
+	f.StringVar(&o.addr, "addr", localAddress, "`HOST:PORT` where SNS and SQS listen")
+	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
+	f.StringVar(&o.data, "data", "", "`FOLDER` of the services' databases (default: a new temporary folder)")
+	f.StringVar(&o.input, "input", "", "publish the lines of this `FILE`, or of standard input for -")
+	f.StringVar(&o.format, "format", "ndjson", "`FORMAT` of the input; there is ndjson, one event a line")
+	f.Float64Var(&o.rate, "rate", 0, "publish `N` events per second (default: as fast as possible; the household: 10)")
+	f.DurationVar(&o.untilIdle, "until-idle", 0, "end once all queues have had nothing visible, delayed or in flight for this `TIME`, such as 3s")
+	f.IntVar(&o.slots, "slots", 0, "run up to `N` handlers of a service at once (default 32)")
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as JSON")
 	return cmd
 }
@@ -282,9 +283,12 @@ func (f *fleet) idle() bool {
 	return f.engine.Idle(names...)
 }
 
-// deadLetters reads the IDs of the events in a service's dead-letter queue.
+// deadLetters reads the IDs of the events in a service's dead-letter queue. It takes a moment, unless there are none.
 func (f *fleet) deadLetters(ctx context.Context, service string) (ids map[string]bool, count int64, err error) {
 	ids = map[string]bool{}
+	if f.engine.Idle(f.deployment.DLQName(service)) {
+		return ids, 0, nil
+	}
 	from := deadletter.Source{Service: service, URL: f.resources.Queues[service].DLQURL}
 	err = deadletter.Scan(ctx, f.engine.SQS(), from, func(l *deadletter.Letter) bool {
 		count++

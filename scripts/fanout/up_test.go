@@ -89,11 +89,11 @@ func TestUp_PushSendsExactlyItsTypesInOrder(t *testing.T) {
 		}
 	}
 	writer.Close()
-	var sum upSummary
-	up.wait(t).want(t, exitOK).decode(t, &sum)
 	if _, body, err := phone.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("after the last event: got %q, %v, want a close frame that says the service stops", body, err)
 	}
+	var sum upSummary
+	up.wait(t).want(t, exitOK).decode(t, &sum)
 	for _, fault := range expected.historyFaults(seen.events) {
 		t.Error("phone: " + fault)
 	}

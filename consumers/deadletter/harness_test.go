@@ -1,0 +1,240 @@
+package deadletter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/infra/local"
+)
+
+const (
+	queueName = "dev-history.fifo"
+	dlqName   = "dev-history-dlq.fifo"
+	arnPrefix = "arn:aws:sqs:eu-central-1:000000000000:"
+)
+
+// bench is a queue with its dead-letter queue on the local engine, without sockets, so that it works inside synctest.
+type bench struct {
+	t      *testing.T
+	engine *local.Engine
+	api    *sqs.Client
+	queue  string // URL
+	dlq    string // URL
+	from   deadletter.Source
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	engine := local.New(local.Options{})
+	b := &bench{t: t, engine: engine, api: engine.SQS()}
+	b.dlq = b.create(dlqName, nil)
+	b.queue = b.create(queueName, map[string]string{
+		"RedrivePolicy": `{"deadLetterTargetArn":"` + arnPrefix + dlqName + `","maxReceiveCount":"2"}`,
+	})
+	b.from = deadletter.Source{Service: "history", URL: b.dlq}
+	return b
+}
+
+func (b *bench) create(name string, more map[string]string) string {
+	b.t.Helper()
+	attributes := map[string]string{"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+	maps.Copy(attributes, more)
+	out, err := b.api.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return aws.ToString(out.QueueUrl)
+}
+
+func text(value string) types.MessageAttributeValue {
+	return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: &value}
+}
+
+func body(device, id string) string {
+	return fmt.Sprintf(`{"id":%q,"subject":%q,"type":"device.motion.changed.v1","data":{"detected":true}}`, id, device)
+}
+
+func record(code string) deadletter.Record {
+	return deadletter.Record{
+		Service: "history", Queue: arnPrefix + queueName, Class: deadletter.Known, Code: code, Error: "no: " + code, Attempts: 1, ReceiveCount: 1,
+		Fingerprint: deadletter.FingerprintOf("history", deadletter.Known, code, "device.motion.changed.v1"), FailedAt: time.Now().UTC(),
+	}
+}
+
+// bury puts a dead letter into the dead-letter queue as a consumer would.
+func (b *bench) bury(device, id string, r deadletter.Record) {
+	b.t.Helper()
+	b.send(b.dlq, device, "original-"+id, body(device, id), map[string]types.MessageAttributeValue{
+		"type": text("device.motion.changed.v1"), "source": text("gateway"), deadletter.Attribute: text(r.Encode()),
+	})
+}
+
+func (b *bench) send(url, group, dedup, body string, attributes map[string]types.MessageAttributeValue) {
+	b.t.Helper()
+	_, err := b.api.SendMessage(b.t.Context(), &sqs.SendMessageInput{
+		QueueUrl: &url, MessageBody: &body, MessageGroupId: &group, MessageDeduplicationId: &dedup, MessageAttributes: attributes,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// receive takes up to ten messages of a queue and leaves them in flight.
+func (b *bench) receive(url string, hide time.Duration) []types.Message {
+	b.t.Helper()
+	out, err := b.api.ReceiveMessage(b.t.Context(), &sqs.ReceiveMessageInput{
+		QueueUrl: &url, MaxNumberOfMessages: 10, VisibilityTimeout: int32(hide / time.Second), MessageAttributeNames: []string{"All"},
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out.Messages
+}
+
+// takeAll empties a queue.
+func (b *bench) takeAll(url string) []types.Message {
+	b.t.Helper()
+	var all []types.Message
+	for {
+		batch := b.receive(url, time.Minute)
+		if len(batch) == 0 {
+			return all
+		}
+		for _, m := range batch {
+			if _, err := b.api.DeleteMessage(b.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		all = append(all, batch...)
+	}
+}
+
+// ids tells by device which events a list of messages holds, in order.
+func ids(messages []types.Message) map[string][]string {
+	list := map[string][]string{}
+	for _, m := range messages {
+		device := m.Attributes["MessageGroupId"]
+		_, id, _ := strings.Cut(aws.ToString(m.Body), `"id":"`)
+		id, _, _ = strings.Cut(id, `"`)
+		list[device] = append(list[device], id)
+	}
+	return list
+}
+
+func (b *bench) wantQueue(url string, want map[string][]string) []types.Message {
+	b.t.Helper()
+	all := b.takeAll(url)
+	if got := ids(all); !maps.EqualFunc(got, want, slices.Equal) {
+		b.t.Errorf("%s holds %v, want %v", url, got, want)
+	}
+	return all
+}
+
+func (b *bench) status(name string) local.QueueStatus {
+	b.t.Helper()
+	for _, q := range b.engine.Queues() {
+		if q.Name == name {
+			return q
+		}
+	}
+	b.t.Fatalf("no queue %s", name)
+	return local.QueueStatus{}
+}
+
+// nothingHidden fails the test unless everything in the dead-letter queue can be received now.
+func (b *bench) nothingHidden(want int64) {
+	b.t.Helper()
+	if s := b.status(dlqName); s.InFlight != 0 || int64(s.Visible) != want {
+		b.t.Errorf("the dead-letter queue has %d visible messages and %d in flight, want %d visible", s.Visible, s.InFlight, want)
+	}
+}
+
+func (b *bench) redrive(api deadletter.QueueAPI, filter deadletter.Filter) (deadletter.Summary, []error) {
+	b.t.Helper()
+	var failures []error
+	sum, err := deadletter.Redrive(b.t.Context(), api, b.from, queueName, filter, func(o deadletter.Outcome) {
+		if o.Err != nil {
+			failures = append(failures, o.Err)
+		}
+	})
+	if err != nil {
+		b.t.Errorf("redrive: %v", err)
+	}
+	return sum, failures
+}
+
+func wantSummary(t *testing.T, got, want deadletter.Summary) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+var errReset = errors.New("read: connection reset by peer")
+
+// meddler stands between the library and SQS and makes trouble where a test asks for it.
+type meddler struct {
+	deadletter.QueueAPI
+	receive      func(*sqs.ReceiveMessageInput) error // an error is not carried out
+	afterReceive func(*sqs.ReceiveMessageOutput) error
+	send         func(*sqs.SendMessageInput) error
+	afterSend    func(*sqs.SendMessageInput) error // an error loses the reply
+	delete       func() error
+	show         func(*sqs.ChangeMessageVisibilityBatchInput) error
+}
+
+func (m *meddler) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	if m.receive != nil {
+		if err := m.receive(in); err != nil {
+			return nil, err
+		}
+	}
+	out, err := m.QueueAPI.ReceiveMessage(ctx, in, o...)
+	if err == nil && m.afterReceive != nil {
+		err = m.afterReceive(out)
+	}
+	return out, err
+}
+
+func (m *meddler) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+	if m.send != nil {
+		if err := m.send(in); err != nil {
+			return nil, err
+		}
+	}
+	out, err := m.QueueAPI.SendMessage(ctx, in, o...)
+	if err == nil && m.afterSend != nil {
+		err = m.afterSend(in)
+	}
+	return out, err
+}
+
+func (m *meddler) DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
+	if m.delete != nil {
+		if err := m.delete(); err != nil {
+			return nil, err
+		}
+	}
+	return m.QueueAPI.DeleteMessage(ctx, in, o...)
+}
+
+func (m *meddler) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	if m.show != nil {
+		if err := m.show(in); err != nil {
+			return nil, err
+		}
+	}
+	return m.QueueAPI.ChangeMessageVisibilityBatch(ctx, in, o...)
+}

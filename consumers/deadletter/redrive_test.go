@@ -1,0 +1,493 @@
+package deadletter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+)
+
+func TestRedrive_MovesEverythingInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		want := map[string][]string{}
+		for i := range 60 {
+			device, id := fmt.Sprintf("d%d", i%3*i%2), fmt.Sprintf("e%02d", i) // d0 has far more than ten
+			b.bury(device, id, record("bad"))
+			want[device] = append(want[device], id)
+		}
+		sum, _ := b.redrive(b.api, deadletter.Filter{})
+		wantSummary(t, sum, deadletter.Summary{Seen: 60, Matched: 60, Moved: 60})
+		b.wantQueue(b.queue, want)
+		b.nothingHidden(0)
+	})
+}
+
+// TestRedrive_ChangesNothingButTheCount: body, group and attributes are those of the event, byte for byte.
+func TestRedrive_ChangesNothingButTheCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		r := record("bad")
+		r.Redrives = 2
+		odd := "{ \"id\":\"e1\",\n\t\"x\": \"ä🔥\u2028\" }  "
+		b.send(b.dlq, "lamp-7", "original", odd, map[string]types.MessageAttributeValue{
+			"type": text("device.motion.changed.v1"), "traceparent": text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+			"weight": {DataType: aws.String("Number.float"), StringValue: aws.String("1.50")},
+			"blob":   {DataType: aws.String("Binary.gzip"), BinaryValue: []byte{0, 255, 10}}, deadletter.Attribute: text(r.Encode()),
+		})
+		before := b.receive(b.dlq, time.Second)[0]
+		time.Sleep(time.Second)
+		b.redrive(b.api, deadletter.Filter{})
+		after := b.receive(b.queue, time.Second)[0]
+		if aws.ToString(after.Body) != odd || after.Attributes["MessageGroupId"] != "lamp-7" {
+			t.Errorf("got body %q in group %q", aws.ToString(after.Body), after.Attributes["MessageGroupId"])
+		}
+		record, err := deadletter.ParseRecord(aws.ToString(after.MessageAttributes[deadletter.Attribute].StringValue))
+		if r.Redrives = 3; err != nil || record != r {
+			t.Errorf("got record %+v, %v, want %+v", record, err, r)
+		}
+		delete(before.MessageAttributes, deadletter.Attribute)
+		delete(after.MessageAttributes, deadletter.Attribute)
+		if got, want := fmt.Sprint(flat(after)), fmt.Sprint(flat(before)); got != want {
+			t.Errorf("attributes: got %s, want %s", got, want)
+		}
+		if n := after.Attributes["ApproximateReceiveCount"]; n != "1" {
+			t.Errorf("receive count: got %s, want it to start anew", n)
+		}
+		if id := after.Attributes["MessageDeduplicationId"]; id != "redrive-"+aws.ToString(before.MessageId) {
+			t.Errorf("deduplication ID: got %s, want one that follows from the dead letter's message ID", id)
+		}
+	})
+}
+
+func flat(m types.Message) []string {
+	var list []string
+	for name, v := range m.MessageAttributes {
+		list = append(list, fmt.Sprintf("%s=%s:%s:%x", name, aws.ToString(v.DataType), aws.ToString(v.StringValue), v.BinaryValue))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestRedrive_InsideTheDeduplicationWindow: the queue still remembers the event's own deduplication ID.
+func TestRedrive_InsideTheDeduplicationWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(b.queue, "d1", "e1", body("d1", "e1"), nil)
+		b.takeAll(b.queue)
+		b.bury("d1", "e1", record("bad"))
+		b.redrive(b.api, deadletter.Filter{})
+		b.wantQueue(b.queue, map[string][]string{"d1": {"e1"}})
+	})
+}
+
+func TestRedrive_AFailedSendStopsItsDeviceOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 12 {
+			b.bury(fmt.Sprintf("d%d", i%3), fmt.Sprintf("e%02d", i), record("bad"))
+		}
+		api := &meddler{QueueAPI: b.api, send: func(in *sqs.SendMessageInput) error {
+			if strings.Contains(aws.ToString(in.MessageBody), `"e04"`) { // the second of d1
+				return errReset
+			}
+			return nil
+		}}
+		sum, failures := b.redrive(api, deadletter.Filter{})
+		wantSummary(t, sum, deadletter.Summary{Seen: 12, Matched: 12, Moved: 9, Failed: 1, Held: 2})
+		if len(failures) != 1 || !errors.Is(failures[0], errReset) || !strings.Contains(failures[0].Error(), "e04") {
+			t.Errorf("got failures %v", failures)
+		}
+		b.nothingHidden(3)
+		b.wantQueue(b.queue, map[string][]string{"d0": {"e00", "e03", "e06", "e09"}, "d1": {"e01"}, "d2": {"e02", "e05", "e08", "e11"}})
+		b.wantQueue(b.dlq, map[string][]string{"d1": {"e04", "e07", "e10"}})
+	})
+}
+
+// TestRedrive_FailedDeleteMakesNoSecondCopy: the event is back, its letter still there; the next run only removes the letter.
+func TestRedrive_FailedDeleteMakesNoSecondCopy(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]*meddler{
+		"delete fails":    {delete: func() error { return errReset }},
+		"send reply lost": {afterSend: func(*sqs.SendMessageInput) error { return errReset }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.bury("d1", "e1", record("bad"))
+				b.bury("d1", "e2", record("bad"))
+				fail.QueueAPI = b.api
+				sum, failures := b.redrive(fail, deadletter.Filter{})
+				wantSummary(t, sum, deadletter.Summary{Seen: 2, Matched: 2, Failed: 1, Held: 1})
+				if len(failures) != 1 {
+					t.Errorf("got failures %v", failures)
+				}
+				time.Sleep(4 * time.Minute)
+				sum, _ = b.redrive(b.api, deadletter.Filter{})
+				wantSummary(t, sum, deadletter.Summary{Seen: 2, Matched: 2, Moved: 2})
+				b.wantQueue(b.queue, map[string][]string{"d1": {"e1", "e2"}})
+				b.nothingHidden(0)
+			})
+		})
+	}
+}
+
+// TestRedrive_KilledBetweenSendAndDelete: the process is gone and releases nothing. What it held must become visible in time for
+// another run inside the deduplication window.
+func TestRedrive_KilledBetweenSendAndDelete(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 5 {
+			b.bury("d1", fmt.Sprintf("e%d", i), record("bad"))
+		}
+		killed := false
+		gone := func() error {
+			if killed {
+				return errReset
+			}
+			return nil
+		}
+		api := &meddler{
+			QueueAPI: b.api,
+			receive:  func(*sqs.ReceiveMessageInput) error { return gone() },
+			show:     func(*sqs.ChangeMessageVisibilityBatchInput) error { return gone() },
+			send:     func(*sqs.SendMessageInput) error { return gone() },
+			delete:   gone,
+			afterSend: func(in *sqs.SendMessageInput) error {
+				killed = strings.Contains(aws.ToString(in.MessageBody), `"e2"`)
+				return nil
+			},
+		}
+		_, _ = deadletter.Redrive(t.Context(), api, b.from, queueName, deadletter.Filter{}, nil)
+		if !killed {
+			t.Fatal("was not killed")
+		}
+		for range 4 { // whoever runs it again until nothing is left
+			time.Sleep(50 * time.Second)
+			b.redrive(b.api, deadletter.Filter{})
+		}
+		b.nothingHidden(0)
+		b.wantQueue(b.queue, map[string][]string{"d1": {"e0", "e1", "e2", "e3", "e4"}})
+	})
+}
+
+func TestRedrive_Interrupted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		want := map[string][]string{}
+		for i := range 30 {
+			device, id := fmt.Sprintf("d%d", i%4), fmt.Sprintf("e%02d", i)
+			b.bury(device, id, record("bad"))
+			want[device] = append(want[device], id)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		moved := 0
+		sum, err := deadletter.Redrive(ctx, b.api, b.from, queueName, deadletter.Filter{}, func(o deadletter.Outcome) {
+			if moved++; moved == 7 {
+				cancel()
+			}
+		})
+		if !errors.Is(err, context.Canceled) || sum.Moved != 7 || sum.Failed != 0 {
+			t.Errorf("got %+v, %v, want seven moved and the context's error", sum, err)
+		}
+		b.nothingHidden(23)
+		sum, _ = b.redrive(b.api, deadletter.Filter{})
+		if sum.Moved != 23 {
+			t.Errorf("second run: got %+v, want 23 moved", sum)
+		}
+		b.wantQueue(b.queue, want)
+	})
+}
+
+func TestRedrive_LimitCountsAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 20 {
+			b.bury(fmt.Sprintf("d%d", i%2), fmt.Sprintf("e%02d", i), record("bad"))
+		}
+		sum, _ := b.redrive(b.api, deadletter.Filter{Limit: 3})
+		if sum.Moved != 3 || sum.Matched != 3 {
+			t.Errorf("got %+v, want 3 moved", sum)
+		}
+		b.nothingHidden(17)
+		api := &meddler{QueueAPI: b.api, send: func(in *sqs.SendMessageInput) error {
+			if aws.ToString(in.MessageGroupId) == "d0" {
+				return errReset
+			}
+			return nil
+		}}
+		// d0 fails at once; what is held behind it does not use the limit up.
+		sum, _ = b.redrive(api, deadletter.Filter{Limit: 12})
+		wantSummary(t, sum, deadletter.Summary{Seen: 17, Matched: 17, Moved: 10, Failed: 1, Held: 6})
+	})
+}
+
+func TestRedrive_FilterLeavesTheOthersInPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 9 {
+			b.bury("d1", fmt.Sprintf("e%d", i), record([]string{"a", "b", "c"}[i%3]))
+		}
+		sum, _ := b.redrive(b.api, deadletter.Filter{Code: "b"})
+		wantSummary(t, sum, deadletter.Summary{Seen: 9, Matched: 3, Moved: 3})
+		b.nothingHidden(6)
+		b.wantQueue(b.queue, map[string][]string{"d1": {"e1", "e4", "e7"}})
+		b.wantQueue(b.dlq, map[string][]string{"d1": {"e0", "e2", "e3", "e5", "e6", "e8"}})
+	})
+}
+
+// TestRedrive_OfWhatSQSMoved: a message that was received too often has no record; it goes to the queue that it came from.
+func TestRedrive_OfWhatSQSMoved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(b.queue, "d1", "e1", body("d1", "e1"), map[string]types.MessageAttributeValue{"type": text("device.motion.changed.v1")})
+		for range 3 {
+			b.receive(b.queue, time.Second)
+			time.Sleep(time.Second)
+		}
+		b.nothingHidden(1)
+		sum, _ := b.redrive(b.api, deadletter.Filter{Class: deadletter.Moved})
+		wantSummary(t, sum, deadletter.Summary{Seen: 1, Matched: 1, Moved: 1})
+		m := b.wantQueue(b.queue, map[string][]string{"d1": {"e1"}})[0]
+		r, err := deadletter.ParseRecord(aws.ToString(m.MessageAttributes[deadletter.Attribute].StringValue))
+		if err != nil || r.Redrives != 1 || r.Class != deadletter.Moved {
+			t.Errorf("got record %+v, %v, want one redrive counted", r, err)
+		}
+	})
+}
+
+// TestRedrive_WithoutARecord: somebody put it there by hand, and SQS does not know where it came from.
+func TestRedrive_WithoutARecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		full := map[string]types.MessageAttributeValue{}
+		for i := range 10 {
+			full[fmt.Sprintf("a%d", i)] = text("x")
+		}
+		large := fmt.Sprintf(`{"id":"large","x":"%s"}`, strings.Repeat("x", 1<<20-len(`{"id":"large","x":""}`)))
+		b.send(b.dlq, "d1", "1", body("d1", "none"), nil)
+		b.send(b.dlq, "d1", "2", body("d1", "garbage"), map[string]types.MessageAttributeValue{deadletter.Attribute: text("look at this later")})
+		b.send(b.dlq, "d1", "3", body("d1", "full"), full)
+		b.send(b.dlq, "d1", "4", large, nil)
+		sum, failures := b.redrive(b.api, deadletter.Filter{})
+		if sum.Moved != 4 {
+			t.Errorf("got %+v, %v, want all moved to the fallback queue", sum, failures)
+		}
+		for _, m := range b.wantQueue(b.queue, map[string][]string{"d1": {"none", "garbage", "full", "large"}}) {
+			if _, ok := m.MessageAttributes["a0"]; ok && len(m.MessageAttributes) != 10 {
+				t.Errorf("got %d attributes, want the ten that were there", len(m.MessageAttributes))
+			}
+		}
+	})
+}
+
+func TestRedrive_ToAQueueThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		gone := record("bad")
+		gone.Queue = arnPrefix + "dev-gone.fifo"
+		itself := record("bad")
+		itself.Queue = arnPrefix + dlqName
+		for i := range 30 {
+			b.bury(fmt.Sprintf("gone%02d", i), fmt.Sprintf("g%02d", i), gone)
+		}
+		b.bury("self", "s1", itself)
+		b.bury("well", "w1", record("bad"))
+		lookups := b.engine.Requests()["sqs.GetQueueUrl"]
+		sum, failures := b.redrive(b.api, deadletter.Filter{})
+		wantSummary(t, sum, deadletter.Summary{Seen: 32, Matched: 32, Moved: 1, Failed: 31})
+		for _, err := range failures {
+			if !strings.Contains(err.Error(), `"dev-gone.fifo"`) && !strings.Contains(err.Error(), "is the dead-letter queue itself") {
+				t.Errorf("got %v, want it to name the queue", err)
+			}
+		}
+		if n := b.engine.Requests()["sqs.GetQueueUrl"] - lookups; n != 2 {
+			t.Errorf("looked %d times for 2 queues", n)
+		}
+		b.nothingHidden(31)
+	})
+}
+
+// TestRedrive_BesideAConsumerThatStillFails ends, though what it sends comes back at once.
+func TestRedrive_BesideAConsumerThatStillFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 5 {
+			b.bury("d1", fmt.Sprintf("e%d", i), record("bad"))
+		}
+		api := &meddler{QueueAPI: b.api}
+		rounds := 0
+		api.afterSend = func(*sqs.SendMessageInput) error {
+			for _, m := range b.takeAll(b.queue) {
+				rounds++
+				b.send(b.dlq, "d1", aws.ToString(m.MessageId), aws.ToString(m.Body), m.MessageAttributes)
+			}
+			return nil
+		}
+		sum, _ := b.redrive(api, deadletter.Filter{})
+		wantSummary(t, sum, deadletter.Summary{Seen: 10, Matched: 5, Moved: 5, Returned: 5})
+		if rounds != 5 {
+			t.Errorf("the consumer failed %d times, want once for every event", rounds)
+		}
+		b.nothingHidden(5)
+	})
+}
+
+// TestRedrive_LongerThanTheVisibilityTimeout: letters that are left alone become visible again while the run goes on.
+func TestRedrive_LongerThanTheVisibilityTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		wantMoved, wantLeft := map[string][]string{}, map[string][]string{}
+		for i := range 200 {
+			device, id := fmt.Sprintf("d%02d", i%50), fmt.Sprintf("e%03d", i)
+			if i%50 < 25 {
+				b.bury(device, id, record("leave"))
+				wantLeft[device] = append(wantLeft[device], id)
+			} else {
+				b.bury(device, id, record("move"))
+				wantMoved[device] = append(wantMoved[device], id)
+			}
+		}
+		sends := 0
+		api := &meddler{QueueAPI: b.api, send: func(*sqs.SendMessageInput) error {
+			sends++
+			time.Sleep(7 * time.Second)
+			return nil
+		}}
+		sum, failures := b.redrive(api, deadletter.Filter{Code: "move"})
+		if sum.Matched != 100 || sum.Moved != 100 || sends != 100 {
+			t.Errorf("got %+v after %d sends, %v, want 100 moved", sum, sends, failures)
+		}
+		b.nothingHidden(100)
+		b.wantQueue(b.queue, wantMoved)
+		b.wantQueue(b.dlq, wantLeft)
+	})
+}
+
+// TestRedrive_DeleteThatFailedIsMadeUpFor when the letter comes again in the same run; it is not sent again, whatever time has passed.
+func TestRedrive_DeleteThatFailedIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		want := map[string][]string{}
+		for i := range 120 {
+			device, id := fmt.Sprintf("d%03d", i), fmt.Sprintf("e%03d", i)
+			b.bury(device, id, record("bad"))
+			want[device] = []string{id}
+		}
+		deletes := 0
+		api := &meddler{
+			QueueAPI: b.api,
+			delete: func() error {
+				if deletes++; deletes == 1 {
+					return errReset
+				}
+				return nil
+			},
+			send: func(*sqs.SendMessageInput) error { time.Sleep(5 * time.Second); return nil }, // ten minutes in all
+		}
+		sum, failures := b.redrive(api, deadletter.Filter{})
+		wantSummary(t, sum, deadletter.Summary{Seen: 120, Matched: 120, Moved: 120})
+		if len(failures) != 1 || deletes != 121 {
+			t.Errorf("got %d failures and %d deletes", len(failures), deletes)
+		}
+		b.wantQueue(b.queue, want)
+		b.nothingHidden(0)
+	})
+}
+
+// TestRedrive_TwoAtOnce share the work: every event goes back once and in order.
+func TestRedrive_TwoAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		want := map[string][]string{}
+		for i := range 200 {
+			device, id := fmt.Sprintf("d%d", i*i%17), fmt.Sprintf("e%03d", i)
+			b.bury(device, id, record("bad"))
+			want[device] = append(want[device], id)
+		}
+		var mu sync.Mutex
+		sends := 0
+		api := &meddler{QueueAPI: b.api, send: func(*sqs.SendMessageInput) error {
+			mu.Lock()
+			sends++
+			slow := sends%7 == 0
+			mu.Unlock()
+			if slow {
+				time.Sleep(9 * time.Second)
+			}
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		}}
+		var both sync.WaitGroup
+		moved := make([]int, 2)
+		for i := range moved {
+			both.Go(func() {
+				sum, err := deadletter.Redrive(t.Context(), api, b.from, queueName, deadletter.Filter{}, nil)
+				if err != nil {
+					t.Error(err)
+				}
+				moved[i] = sum.Moved
+			})
+		}
+		both.Wait()
+		if moved[0]+moved[1] != 200 || moved[0] == 0 || moved[1] == 0 {
+			t.Errorf("moved %v, want 200 in all", moved)
+		}
+		b.nothingHidden(0)
+		got := ids(b.takeAll(b.queue))
+		if !maps.EqualFunc(got, want, slices.Equal) {
+			t.Errorf("the queue holds %v, want %v", got, want)
+		}
+	})
+}
+
+// TestRedrive_SlowReporter: whoever prints the outcomes waits for somebody to read them, longer than letters stay hidden.
+func TestRedrive_SlowReporter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var want []string
+		for i := range 20 {
+			b.bury("d1", fmt.Sprintf("e%02d", i), record("bad"))
+			want = append(want, fmt.Sprintf("e%02d", i))
+		}
+		n := 0
+		sum, err := deadletter.Redrive(t.Context(), b.api, b.from, queueName, deadletter.Filter{}, func(deadletter.Outcome) {
+			if n++; n%3 == 0 {
+				time.Sleep(6 * time.Minute)
+			}
+		})
+		if err != nil || sum.Moved != 20 || sum.Failed != 0 {
+			t.Errorf("got %+v, %v, want 20 moved", sum, err)
+		}
+		b.wantQueue(b.queue, map[string][]string{"d1": want})
+	})
+}
