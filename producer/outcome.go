@@ -14,7 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// fate is what a request meant for one of its entries.
+// fate is what has become of one entry of a batch.
 type fate int
 
 const (
@@ -35,6 +35,8 @@ type outcome struct {
 	unknown                   bool // the entry may have been accepted although it was not confirmed
 }
 
+var errNotMentioned = errors.New("the response does not mention the entry")
+
 // judge reads the answer to a request of n entries. A PublishBatch that failed in part comes with HTTP 200 and no error, so
 // every entry is looked up by its ID; one that stands in neither list has an unknown outcome.
 func judge(n int, out *sns.PublishBatchOutput, err error) []outcome {
@@ -50,7 +52,7 @@ func judge(n int, out *sns.PublishBatchOutput, err error) []outcome {
 		return outcomes
 	}
 	for i := range outcomes {
-		outcomes[i] = outcome{fate: retryable, unknown: true, err: errors.New("the response does not mention the entry")}
+		outcomes[i] = outcome{fate: retryable, unknown: true, err: errNotMentioned}
 	}
 	at := func(id *string) (int, bool) {
 		i, err := strconv.Atoi(aws.ToString(id))

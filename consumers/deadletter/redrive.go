@@ -61,7 +61,7 @@ func Redrive(ctx context.Context, api QueueAPI, from Source, fallback string, fi
 	}
 	r := redrive{
 		reader: newReader(api, from), fallback: fallback, filter: filter, start: time.Now(), done: done,
-		urls: map[string]lookup{}, stuck: map[string]bool{}, sent: map[[sha256.Size]byte]bool{},
+		urls: map[string]lookup{}, stuck: map[string]bool{}, sent: map[[sha256.Size]byte]int{},
 	}
 	err := r.each(ctx, func(letters []*Letter) bool {
 		for i, l := range letters {
@@ -87,9 +87,9 @@ type redrive struct {
 	filter   Filter
 	start    time.Time
 	done     func(Outcome)
-	urls     map[string]lookup          // by queue name
-	stuck    map[string]bool            // devices with a letter that failed
-	sent     map[[sha256.Size]byte]bool // what was sent, by identity
+	urls     map[string]lookup         // by queue name
+	stuck    map[string]bool           // devices with a letter that failed
+	sent     map[[sha256.Size]byte]int // what was sent, by identity: the count of redrives that it carries
 	sum      Summary
 }
 
@@ -137,7 +137,7 @@ func (r *redrive) take(ctx context.Context, l *Letter) {
 	case !r.filter.Matches(l, r.start):
 		r.hold(l)
 		return
-	case r.sent[l.identity()]:
+	case r.cameBack(l):
 		// Without this, a redrive beside a consumer that still fails would go round in circles.
 		r.sum.Returned++
 		r.hold(l)
@@ -160,6 +160,13 @@ func (r *redrive) take(ctx context.Context, l *Letter) {
 	r.done(Outcome{Letter: l, Err: err})
 }
 
+// cameBack tells whether this redrive has sent the letter itself. Its count of redrives tells it from another letter of the same
+// device with the same body.
+func (r *redrive) cameBack(l *Letter) bool {
+	redrives, ok := r.sent[l.identity()]
+	return ok && l.Record.Redrives >= redrives
+}
+
 // identity is equal for copies of one event in one group.
 func (l *Letter) identity() [sha256.Size]byte {
 	return sha256.Sum256([]byte(l.DeviceID + "\x00" + l.Body))
@@ -178,18 +185,22 @@ func (r *redrive) move(ctx context.Context, l *Letter) error {
 	if err != nil {
 		return err
 	}
+	attributes := l.redriven()
 	_, err = r.api.SendMessage(ctx, &sqs.SendMessageInput{
 		QueueUrl:               &url,
 		MessageBody:            &l.Body,
 		MessageGroupId:         aws.String(cmp.Or(l.DeviceID, l.MessageID)),
 		MessageDeduplicationId: aws.String("redrive-" + l.MessageID),
-		MessageAttributes:      l.redriven(),
+		MessageAttributes:      attributes,
 	})
 	if err != nil {
 		return fmt.Errorf("deadletter: send event %s of device %s to %s: %w", cmp.Or(l.EventID, l.MessageID), l.DeviceID, name, err)
 	}
 	l.sent = true
-	r.sent[l.identity()] = true
+	r.sent[l.identity()] = 0
+	if _, counted := attributes[Attribute]; counted {
+		r.sent[l.identity()] = l.Record.Redrives + 1
+	}
 	if err := r.delete(ctx, l); err != nil {
 		return fmt.Errorf("deadletter: event %s of device %s is back in %s, but was not deleted from its dead-letter queue; "+
 			"run the redrive again within five minutes: %w", cmp.Or(l.EventID, l.MessageID), l.DeviceID, name, err)

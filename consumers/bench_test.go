@@ -1,0 +1,232 @@
+package consumers_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/infra/local"
+)
+
+// A round is 5,000 events of 500 devices, which wait in the queue of an engine in the same process.
+const (
+	roundEvents  = 5000
+	roundDevices = 500
+)
+
+// track is a queue for rounds.
+type track struct {
+	b      *testing.B
+	api    *sqs.Client
+	queue  consumers.Queue
+	bodies [][]types.SendMessageBatchRequestEntry
+	round  int
+}
+
+func newTrack(b *testing.B) *track {
+	b.Helper()
+	engine := local.New(local.Options{})
+	k := &track{b: b, api: engine.SQS()}
+	create := func(name string) string {
+		out, err := k.api.CreateQueue(context.Background(), &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{
+			"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId",
+		}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return aws.ToString(out.QueueUrl)
+	}
+	k.queue = consumers.Queue{Service: "bench", URL: create("bench.fifo"), DLQURL: create("bench-dlq.fifo")}
+	for i := range roundEvents {
+		e := events.New(fmt.Sprintf("device-%03d", i%roundDevices), events.TemperatureMeasured{Celsius: float64(i % 40)})
+		e.Source = "gateway"
+		body, err := events.Encode(e)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if i%10 == 0 {
+			k.bodies = append(k.bodies, nil)
+		}
+		last := &k.bodies[len(k.bodies)-1]
+		*last = append(*last, types.SendMessageBatchRequestEntry{
+			Id: aws.String(strconv.Itoa(len(*last))), MessageBody: aws.String(string(body)), MessageGroupId: aws.String(e.DeviceID),
+			MessageAttributes: map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: aws.String(e.Type())}},
+		})
+	}
+	return k
+}
+
+// fill puts a round into the queue.
+func (k *track) fill() {
+	k.b.Helper()
+	k.round++
+	for i, batch := range k.bodies {
+		for j := range batch {
+			batch[j].MessageDeduplicationId = aws.String(fmt.Sprintf("%d-%d-%d", k.round, i, j))
+		}
+		if _, err := k.api.SendMessageBatch(context.Background(), &sqs.SendMessageBatchInput{QueueUrl: &k.queue.URL, Entries: batch}); err != nil {
+			k.b.Fatal(err)
+		}
+	}
+}
+
+// bare receives and deletes a round, ten by ten, and looks at nothing.
+func (k *track) bare() {
+	k.b.Helper()
+	for left := roundEvents; left > 0; {
+		out, err := k.api.ReceiveMessage(context.Background(), &sqs.ReceiveMessageInput{
+			QueueUrl: &k.queue.URL, MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"},
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+		})
+		if err != nil || len(out.Messages) == 0 {
+			k.b.Fatal(err, len(out.Messages))
+		}
+		entries := make([]types.DeleteMessageBatchRequestEntry, len(out.Messages))
+		for i, m := range out.Messages {
+			entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle}
+		}
+		if _, err := k.api.DeleteMessageBatch(context.Background(), &sqs.DeleteMessageBatchInput{QueueUrl: &k.queue.URL, Entries: entries}); err != nil {
+			k.b.Fatal(err)
+		}
+		left -= len(entries)
+	}
+}
+
+// gate lets receives through while it is open, so that a consumer waits for the beginning of a round.
+type gate struct {
+	consumers.QueueAPI
+	open  atomic.Pointer[chan struct{}]
+	under sync.RWMutex // held by receives under way
+}
+
+func (g *gate) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	select {
+	case <-*g.open.Load():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	g.under.RLock()
+	defer g.under.RUnlock()
+	return g.QueueAPI.ReceiveMessage(ctx, in, o...)
+}
+
+// worker is a Consumer whose handler does nothing but count.
+type worker struct {
+	*consumers.Consumer
+	gate    *gate
+	handled atomic.Int64
+	full    chan struct{} // a round is handled
+	stop    func()
+}
+
+func (k *track) worker() *worker {
+	k.b.Helper()
+	r := &worker{gate: &gate{QueueAPI: k.api}, full: make(chan struct{}, 1)}
+	closed := make(chan struct{})
+	r.gate.open.Store(&closed)
+	var err error
+	r.Consumer, err = consumers.New(r.gate, k.queue, func(context.Context, events.Event) error {
+		if r.handled.Add(1)%roundEvents == 0 {
+			r.full <- struct{}{}
+		}
+		return nil
+	}, consumers.Config{WaitTime: time.Second, DrainTimeout: 5 * time.Second})
+	if err != nil {
+		k.b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.stop = func() {
+		close(*r.gate.open.Load())
+		cancel()
+		if err := <-done; err != nil {
+			k.b.Error(err)
+		}
+	}
+	return r
+}
+
+// play handles a round.
+func (r *worker) play() {
+	close(*r.gate.open.Load())
+	<-r.full
+}
+
+// rest waits until nothing of the round is left, neither a delete nor a receive under way.
+func (r *worker) rest() {
+	closed := make(chan struct{})
+	r.gate.open.Store(&closed)
+	r.gate.under.Lock()
+	r.gate.under.Unlock() //nolint:staticcheck // only the waiting counts
+	for r.Stats().Held > 0 {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// BenchmarkRun handles a round per operation.
+func BenchmarkRun(b *testing.B) {
+	b.ReportAllocs()
+	k := newTrack(b)
+	r := k.worker()
+	for b.Loop() {
+		b.StopTimer()
+		k.fill()
+		b.StartTimer()
+		r.play()
+		b.StopTimer()
+		r.rest()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.N)*roundEvents/b.Elapsed().Seconds(), "events/s")
+	r.stop()
+	s := r.Stats()
+	b.ReportMetric(float64(s.Deletes)/float64(s.DeleteEntries), "deletes/event")
+	b.ReportMetric(float64(s.Receives)/float64(s.Received), "receives/event")
+}
+
+// BenchmarkBareLoop receives and deletes a round per operation, with no order, no handler and no care.
+func BenchmarkBareLoop(b *testing.B) {
+	b.ReportAllocs()
+	k := newTrack(b)
+	for b.Loop() {
+		b.StopTimer()
+		k.fill()
+		b.StartTimer()
+		k.bare()
+	}
+	b.ReportMetric(float64(b.N)*roundEvents/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkRunAgainstBareLoop runs both in turns, so that the machine's moods concern both alike.
+func BenchmarkRunAgainstBareLoop(b *testing.B) {
+	k := newTrack(b)
+	r := k.worker()
+	var bare, run time.Duration
+	for b.Loop() {
+		k.fill()
+		start := time.Now()
+		k.bare()
+		bare += time.Since(start)
+		k.fill()
+		start = time.Now()
+		r.play()
+		run += time.Since(start)
+		r.rest()
+	}
+	r.stop()
+	rate := func(took time.Duration) float64 { return float64(b.N) * roundEvents / took.Seconds() }
+	b.ReportMetric(rate(bare), "bare-events/s")
+	b.ReportMetric(rate(run), "run-events/s")
+	b.ReportMetric(rate(run)/rate(bare), "run/bare")
+}

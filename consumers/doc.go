@@ -1,0 +1,71 @@
+// Package consumers is the runtime of a service that handles device events: it receives them from the service's SQS FIFO queue,
+// calls a handler for each, one at a time and in order per device, and sees to what becomes of them.
+//
+//	var mux consumers.Mux
+//	consumers.On(&mux, func(ctx context.Context, e events.Event, data events.PowerChanged) error {
+//		return save(ctx, e.ID, e.DeviceID, data.On)
+//	})
+//	c, err := consumers.New(sqs.NewFromConfig(cfg), consumers.Queue{Service: "lights", URL: url, DLQURL: dlqURL}, mux.Handle, consumers.Config{})
+//	…
+//	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+//	defer stop()
+//	err = c.Run(ctx) // until ctx ends, then it drains
+//
+// # Verdicts
+//
+// What the handler returns decides. Followers are the later events of the same device. The receive count is that of SQS, which
+// moves a message to the dead-letter queue by itself when the queue's maxReceiveCount is exceeded; it counts deliveries, not
+// attempts, so that quick retries leave it alone.
+//
+//	verdict                   the message                            followers                     receive count
+//	nil                       deleted                                the next one runs at once     –
+//	a Known error             to the DLQ at once, then deleted       the next one runs after that  –
+//	any other error, a panic  tried again in process, at once; when  wait meanwhile; the next one  unchanged by retries
+//	                          Retries or Budget are used up, to the  runs after that
+//	                          DLQ, then deleted
+//	what can't be decoded     as a Known error; no handler is called
+//	lease lost                nothing: it is delivered again         handed back, to come after it  one more
+//	                          (the handler's context ends)
+//	stopping, DrainTimeout    handed back; counts as not attempted   handed back, last first       one more when it
+//	is over                                                                                        comes again
+//
+// A dead letter is the message as it was, with one attribute more; see package deadletter, which also brings it back.
+//
+// # Guarantees
+//
+//   - A message is deleted only after its handler succeeded or the DLQ has confirmed its copy. Both are tried for as long as it
+//     takes, while its visibility timeout is extended. A DLQ that can't be reached holds up the devices that need it, not the others.
+//   - An event is handled at least once: again after a crash, or when a lease was lost. Handlers must bear that; package inbox
+//     makes it easy.
+//   - Within a device, no event is handled before the one before it was handled or dead-lettered. Within one Consumer a device has
+//     one handler at a time; in two, only for as long as one of them has not noticed that its lease is lost.
+//   - No event is dead-lettered by the runtime that was not tried, unless it can't be decoded.
+//
+// # Leases
+//
+// SQS hides a received message from others for the queue's visibility timeout, which is the lease. One heartbeat extends it for
+// everything that is held, waiting followers included, from a third of its time on. When it can't be extended in time, the
+// handler's context ends with [ErrLeaseLost], because another consumer may have the message by then. If the handler succeeds
+// all the same, the message is not handled again when it comes back to this Consumer.
+//
+// A handler that goes on after its context has ended keeps its slot, its device and its lease; the log tells of it.
+//
+// # Draining
+//
+// When Run's context ends: no new receive begins, and the last one ends by itself, since one cut off could leave messages hidden;
+// what was not started goes back, the last of a device first; handlers go on for up to [Config.DrainTimeout], then their
+// contexts end with [ErrStopping]; what was finished is deleted. Run then returns, at the latest a few seconds after
+// DrainTimeout.
+//
+// # Load
+//
+// A Consumer asks for no more than its free slots can take: one receive at a time when idle, up to [Config.Pollers] while they come
+// back full. Deletes share requests of ten. [Consumer.Stats] counts all of it.
+//
+// # What it does not do
+//
+// It does not make handling happen exactly once. It does not keep a redriven event from coming after newer ones; compare time and
+// sequence where that matters, as package state does. It can't save followers from a handler that kills the process again and
+// again: every crash counts as a receive of all that was held, and in the end SQS moves them to the DLQ too, untried. Keep
+// maxReceiveCount high.
+package consumers
