@@ -105,6 +105,18 @@ func TestDeadLetters(t *testing.T) {
 			time.Sleep(40 * time.Second)
 			w.holds("dlq.fifo", 0, 0, 0)
 		}},
+		{"on a standard dead-letter queue an old message expires before newer ones that came earlier", func(w *world) {
+			dlq := w.queue("dlq", attrs{"MessageRetentionPeriod": "60"})
+			url := w.standard(redriveTo("dlq", 1))
+			w.send(url, "old")
+			w.gets(url, "old")
+			time.Sleep(50 * time.Second)
+			w.send(dlq, "new")
+			w.gets(url)
+			w.holds("dlq", 2, 0, 0)
+			time.Sleep(10 * time.Second)
+			w.gets(dlq, "new")
+		}},
 		{"without the dead-letter queue the source goes on delivering", func(w *world) {
 			dlq := w.queue("dlq.fifo")
 			url := w.fifo(redriveTo("dlq.fifo", 1))

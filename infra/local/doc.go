@@ -11,8 +11,11 @@
 //	url, err := engine.Listen("127.0.0.1:4566")
 //	defer engine.Close()
 //
+// A test takes [Start], which closes the engine with the test.
+//
 // Without sockets it also works inside testing/synctest: nothing waits but on channels and timers, no lock is held
-// while waiting, and no goroutine runs on its own account. Five minutes or four days then pass in no time.
+// while waiting, and no goroutine runs on its own account. Five minutes or four days then pass in no time. Where
+// synctest cannot be used, with sockets for example, [NewClock] gives a clock that the test moves by hand.
 //
 // # What it is true to
 //
@@ -24,6 +27,7 @@
 //     neither deletes nor extends.
 //   - Redrive policies: a message moves at the receive that would be one too many, keeps its ID, body and attributes,
 //     and its group goes on.
+//   - Message move tasks, with their rate, their states and their failures. A moved message is a new one.
 //   - Retention counts from each message's own send time.
 //   - Long polls are answered at once: by a send, by the delete that frees a group, by the end of a visibility timeout
 //     or of a delay. Those who came first are served first.
@@ -37,23 +41,37 @@
 // Publishing delivers before it returns. A subscription needs no queue policy. A queue's dead-letter queue can be
 // deleted; the queue then goes on delivering. The deduplication scope of a queue is fixed when it is made, as has been
 // seen on AWS, whatever the attribute says later. A message that moves to a FIFO dead-letter queue counts as sent then.
+// A message move task moves what was available when it began, in the order within each group, leaves what is in flight
+// where it is, and goes on at its rate from the first moment; without a rate it is over at once unless there are more
+// than ten thousand messages. Deduplication does not swallow what it moves, and the deduplication ID stays that which
+// the message had in the dead-letter queue. A task that is over cannot be cancelled.
 // A long poll whose caller gives up takes no messages, except in the very moment in which they are handed over.
 //
 // # What is not supported
 //
 // A request for one of these is refused with an error that says so; nothing is accepted and then ignored:
 //
-//   - SQS: StartMessageMoveTask, ListMessageMoveTasks, CancelMessageMoveTask, AddPermission, RemovePermission.
-//   - SNS: subscriptions of other protocols than sqs, AddPermission, RemovePermission, ConfirmSubscription, archive and
-//     replay, data protection, everything about mobile push and SMS.
+//   - SNS: subscriptions of other protocols than sqs, ConfirmSubscription, archive and replay, data protection,
+//     everything about mobile push and SMS.
 //   - Filter policies: "wildcard", and "anything-but" with anything else than values or a prefix.
 //
-// Policies, KMS keys, tracing and delivery policies are stored and shown but have no effect. Signatures of
-// notifications are not real. The answer to a Query request is always XML, also when the client would accept JSON.
+// Policies (also what AddPermission adds to them), KMS keys, tracing and delivery policies are stored and shown but have
+// no effect. Signatures of notifications are not real. The answer to a Query request is always XML, also when the client
+// would accept JSON.
+//
+// # What shows it
+//
+// The numbered statements about how SQS and SNS behave, 136 of them, are listed with the test of each in
+// conformance_test.go, and a test sees to it that none is missing. Two do not apply: that clients must compare sequence
+// numbers as strings or big integers (94), and that a queue whose policy does not allow SNS receives nothing (124),
+// since the engine obeys no policy.
 //
 // # Trouble on request
 //
-// [Engine.Faults] makes it misbehave by rules: fail an entry of a batch, throttle, answer 500, lose an answer after
-// acting, end a visibility timeout at once. [Engine.ExpireVisibility] takes messages away from whoever holds them.
-// [Engine.Requests] and [Engine.Entries] count what was asked of it, [Engine.Queues] tells what the queues hold.
+// [Engine.Faults] makes it misbehave by rules: fail an entry of a batch or a single message, throttle, answer 500, break
+// the connection before or after acting, delay, end a visibility timeout at once, deliver again what was deleted. The
+// rules can come from a file. [Engine.ExpireVisibility] takes messages away from whoever holds them.
+// [Engine.Requests], [Engine.Entries] and [Engine.Billed] count what was asked of it and what AWS would bill for it,
+// [Engine.Queues] tells what the queues hold, [Engine.LockedGroups] which message locks which group. A server shows all
+// of it as JSON at /_fanout/status.
 package local

@@ -25,13 +25,23 @@ const (
 type Options struct {
 	// AccountID is the account in ARNs and queue URLs: twelve digits. Empty means [DefaultAccount].
 	AccountID string
-	// Clock is the engine's time. Nil means the time package, which is also the fake time inside testing/synctest.
+	// Clock is the engine's time, for example a [NewClock]. Nil means the time package, which is also the fake time inside
+	// testing/synctest.
 	Clock clock.Clock
 	// Logger gets warnings, for example about listening to the whole network. Nil logs nothing.
 	Logger *slog.Logger
 	// Region is the region in ARNs. Empty means [DefaultRegion].
 	Region string
 }
+
+// Clock is a time that a test moves by hand; see [NewClock].
+type Clock = clock.Manual
+
+// NewClock makes a clock that shows start and stands still until its Advance is called. With it as [Options].Clock, five
+// minutes, four days or fourteen days pass in no time, without testing/synctest: deduplication, retention, delays,
+// visibility timeouts and long polls all follow it. It does not move what does not belong to the engine, such as the
+// pauses of an SDK client between attempts.
+func NewClock(start time.Time) *Clock { return clock.NewManual(start) }
 
 // Engine is SNS and SQS of one account in one region, in memory. It is an http.Handler; it opens no socket and starts
 // no goroutine unless [Engine.Listen] is called. All methods are safe for concurrent use.
@@ -67,6 +77,7 @@ func New(opts Options) *Engine {
 	e.handler.Queues = e.queues
 	e.handler.Topics = topic.NewService(opts.Region, opts.AccountID, opts.Clock, e.queues)
 	e.handler.Faults = &e.faults
+	e.handler.Clock = opts.Clock
 	return e
 }
 
@@ -87,12 +98,30 @@ func (e *Engine) Requests() map[string]int64 { return e.handler.Requests() }
 // receives returned, and 1 for each other request. Entries divided by requests is the mean fill of batches.
 func (e *Engine) Entries() map[string]int64 { return e.handler.Entries() }
 
+// Billed returns how many requests AWS would bill, by action: one for each 64 KB of messages that a request carried in
+// or out, and at least one for every request, empty receives included. Deliveries from topics to queues are not billed.
+func (e *Engine) Billed() map[string]int64 { return e.handler.Billed() }
+
 // QueueStatus is what one queue holds.
 type QueueStatus = queue.Status
+
+// LockedGroup is a message group that has a message in flight.
+type LockedGroup = queue.LockedGroup
 
 // Queues returns what every queue holds, by name, all of one moment: a message that moves to a dead-letter queue is
 // always in one of the two. It costs little, whatever the queues hold, and may be called many times a second.
 func (e *Engine) Queues() []QueueStatus { return e.queues.Status() }
+
+// LockedGroups describes the message groups of a queue that have a message in flight: which message, since when, and how
+// many wait behind it. It describes the first hundred, longest locked first; [QueueStatus] has the number of all.
+// The error is that of a queue that does not exist.
+func (e *Engine) LockedGroups(queueName string) ([]LockedGroup, error) {
+	q, err := e.queues.Queue(queueName)
+	if err != nil {
+		return nil, err
+	}
+	return q.LockedGroups()
+}
 
 // Idle reports whether the named queues, or all if none is named, hold nothing visible, delayed or in flight.
 // A name that is no queue's counts as idle.

@@ -17,11 +17,12 @@ func (e *Engine) RoundTripper() http.RoundTripper { return transport{&e.handler}
 // HTTPClient is a client whose transport is [Engine.RoundTripper].
 func (e *Engine) HTTPClient() *http.Client { return &http.Client{Transport: e.RoundTripper()} }
 
-// lostReplyError is what a client without sockets gets when a fault rule drops an answer.
+// lostReplyError is what a client without sockets gets when a fault rule breaks the connection, before or after the
+// request was carried out.
 type lostReplyError struct{}
 
 func (lostReplyError) Error() string {
-	return "local: reply dropped by a fault rule: connection reset by peer"
+	return "local: connection broken by a fault rule: connection reset by peer"
 }
 
 func (lostReplyError) Is(target error) bool { return target == io.ErrUnexpectedEOF }

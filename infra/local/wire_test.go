@@ -47,11 +47,6 @@ func TestWire_JSON(t *testing.T) {
 			w.is(w.do(http.MethodPost, "/", "application/x-amz-json-1.0", "{}"), 400, "InvalidAction;Sender", want)
 			w.is(w.do(http.MethodPost, "/", "x", "{}", "X-Amz-Target", "Other.SendMessage"), 400, "InvalidAction;Sender", want)
 		}},
-		{"actions that exist but are not supported say so", func(w *world) {
-			for _, action := range []string{"StartMessageMoveTask", "ListMessageMoveTasks", "CancelMessageMoveTask", "AddPermission", "RemovePermission"} {
-				w.is(w.json(action, "{}"), 400, "AWS.SimpleQueueService.UnsupportedOperation;Sender", action+" is not supported by the local engine.")
-			}
-		}},
 		{"malformed bodies", func(w *world) {
 			for _, body := range []string{"[]", `"x"`, "{", `{"QueueUrl":"q"`, `{"QueueUrl":1}`, "\xff", "null x", `{"QueueUrl":"q","MaxNumberOfMessages":"x"}`} {
 				w.is(w.json("ReceiveMessage", body), 400, "MalformedInput;Sender", `#SerializationException"`)
@@ -156,7 +151,7 @@ func TestWire_SNSQuery(t *testing.T) {
 			w.topic("t")
 			w.is(w.form("/", "Action", "Publish", "TopicArn", arn), 400, "", "<Code>ValidationError</Code>")
 			w.is(w.form("/", "Action", "PublishBatch", "TopicArn", arn), 400, "", "<Code>ValidationError</Code>")
-			w.is(w.form("/", "Action", "AddPermission", "Version", snsVersion, "TopicArn", arn), 400, "", "AddPermission is not supported by the local engine.")
+			w.is(w.form("/", "Action", "ConfirmSubscription", "Version", snsVersion, "TopicArn", arn), 400, "", "ConfirmSubscription is not supported by the local engine.")
 			w.is(w.form("/", "Action", "PutDataProtectionPolicy", "Version", snsVersion), 400, "", "not supported by the local engine")
 			w.is(w.form("/", "Action", "Publish", "TopicArn", arn, "Message", "m", "MessageAttributes.entry.1.Name", "a", "MessageAttributes.entry.1.Value.StringValue", "x"), 400, "", "<Code>ValidationError</Code>")
 		}},

@@ -1,7 +1,7 @@
 // Package clock is the engine's only source of time: it tells what time it is and calls back later.
 //
 // [Real] is the clock of the time package. It also follows the fake clock of testing/synctest, so most tests need
-// nothing else. A clock that a test moves by hand implements [Clock] and is passed to local.New.
+// nothing else. [Manual] is moved by hand, for tests in which real sockets or other people's goroutines take part.
 package clock
 
 import "time"

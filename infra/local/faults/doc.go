@@ -5,8 +5,16 @@
 //	engine.Faults().Add(faults.Rule{Action: "PublishBatch", Group: "lamp-1", Kind: faults.FailEntry, Count: 2})
 //
 // fails the next two entries of group lamp-1, whatever batches they come in. Kinds are entry failures, throttling,
-// internal errors, answers that get lost after the request was carried out, and visibility timeouts that end at once.
+// internal errors, answers that get lost after the request was carried out, connections that break before, delays,
+// visibility timeouts that end at once, and deleted messages that come again.
 //
-// Rules apply in the order in which they were added; the first that matches decides. [Set.Injected] counts what was
-// injected.
+// Rules apply in the order in which they were added; the first that matches decides. Only a delay leaves the decision
+// to those behind it. [Set.Injected] counts what was injected.
+//
+// Rules can also stand in a file, which [Parse] reads:
+//
+//	[
+//	  {"kind": "throttle", "action": "PublishBatch", "count": 3},
+//	  {"kind": "delay", "delay": "20ms", "delay_p99": "400ms", "seed": 7}
+//	]
 package faults

@@ -2,16 +2,19 @@ package faults
 
 import (
 	"cmp"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Kind is what happens to a request or to an entry of a batch.
 type Kind int
 
 const (
-	// FailEntry fails single entries of a batch with a code; the others go on. It concerns batch actions only.
+	// FailEntry fails single entries of a batch with a code; the others go on. A Publish or SendMessage of one message is
+	// refused as a whole.
 	FailEntry Kind = iota + 1
 	// Throttle refuses the request with a throttling error, before anything was done.
 	Throttle
@@ -21,25 +24,22 @@ const (
 	DropReply
 	// ExpireVisibility ends the visibility timeout of what a receive returns as soon as it has been returned.
 	ExpireVisibility
+	// Delay lets the request wait before anything is done, by the engine's clock. It goes along with other troubles.
+	Delay
+	// CloseConnection breaks the connection before anything was done.
+	CloseConnection
+	// Redeliver answers that messages were deleted and does not delete them, so that they come again when their
+	// visibility timeout ends. That happens on standard queues only, and this concerns no others.
+	Redeliver
 )
 
-// String is the kind's name, such as "fail_entry".
-func (k Kind) String() string {
-	switch k {
-	case FailEntry:
-		return "fail_entry"
-	case Throttle:
-		return "throttle"
-	case Error500:
-		return "error_500"
-	case DropReply:
-		return "drop_reply"
-	case ExpireVisibility:
-		return "expire_visibility"
-	default:
-		return "unknown"
-	}
+var kindNames = map[Kind]string{
+	FailEntry: "fail_entry", Throttle: "throttle", Error500: "error_500", DropReply: "drop_reply",
+	ExpireVisibility: "expire_visibility", Delay: "delay", CloseConnection: "close_connection", Redeliver: "redeliver",
 }
+
+// String is the kind's name, such as "fail_entry".
+func (k Kind) String() string { return cmp.Or(kindNames[k], "unknown") }
 
 // Rule says which requests have which trouble. Conditions left at zero match everything.
 type Rule struct {
@@ -60,6 +60,11 @@ type Rule struct {
 	Code string
 	// SenderFault is what FailEntry says about whose fault it was. False invites a retry.
 	SenderFault bool
+	// Delay is how long Delay lets a request wait: always so long, or half of the requests at most so long when DelayP99
+	// is set too.
+	Delay time.Duration
+	// DelayP99 is how long 99 of 100 requests wait at most; the waits are spread log-normally then. 0 means always Delay.
+	DelayP99 time.Duration
 	// Count is how often the rule applies before it is spent: entries for FailEntry, requests for the others.
 	// 0 means without end.
 	Count int
@@ -89,8 +94,10 @@ type Failure struct {
 
 // Verdict is what happens to a request.
 type Verdict struct {
-	// Kind is Throttle, Error500, DropReply, ExpireVisibility or 0.
+	// Kind is what happens to the request as a whole, or 0: any kind but FailEntry and Delay.
 	Kind Kind
+	// Delay is how long the request waits first.
+	Delay time.Duration
 	// Code is the code of Throttle, or "" for the usual one.
 	Code string
 	// Failed holds the entries that fail, by position from 0. It is nil when none does.
@@ -151,6 +158,12 @@ func (s *Set) Judge(r Request) Verdict {
 		if !rule.matches(r) {
 			continue
 		}
+		if rule.Kind == Delay {
+			if v.Delay == 0 && rule.matchesAnyGroup(r) && s.applies(rule) {
+				v.Delay = rule.draw()
+			}
+			continue
+		}
 		if rule.Kind != FailEntry {
 			if v.Kind == 0 && rule.matchesAnyGroup(r) && s.applies(rule) {
 				v.Kind, v.Code = rule.Kind, rule.Code
@@ -194,7 +207,19 @@ func (r *active) matches(q Request) bool {
 	return (service == "" || service == q.Service) &&
 		(action == "" || action == q.Action) &&
 		(r.Resource == "" || r.Resource == q.Resource) &&
-		(r.Kind != FailEntry || q.Batch)
+		(r.Kind != Redeliver || strings.HasPrefix(q.Action, "DeleteMessage") && !strings.HasSuffix(q.Resource, ".fifo"))
+}
+
+// p99Deviations is how many standard deviations the 99th percentile of a normal distribution is above its middle.
+const p99Deviations = 2.3263
+
+// draw is how long a delay is this time. The set's lock is held.
+func (r *active) draw() time.Duration {
+	if r.DelayP99 <= r.Delay || r.Delay <= 0 {
+		return r.Delay
+	}
+	sigma := math.Log(float64(r.DelayP99)/float64(r.Delay)) / p99Deviations
+	return time.Duration(float64(r.Rule.Delay) * math.Exp(sigma*r.rand.NormFloat64()))
 }
 
 func (r *active) matchesAnyGroup(q Request) bool {

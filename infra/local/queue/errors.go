@@ -21,6 +21,7 @@ const (
 	CodeOverLimit              = "OverLimit"
 	CodePurgeInProgress        = "AWS.SimpleQueueService.PurgeQueueInProgress"
 	CodeQueueExists            = "QueueAlreadyExists"
+	CodeResourceNotFound       = "ResourceNotFoundException"
 	CodeUnsupportedOperation   = "AWS.SimpleQueueService.UnsupportedOperation"
 )
 

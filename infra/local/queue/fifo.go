@@ -12,7 +12,7 @@ package queue
 type fifo struct {
 	groups   map[string]*group
 	rotation rotation
-	locked   int
+	locked   lockedGroups
 }
 
 func newFIFO() *fifo { return &fifo{groups: make(map[string]*group)} }
@@ -71,7 +71,15 @@ func (f *fifo) walk(take func(*message) bool) {
 	}
 }
 
-func (f *fifo) lockedGroups() int { return f.locked }
+func (f *fifo) lockedGroups() int { return f.locked.count }
+
+func (f *fifo) longestLocked(limit int) []LockedGroup {
+	var all []LockedGroup
+	for g := f.locked.first; g != nil && len(all) < limit; g = g.lockedAfter {
+		all = append(all, g.describeLock())
+	}
+	return all
+}
 
 // update puts g into the rotation or takes it out, as its head demands.
 func (f *fifo) update(g *group) {
@@ -86,13 +94,13 @@ func (f *fifo) update(g *group) {
 
 func (f *fifo) lock(g *group) {
 	if g.inFlight++; g.inFlight == 1 {
-		f.locked++
+		f.locked.push(g)
 	}
 }
 
 func (f *fifo) unlock(g *group) {
 	if g.inFlight--; g.inFlight == 0 {
-		f.locked--
+		f.locked.remove(g)
 	}
 }
 

@@ -16,6 +16,8 @@ type order interface {
 	walk(take func(*message) bool)
 	// lockedGroups is the number of groups that have a message in flight.
 	lockedGroups() int
+	// longestLocked are up to limit of them, those first that have been locked longest.
+	longestLocked(limit int) []LockedGroup
 }
 
 // group is one message group.
@@ -28,6 +30,9 @@ type group struct {
 	// neighbours in the rotation of groups that have something to deliver
 	after, before *group
 	ready         bool // whether the group is in the rotation
+
+	// neighbours in the list of locked groups
+	lockedAfter, lockedBefore *group
 }
 
 // list is a list of messages through their next and prev.

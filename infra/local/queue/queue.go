@@ -28,6 +28,7 @@ type Queue struct {
 	received map[Sequence]*message // messages that have been received and still exist
 	window   *dedup.Window
 	attempts attempts
+	moves    []*moveTask // out of this queue, oldest first
 
 	total, inFlight, delayed int
 

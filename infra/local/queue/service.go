@@ -194,13 +194,15 @@ func (s *Service) DeadLetterSources(q *Queue) []string {
 	return names
 }
 
-// Close ends all long polls with an empty answer; those that come later are short polls. Everything else goes on.
+// Close ends all long polls with an empty answer; those that come later are short polls. Message move tasks that run
+// fail. Everything else goes on.
 func (s *Service) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, q := range s.queues {
 		q.endWaiters(nil)
+		q.endMoves()
 	}
 }
 

@@ -61,3 +61,5 @@ func (s *standard) walk(take func(*message) bool) {
 }
 
 func (s *standard) lockedGroups() int { return 0 }
+
+func (s *standard) longestLocked(int) []LockedGroup { return nil }

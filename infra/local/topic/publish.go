@@ -21,6 +21,15 @@ type Message struct {
 	DeduplicationID *string
 }
 
+// Size is the number of bytes of text and attributes.
+func (m Message) Size() int {
+	size := len(m.Text)
+	for _, a := range m.Attributes {
+		size += len(a.Name) + len(a.Type) + len(a.Value)
+	}
+	return size
+}
+
 // BatchEntry is one message of a batch.
 type BatchEntry struct {
 	ID      string

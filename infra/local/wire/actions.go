@@ -36,6 +36,8 @@ func does[In, Out any](method func(*Handler, context.Context, *call, *In) (*Out,
 
 // sqsActions are the actions of SQS that the engine carries out.
 var sqsActions = map[string]action{
+	"AddPermission":                does((*Handler).addPermission),
+	"CancelMessageMoveTask":        does((*Handler).cancelMessageMoveTask),
 	"ChangeMessageVisibility":      does((*Handler).changeMessageVisibility),
 	"ChangeMessageVisibilityBatch": does((*Handler).changeMessageVisibilityBatch),
 	"CreateQueue":                  does((*Handler).createQueue),
@@ -45,38 +47,31 @@ var sqsActions = map[string]action{
 	"GetQueueAttributes":           does((*Handler).getQueueAttributes),
 	"GetQueueUrl":                  does((*Handler).getQueueURL),
 	"ListDeadLetterSourceQueues":   does((*Handler).listDeadLetterSourceQueues),
+	"ListMessageMoveTasks":         does((*Handler).listMessageMoveTasks),
 	"ListQueueTags":                does((*Handler).listQueueTags),
 	"ListQueues":                   does((*Handler).listQueues),
 	"PurgeQueue":                   does((*Handler).purgeQueue),
 	"ReceiveMessage":               does((*Handler).receiveMessage),
+	"RemovePermission":             does((*Handler).removePermission),
 	"SendMessage":                  does((*Handler).sendMessage),
 	"SendMessageBatch":             does((*Handler).sendMessageBatch),
 	"SetQueueAttributes":           does((*Handler).setQueueAttributes),
+	"StartMessageMoveTask":         does((*Handler).startMessageMoveTask),
 	"TagQueue":                     does((*Handler).tagQueue),
 	"UntagQueue":                   does((*Handler).untagQueue),
 }
 
-// sqsUnsupported are the actions of SQS that exist but that the engine does not carry out.
-var sqsUnsupported = map[string]bool{
-	"AddPermission":         true,
-	"CancelMessageMoveTask": true,
-	"ListMessageMoveTasks":  true,
-	"RemovePermission":      true,
-	"StartMessageMoveTask":  true,
-}
-
 // find returns the action of that name.
 func find(s service, name string) (action, error) {
-	actions, unsupported := sqsActions, sqsUnsupported
-	code := "AWS.SimpleQueueService.UnsupportedOperation"
+	actions := sqsActions
 	if s == sns {
-		actions, unsupported, code = snsActions, snsUnsupported, codeInvalidAction
+		actions = snsActions
 	}
 	if a, ok := actions[name]; ok {
 		return a, nil
 	}
-	if unsupported[name] {
-		return action{}, apierr.New(code, messageNotImplemented, name)
+	if s == sns && snsUnsupported[name] {
+		return action{}, apierr.New(codeInvalidAction, messageNotImplemented, name)
 	}
 	return action{}, apierr.New(codeInvalidAction, messageUnknownTarget, name)
 }
@@ -84,9 +79,13 @@ func find(s service, name string) (action, error) {
 // perform carries out an action between the fault rules and the counters.
 func (h *Handler) perform(ctx context.Context, c *call, a action, in any) (out any, dropped bool, err error) {
 	c.entries = 1
-	if err := h.judge(c, in); err != nil {
+	err = h.judge(c, in)
+	if waited := h.delay(ctx, c.verdict.Delay); waited != nil {
+		err = waited
+	}
+	if err != nil {
 		h.counts.add(c)
-		return nil, false, err
+		return nil, c.verdict.Kind == faults.CloseConnection, err
 	}
 	out, err = a.run(h, ctx, c, in)
 	h.counts.add(c)

@@ -19,6 +19,6 @@
 // JSON type with its namespace, the header x-amzn-query-error. Whatever a request contains, it gets an answer in the
 // shape of its protocol.
 //
-// Two pages are not AWS's: GET /_fanout/health, and GET /_fanout/status with what the queues hold and which requests
-// there were.
+// Two pages are not AWS's: GET /_fanout/health, and GET /_fanout/status with what the queues hold, which message
+// groups are locked, which requests there were and what AWS would bill for them.
 package wire

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/device-fanout/fanout/infra/local/apierr"
+	"github.com/device-fanout/fanout/infra/local/clock"
 	"github.com/device-fanout/fanout/infra/local/faults"
 	"github.com/device-fanout/fanout/infra/local/queue"
 	"github.com/device-fanout/fanout/infra/local/topic"
@@ -37,6 +39,7 @@ type Handler struct {
 	Queues *queue.Service
 	Topics *topic.Service
 	Faults *faults.Set
+	Clock  clock.Clock // for delays that fault rules ask for
 
 	counts counts
 }
@@ -55,7 +58,7 @@ type Response struct {
 	QueryError  string // header x-amzn-query-error, or ""
 	RequestID   string
 	Body        []byte
-	// Dropped tells that the request was carried out but that its answer must be lost.
+	// Dropped tells that there must be no answer, whether or not the request was carried out: the connection breaks.
 	Dropped bool
 	// Cancelled tells that the request's context ended while it waited. There is nothing to send then.
 	Cancelled bool
@@ -92,6 +95,7 @@ type call struct {
 	trace   string // the X-Ray header of the request, which messages take along
 	verdict faults.Verdict
 	entries int // what the request counts for: messages of a batch, messages received, else 1
+	bytes   int // size of the messages that the request carried in or out
 }
 
 func newCall(s service, action string, r *Request) *call {
@@ -122,14 +126,45 @@ func (h *Handler) judge(c *call, in any) error {
 	}
 	c.verdict = h.Faults.Judge(r)
 	switch {
-	case c.verdict.Kind == faults.Error500:
+	case c.verdict.Kind == faults.Error500, c.verdict.Kind == faults.CloseConnection:
 		return apierr.New(codeInternal, injectedMessage)
 	case c.verdict.Kind == faults.Throttle && c.service == sns:
 		return apierr.New(cmp.Or(c.verdict.Code, "Throttled"), injectedMessage)
 	case c.verdict.Kind == faults.Throttle:
 		return apierr.New(cmp.Or(c.verdict.Code, "RequestThrottled"), injectedMessage)
+	case len(c.verdict.Failed) > 0 && !r.Batch:
+		return apierr.New(refusalCode(c.service, c.verdict.Failed[0]), injectedMessage)
 	}
 	return nil
+}
+
+// refusalCode is the code with which a request about a single message fails. Its HTTP status follows from it, so the
+// fault of a sender cannot be an internal error.
+func refusalCode(s service, f faults.Failure) string {
+	switch {
+	case !f.SenderFault || f.Code != codeInternal:
+		return f.Code
+	case s == sns:
+		return topic.CodeInvalidParameter
+	default:
+		return queue.CodeInvalidParameter
+	}
+}
+
+// delay waits as long as the fault rules want it.
+func (h *Handler) delay(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	over := make(chan struct{})
+	timer := h.Clock.AfterFunc(d, func() { close(over) })
+	defer timer.Stop()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}

@@ -81,7 +81,9 @@ func serviceOf(r *Request, f form) service {
 	case strings.Contains(authorization, "/sns/aws4_request"):
 		return sns
 	}
-	if _, ok := snsActions[f["Action"]]; ok {
+	_, ofSNS := snsActions[f["Action"]]
+	_, ofSQS := sqsActions[f["Action"]]
+	if _, ok := f["TopicArn"]; ofSNS && (ok || !ofSQS) { // AddPermission and RemovePermission are actions of both
 		return sns
 	}
 	return sqs

@@ -10,6 +10,7 @@ import (
 
 // snsActions are the actions of SNS that the engine carries out. A nil result has no Result element.
 var snsActions = map[string]action{
+	"AddPermission":             does((*Handler).addTopicPermission),
 	"CreateTopic":               does((*Handler).createTopic),
 	"DeleteTopic":               does((*Handler).deleteTopic),
 	"GetSubscriptionAttributes": does((*Handler).getSubscriptionAttributes),
@@ -20,6 +21,7 @@ var snsActions = map[string]action{
 	"ListTopics":                does((*Handler).listTopics),
 	"Publish":                   does((*Handler).publish),
 	"PublishBatch":              does((*Handler).publishBatch),
+	"RemovePermission":          does((*Handler).removeTopicPermission),
 	"SetSubscriptionAttributes": does((*Handler).setSubscriptionAttributes),
 	"SetTopicAttributes":        does((*Handler).setTopicAttributes),
 	"Subscribe":                 does((*Handler).subscribe),
@@ -30,14 +32,14 @@ var snsActions = map[string]action{
 
 // snsUnsupported are the actions of SNS that exist but that the engine does not carry out.
 var snsUnsupported = map[string]bool{
-	"AddPermission": true, "CheckIfPhoneNumberIsOptedOut": true, "ConfirmSubscription": true,
+	"CheckIfPhoneNumberIsOptedOut": true, "ConfirmSubscription": true,
 	"CreatePlatformApplication": true, "CreatePlatformEndpoint": true, "CreateSMSSandboxPhoneNumber": true,
 	"DeleteEndpoint": true, "DeletePlatformApplication": true, "DeleteSMSSandboxPhoneNumber": true,
 	"GetDataProtectionPolicy": true, "GetEndpointAttributes": true, "GetPlatformApplicationAttributes": true,
 	"GetSMSAttributes": true, "GetSMSSandboxAccountStatus": true, "ListEndpointsByPlatformApplication": true,
 	"ListOriginationNumbers": true, "ListPhoneNumbersOptedOut": true, "ListPlatformApplications": true,
 	"ListSMSSandboxPhoneNumbers": true, "OptInPhoneNumber": true, "PutDataProtectionPolicy": true,
-	"RemovePermission": true, "SetEndpointAttributes": true, "SetPlatformApplicationAttributes": true,
+	"SetEndpointAttributes": true, "SetPlatformApplicationAttributes": true,
 	"SetSMSAttributes": true, "VerifySMSSandboxPhoneNumber": true,
 }
 
@@ -154,6 +156,7 @@ func (h *Handler) publish(_ context.Context, c *call, in *publishInput) (*publis
 	if err != nil {
 		return nil, err
 	}
+	c.bytes = message.Size()
 	result, err := h.Topics.Publish(arn, message)
 	if err != nil {
 		return nil, err
@@ -173,6 +176,7 @@ func (h *Handler) publishBatch(_ context.Context, c *call, in *publishBatchInput
 		if err != nil {
 			return nil, err
 		}
+		c.bytes += message.Size()
 		entries = append(entries, topic.BatchEntry{ID: in.Entries[i].ID, Message: message})
 	}
 	results, err := h.Topics.PublishBatch(in.TopicARN, entries)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/device-fanout/fanout/infra/local/apierr"
+	"github.com/device-fanout/fanout/infra/local/faults"
 	"github.com/device-fanout/fanout/infra/local/queue"
 )
 
@@ -147,16 +148,24 @@ func (h *Handler) listQueueTags(_ context.Context, _ *call, in *queueRef) (*list
 	return &listTagsOutput{tags}, err
 }
 
-func (h *Handler) deleteMessage(_ context.Context, _ *call, in *deleteInput) (*struct{}, error) {
+func (h *Handler) deleteMessage(_ context.Context, c *call, in *deleteInput) (*struct{}, error) {
 	q, err := h.queueAt(in.QueueURL)
 	if err != nil {
 		return nil, err
 	}
-	errs, err := q.Delete([]string{in.ReceiptHandle})
+	errs, err := deletion(q, c)([]string{in.ReceiptHandle})
 	if err != nil {
 		return nil, err
 	}
 	return nil, errs[0]
+}
+
+// deletion is how messages are deleted: as it should be, or as a fault rule wants it.
+func deletion(q *queue.Queue, c *call) func(handles []string) ([]error, error) {
+	if c.verdict.Kind == faults.Redeliver {
+		return q.PretendDelete
+	}
+	return q.Delete
 }
 
 func (h *Handler) changeMessageVisibility(_ context.Context, _ *call, in *changeVisibilityInput) (*struct{}, error) {
@@ -189,7 +198,7 @@ func (h *Handler) deleteMessageBatch(_ context.Context, c *call, in *deleteBatch
 	for _, i := range b.going {
 		handles = append(handles, in.Entries[i].ReceiptHandle)
 	}
-	errs, err := q.Delete(handles)
+	errs, err := deletion(q, c)(handles)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ func (h *Handler) sendMessage(_ context.Context, c *call, in *sendMessageInput) 
 	if err != nil {
 		return nil, err
 	}
+	c.bytes = content.Size()
 	result, err := q.Send(queue.SendInput{
 		Content: content, GroupID: in.GroupID, DeduplicationID: in.DeduplicationID, Delay: in.Delay,
 	})
@@ -52,6 +53,7 @@ func (h *Handler) sendMessageBatch(_ context.Context, c *call, in *sendBatchInpu
 		if err != nil {
 			return nil, err
 		}
+		c.bytes += content.Size()
 		entries = append(entries, queue.BatchEntry{ID: entry.ID, Input: queue.SendInput{
 			Content: content, GroupID: entry.GroupID, DeduplicationID: entry.DeduplicationID, Delay: entry.Delay,
 		}})
@@ -145,6 +147,9 @@ func (h *Handler) receiveMessage(ctx context.Context, c *call, in *receiveInput)
 		return nil, err
 	}
 	c.entries = len(deliveries)
+	for i := range deliveries {
+		c.bytes += deliveries[i].Size()
+	}
 	if c.verdict.Kind == faults.ExpireVisibility {
 		changes := make([]queue.VisibilityChange, len(deliveries))
 		for i := range deliveries {

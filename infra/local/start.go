@@ -1,0 +1,36 @@
+package local
+
+import (
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// TB is what [Start] needs of a test: a *testing.T, *testing.B or *testing.F is one.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Local is a running engine with clients of it.
+type Local struct {
+	Engine *Engine
+	SNS    *sns.Client
+	SQS    *sqs.Client
+}
+
+// Start gives a test SNS and SQS of its own: a new engine without queues and topics, and clients that talk to it
+// without sockets. Nothing needs to be closed; when the test and those of its cleanups that were registered later are
+// over, the engine is closed. Start needs no goroutine and works inside testing/synctest.
+//
+// Topics and queues are made with the clients, or from a topology by the package provision.
+func Start(t TB, opts Options) *Local {
+	t.Helper()
+	e := New(opts)
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Fatalf("close the local engine: %v", err)
+		}
+	})
+	return &Local{Engine: e, SNS: e.SNS(), SQS: e.SQS()}
+}
