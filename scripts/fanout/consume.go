@@ -25,9 +25,9 @@ func newConsume(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consume SERVICE",
 		Short: "Run one of the ready services: history, state or push",
-		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands back
-what it has not started, finishes what is running and deletes what is done. What it has handed back, another one can
-take at once.
+		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands
+back what it has not started, finishes what is running and deletes what is done. What it has handed back, another one
+can take at once.
 
 history and state keep a database; push offers its events by WebSocket, and a page that shows them.`,
 		Args:              exactly(1, "a service"),
@@ -91,7 +91,7 @@ history and state keep a database; push offers its events by WebSocket, and a pa
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
 	f.StringVar(&o.database, "database", "", "`URL` of its database, such as postgres://user@host/db, instead of --data")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
-	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has had nothing visible, delayed or in flight for this `TIME`, such as 3s")
+	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")
@@ -154,6 +154,12 @@ func waitIdle(ctx context.Context, idle time.Duration, empty func() (bool, error
 
 // queueEmpty tells whether a queue has nothing visible, delayed or in flight, as far as SQS says.
 func queueEmpty(ctx context.Context, api *sqs.Client, url string) (bool, error) {
+	n, err := queueDepth(ctx, api, url)
+	return n == 0, err
+}
+
+// queueDepth is how many messages a queue has, visible, delayed and in flight, as far as SQS says.
+func queueDepth(ctx context.Context, api *sqs.Client, url string) (int, error) {
 	names := []types.QueueAttributeName{
 		types.QueueAttributeNameApproximateNumberOfMessages,
 		types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
@@ -161,14 +167,17 @@ func queueEmpty(ctx context.Context, api *sqs.Client, url string) (bool, error) 
 	}
 	out, err := api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: names})
 	if err != nil {
-		return false, fmt.Errorf("look whether %s is idle: %w", url, err)
+		return 0, fmt.Errorf("read the depth of %s: %w", url, err)
 	}
+	depth := 0
 	for _, name := range names {
-		if n, err := strconv.Atoi(out.Attributes[string(name)]); err != nil || n > 0 {
-			return false, nil
+		n, err := strconv.Atoi(out.Attributes[string(name)])
+		if err != nil {
+			return 0, fmt.Errorf("read the depth of %s: %s: got %q, want a number", url, name, out.Attributes[string(name)])
 		}
+		depth += n
 	}
-	return true, nil
+	return depth, nil
 }
 
 func printConsumed(g *globals, s consumers.Stats, took time.Duration, asJSON bool) error {

@@ -24,8 +24,10 @@ func newDLQ(g *globals) *cobra.Command {
 		Short: "Look at dead letters and bring them back",
 		Long: `Looks at the dead-letter queues of an environment, and sends events back to the queues that they came from.
 
-SQS has no way to look without touching: looking hides the messages for as long as it takes and raises their receive count. What
-another reader holds at the time, and everything behind it of the same device, can't be seen.`,
+SQS has no way to look without touching: looking hides the messages for as long as it takes and raises their receive
+count. What another reader holds at the time, and everything behind it of the same device, can't be seen. Nor can more
+than the first ten of a device, because looking holds them: ls tells the true number of each queue, and redrive works
+through all.`,
 		Args: aCommand,
 		RunE: help,
 	}
@@ -129,10 +131,14 @@ func newDLQLs(g *globals) *cobra.Command {
 			}
 			groups := []*failures{}
 			now := time.Now()
-			counts := map[string]int{}
+			depths, counts, seen := map[string]int{}, map[string]int{}, map[string]int{}
 			for _, from := range sources {
+				if depths[from.Service], err = queueDepth(ctx, api.sqs, from.URL); err != nil {
+					return err
+				}
 				byPrint := map[string]*failures{}
 				err := deadletter.Scan(ctx, api.sqs, from, func(l *deadletter.Letter) bool {
+					seen[from.Service]++
 					if !pick.filter.Matches(l, now) {
 						return true
 					}
@@ -165,7 +171,14 @@ func newDLQLs(g *globals) *cobra.Command {
 				return json.NewEncoder(g.out).Encode(groups)
 			}
 			for _, from := range sources {
-				fmt.Fprintf(g.out, "%s: %d dead letters\n", d.DLQName(from.Service), counts[from.Service])
+				fmt.Fprintf(g.out, "%s: %d dead letters", d.DLQName(from.Service), depths[from.Service])
+				if n := counts[from.Service]; n != depths[from.Service] {
+					fmt.Fprintf(g.out, ", %d of them below", n)
+				}
+				if pick.filter.Limit == 0 && seen[from.Service] < depths[from.Service] {
+					fmt.Fprint(g.out, " (SQS shows no more than the first ten of a device)")
+				}
+				fmt.Fprintln(g.out)
 			}
 			if len(groups) == 0 {
 				return nil

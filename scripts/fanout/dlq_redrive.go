@@ -19,8 +19,8 @@ func newDLQRedrive(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "redrive SERVICE",
 		Short: "Send dead letters back to the queue that they came from",
-		Long: `Sends the selected dead letters back to the queue that they came from, never to the topic: oldest first within a device, and
-each is deleted only after its send was confirmed. Running it again is safe.
+		Long: `Sends the selected dead letters back to the queue that they came from, never to the topic: oldest first within a device,
+and each is deleted only after its send was confirmed. Running it again is safe.
 
 Redriven events queue up behind newer events of their device.`,
 		Args:              exactly(1, "a service"),

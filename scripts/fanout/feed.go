@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,9 +102,9 @@ func (f *feed) publish(ctx context.Context, line int, e events.Event) error {
 	var large *producer.TooLargeError
 	switch {
 	case errors.As(err, &invalid):
-		f.reject(&lineError{line, invalid.Err})
+		f.reject(&lineError{line: line, err: invalid.Err})
 	case errors.As(err, &large):
-		f.reject(&lineError{line, fmt.Errorf("a message of %d bytes, want at most %d: the topic takes no larger one", large.Bytes, large.MaxBytes)})
+		f.reject(&lineError{line: line, err: fmt.Errorf("a message of %d bytes, want at most %d: the topic takes no larger one", large.Bytes, large.MaxBytes)})
 	default:
 		return err
 	}
@@ -118,7 +117,7 @@ func (f *feed) reject(bad *lineError) {
 	f.in.Add(1)
 	n := f.rejected.Add(1)
 	if n <= maxReported {
-		f.rejections = append(f.rejections, rejection{bad.line, strings.TrimPrefix(bad.Error(), fmt.Sprintf("line %d: ", bad.line))})
+		f.rejections = append(f.rejections, rejection{bad.line, bad.reason()})
 	}
 	switch {
 	case n <= maxWarned:

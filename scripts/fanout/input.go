@@ -47,7 +47,7 @@ func (g *globals) openInput(name string) (io.ReadCloser, error) {
 // on a goroutine, which may end only with its last read.
 func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
 	in, out := io.Pipe()
-	stop := context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) }) // out's writes fail as well from then on
+	stop := context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })
 	go func() {
 		defer stop()
 		_, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{r}, make([]byte, 64<<10))
@@ -58,12 +58,22 @@ func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
 
 // lineError is an input line that is no event.
 type lineError struct {
-	line int
-	err  error
+	line   int
+	err    error
+	cutOff bool // the input ends in the line
 }
 
 func (e *lineError) Error() string {
-	return fmt.Sprintf("line %d: %s", e.line, strings.TrimPrefix(e.err.Error(), "events: "))
+	return fmt.Sprintf("line %d: %s", e.line, e.reason())
+}
+
+// reason is the text without the line's number.
+func (e *lineError) reason() string {
+	text := strings.TrimPrefix(e.err.Error(), "events: ")
+	if e.cutOff {
+		return "the input ends in mid-line: " + text
+	}
+	return text
 }
 
 func (e *lineError) Unwrap() error { return e.err }
@@ -86,20 +96,15 @@ func readEvents(r io.Reader, take func(line int, e events.Event) error, reject f
 		n++
 		switch {
 		case tooLong:
-			reject(&lineError{n, fmt.Errorf("longer than %d bytes", maxLineBytes)})
+			reject(&lineError{line: n, err: fmt.Errorf("longer than %d bytes", maxLineBytes)})
 		case len(bytes.TrimSpace(line)) == 0:
-			reject(&lineError{n, errors.New("empty line, want an event")})
+			reject(&lineError{line: n, err: errors.New("empty line, want an event")})
 		default:
 			e, bad := events.ParseLine(line)
-			switch {
-			case bad != nil && err != nil:
-				reject(&lineError{n, fmt.Errorf("the input ends in mid-line: %w", bad)})
-			case bad != nil:
-				reject(&lineError{n, bad})
-			default:
-				if err := take(n, e); err != nil {
-					return n, err
-				}
+			if bad != nil {
+				reject(&lineError{line: n, err: bad, cutOff: err != nil})
+			} else if err := take(n, e); err != nil {
+				return n, err
 			}
 		}
 		if err != nil {

@@ -21,16 +21,10 @@ import (
 	"github.com/device-fanout/fanout/infra/provision"
 )
 
-// asProgram is the environment variable that makes the test binary the program itself, for tests that send it signals.
-const asProgram = "FANOUT_TEST_AS_PROGRAM"
-
 // patience is how long a test waits for something that must come. It is no measure of speed.
 const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
-	}
 	// What the developer has configured for AWS must not reach the tests, and the tests must not reach AWS.
 	for _, setting := range os.Environ() {
 		if name, _, _ := strings.Cut(setting, "="); strings.HasPrefix(name, "AWS_") {
@@ -188,17 +182,15 @@ type program struct {
 	stdout, stderr *output
 }
 
-// start runs the program with race detector and all, as built for the tests. It is killed when the test ends, if it still runs.
-func start(t *testing.T, args ...string) *program {
+// start runs the program. It is killed when the test ends, if it still runs.
+func start(t *testing.T, stdin io.Reader, args ...string) *program {
 	t.Helper()
-	return startBinary(t, os.Args[0], args...)
-}
-
-func startBinary(t *testing.T, path string, args ...string) *program {
-	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &program{Cmd: exec.Command(path, args...), stdout: newOutput(), stderr: newOutput()}
-	p.Stdout, p.Stderr = p.stdout, p.stderr
-	p.Env = append(os.Environ(), asProgram+"=1")
+	p.Stdin, p.Stdout, p.Stderr = stdin, p.stdout, p.stderr
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +216,7 @@ func (p *program) end(t *testing.T) finished {
 // builtFolder holds the program once a test has built it.
 var builtFolder string
 
-// built is the program as a user builds it, without the race detector: for much data.
+// built is the program as a user builds it, for tests with signals or much data.
 var built = sync.OnceValues(func() (path string, err error) {
 	if builtFolder, err = os.MkdirTemp("", "fanout-test-"); err != nil {
 		return "", err

@@ -260,6 +260,7 @@ type upSummary struct {
 		P50 float64 `json:"p50"`
 		P99 float64 `json:"p99"`
 	} `json:"latency_ms"`
+	MemoryBytes int64 `json:"memory_bytes"`
 }
 
 // generate makes n input lines that are hard to keep in order: a few devices have most of them, thousands share a second, and

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,44 +45,32 @@ func TestUp_RecordedData(t *testing.T) {
 			if _, err := os.Stat(file); err != nil {
 				t.Skipf("no %s", file)
 			}
-			path, err := built()
-			if err != nil {
-				t.Fatal(err)
-			}
 			convert := exec.Command(python, script, set.format, file)
 			convert.Stderr = os.Stderr
 			input, err := convert.Output()
 			if err != nil {
 				t.Fatal(err)
 			}
-			folder := t.TempDir()
-			up := exec.Command(path, upArgs(folder, "--input", "-", "--until-idle", "300ms")...)
-			up.Stdin = bytes.NewReader(input)
-			up.Stderr = newOutput()
-			out, err := up.Output()
 			code := exitOK
 			if set.bad > 0 {
 				code = exitRejected
 			}
-			if got := up.ProcessState.ExitCode(); got != code {
-				t.Fatalf("exit code: got %d, %v, want %d; standard error:\n%s", got, err, code, up.Stderr)
-			}
+			folder := t.TempDir()
+			up := start(t, bytes.NewReader(input), upArgs(folder, "--input", "-", "--until-idle", "300ms")...)
+			var got upSummary
+			up.end(t).want(t, code).decode(t, &got)
 			want := expect(string(input))
 			if want.lines != set.lines || want.good != set.good || len(want.bad) != set.bad || len(want.events) != set.history {
 				t.Errorf("input: got %d lines, %d good, %d bad, %d distinct events, want %d, %d, %d, %d: the test reads it wrongly",
 					want.lines, want.good, len(want.bad), len(want.events), set.lines, set.good, set.bad, set.history)
-			}
-			var got upSummary
-			if err := json.Unmarshal(out, &got); err != nil {
-				t.Fatal(err)
 			}
 			want.checkSummary(t, got)
 			want.checkHistory(t, folder)
 			want.checkState(t, folder)
 			requests := got.Requests["sqs.DeleteMessageBatch"] + got.Requests["sqs.DeleteMessage"]
 			perEvent := float64(requests) / float64(got.Handled["history"]+got.Handled["state"]+got.Handled["push"])
-			t.Logf("%.0f events/s, batches of %.1f, %.3f delete requests for each event and service, latency p50 %.0f ms, p99 %.0f ms, %d MiB at peak",
-				got.EventsPerSecond, got.BatchFill, perEvent, got.LatencyMS.P50, got.LatencyMS.P99, peakMemory(up.ProcessState)>>20)
+			t.Logf("%.0f events/s, batches of %.1f, %.3f delete requests for each event and service, latency p50 %.0f ms, p99 %.0f ms, %d MiB of memory at peak",
+				got.EventsPerSecond, got.BatchFill, perEvent, got.LatencyMS.P50, got.LatencyMS.P99, got.MemoryBytes>>20)
 		})
 	}
 }

@@ -56,14 +56,14 @@ func published(t *testing.T, input string) (endpoint string, inFlight func() int
 
 func TestConsume_KilledAndStartedAgainNoneMissingNoneTwice(t *testing.T) {
 	t.Parallel()
-	input := generate(5000)
+	input := generate(4000)
 	want := expect(input)
 	endpoint, inFlight, expire := published(t, input)
 	folder := t.TempDir()
 	args := []string{"consume", "history", "--endpoint", endpoint, "--data", folder, "--json"}
 	held := 0
 	for _, rows := range []int{150, 900, 1700} {
-		consume := start(t, args...)
+		consume := start(t, nil, args...)
 		rowsSoFar(t, folder, rows)
 		if err := consume.Process.Kill(); err != nil { // SIGKILL
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestConsume_KilledAndStartedAgainNoneMissingNoneTwice(t *testing.T) {
 	if held == 0 {
 		t.Error("in flight after the kills: got nothing, want that they came in mid-stream")
 	}
-	last := startBinary(t, os.Args[0], append(args, "--until-idle", "300ms")...).end(t).want(t, exitOK)
+	last := start(t, nil, append(args, "--until-idle", "300ms")...).end(t).want(t, exitOK)
 	var sum struct{ Handled, Redelivered int }
 	last.decode(t, &sum)
 	t.Logf("%d messages were in flight at the kills, %d came again to the last run", held, sum.Redelivered)
@@ -100,13 +100,13 @@ func TestConsume_TerminatedHandsBackAtOnce(t *testing.T) {
 	for name, signal := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			input := generate(4000)
+			input := generate(3000)
 			want := expect(input)
 			endpoint, inFlight, _ := published(t, input)
 			folder := t.TempDir()
 			args := []string{"consume", "history", "--endpoint", endpoint, "--data", folder, "--json"}
 
-			consume := start(t, append(args, "--slots", "4")...)
+			consume := start(t, nil, append(args, "--slots", "4")...)
 			rowsSoFar(t, folder, 100)
 			if err := consume.Process.Signal(signal); err != nil {
 				t.Fatal(err)
@@ -121,7 +121,7 @@ func TestConsume_TerminatedHandsBackAtOnce(t *testing.T) {
 			}
 			// No clock has moved and no timeout has been cut short: only what was handed back can be handled now.
 			var second struct{ Handled int }
-			start(t, append(args, "--until-idle", "200ms")...).end(t).want(t, exitOK).decode(t, &second)
+			start(t, nil, append(args, "--until-idle", "200ms")...).end(t).want(t, exitOK).decode(t, &second)
 			if got := first.Handled + second.Handled; got != len(want.events) {
 				t.Errorf("handled: got %d and %d, want %d in all", first.Handled, second.Handled, len(want.events))
 			}
@@ -133,7 +133,7 @@ func TestConsume_TerminatedHandsBackAtOnce(t *testing.T) {
 func TestUp_InterruptedAsAProcess(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	up := start(t, upArgs(folder, "--rate", "200")...)
+	up := start(t, nil, upArgs(folder, "--rate", "200")...)
 	up.stderr.find(t, `(dead letters)`)
 	rowsSoFar(t, folder, 50)
 	if err := up.Process.Signal(os.Interrupt); err != nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -30,7 +32,8 @@ type summary struct {
 		P50 float64 `json:"p50"`
 		P99 float64 `json:"p99"`
 	} `json:"latency_ms"`
-	Data string `json:"data"`
+	MemoryBytes int64  `json:"memory_bytes,omitempty"` // of the process at its peak, on Linux
+	Data        string `json:"data"`
 	// Waiting is the events that services had still to handle when up was interrupted, counted once for each service.
 	Waiting int64 `json:"waiting,omitempty"`
 
@@ -49,6 +52,7 @@ func (f *fleet) summary() summary {
 		Published: f.feed.published.Load(), Failed: f.feed.failed.Load(), lastError: f.feed.failure(),
 		Handled: map[string]int64{}, DeadLettered: map[string]int64{},
 		Seconds: took, Requests: f.engine.Requests(), BatchFill: f.producer.Stats().BatchFill(), Data: f.dataDir,
+		MemoryBytes: peakMemory(),
 	}
 	s.EventsPerSecond = float64(s.Published) / max(took, 1e-9)
 	s.LatencyMS.P50 = f.audit.quantile(0.50).Seconds() * 1000
@@ -78,6 +82,15 @@ func (f *fleet) summary() summary {
 		}
 	}
 	return s
+}
+
+// peakMemory is the most memory that this process has held so far, in bytes, and 0 where that can't be told.
+func peakMemory() int64 {
+	text, _ := os.ReadFile("/proc/self/status")
+	_, after, _ := strings.Cut(string(text), "\nVmHWM:")
+	var kib int64
+	_, _ = fmt.Sscan(after, &kib)
+	return kib << 10
 }
 
 // verdict is the exit code.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,10 +10,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers"
-	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/provision"
@@ -52,11 +54,15 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 			}
 			switch {
 			case g.endpoint != "":
-				return &exitError{exitUsage, &hinted{errors.New("--endpoint: up brings SNS and SQS of its own"),
-					"--addr says where they listen; publish, consume and dlq take --endpoint"}}
+				return &exitError{exitUsage, &hinted{
+					errors.New("--endpoint: up brings SNS and SQS of its own"),
+					"--addr says where they listen; publish, consume and dlq take --endpoint",
+				}}
 			case o.untilIdle > 0 && o.input == "":
-				return &exitError{exitUsage, &hinted{errors.New("--until-idle without --input: the simulated household never ends"),
-					"add --input FILE, or end it with Ctrl-C"}}
+				return &exitError{exitUsage, &hinted{
+					errors.New("--until-idle without --input: the simulated household never ends"),
+					"add --input FILE, or end it with Ctrl-C",
+				}}
 			}
 			if err := errors.Join(checkRate(o.rate), checkSlots(o.slots), checkIdle(o.untilIdle)); err != nil {
 				return &exitError{exitUsage, err}
@@ -71,7 +77,7 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 	f.StringVar(&o.input, "input", "", "publish the lines of this `FILE`, or of standard input for -")
 	f.StringVar(&o.format, "format", "ndjson", "`FORMAT` of the input; there is ndjson, one event a line")
 	f.Float64Var(&o.rate, "rate", 0, "publish `N` events per second (default: as fast as possible; the household: 10)")
-	f.DurationVar(&o.untilIdle, "until-idle", 0, "end once all queues have had nothing visible, delayed or in flight for this `TIME`, such as 3s")
+	f.DurationVar(&o.untilIdle, "until-idle", 0, "end once all queues have been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&o.slots, "slots", 0, "run up to `N` handlers of a service at once (default 32)")
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as JSON")
 	return cmd
@@ -283,17 +289,26 @@ func (f *fleet) idle() bool {
 	return f.engine.Idle(names...)
 }
 
-// deadLetters reads the IDs of the events in a service's dead-letter queue. It takes a moment, unless there are none.
+// deadLetters takes everything out of a service's dead-letter queue, which ends with this process, and returns the IDs of the
+// events. Looking without taking would show no more than the first few of each device.
 func (f *fleet) deadLetters(ctx context.Context, service string) (ids map[string]bool, count int64, err error) {
 	ids = map[string]bool{}
-	if f.engine.Idle(f.deployment.DLQName(service)) {
-		return ids, 0, nil
+	api, url := f.engine.SQS(), f.resources.Queues[service].DLQURL
+	for {
+		out, err := api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10})
+		if err != nil || len(out.Messages) == 0 {
+			return ids, count, err
+		}
+		for _, m := range out.Messages {
+			var event struct {
+				ID string `json:"id"`
+			}
+			_ = json.Unmarshal([]byte(aws.ToString(m.Body)), &event) // an undecodable body is a common reason to be here
+			count++
+			ids[event.ID] = true
+			if _, err := api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+				return ids, count, err
+			}
+		}
 	}
-	from := deadletter.Source{Service: service, URL: f.resources.Queues[service].DLQURL}
-	err = deadletter.Scan(ctx, f.engine.SQS(), from, func(l *deadletter.Letter) bool {
-		count++
-		ids[l.EventID] = true
-		return true
-	})
-	return ids, count, err
 }

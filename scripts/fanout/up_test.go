@@ -18,7 +18,7 @@ func upArgs(folder string, more ...string) []string {
 
 func TestUp_HandlesEveryEventOnceAndInOrder(t *testing.T) {
 	t.Parallel()
-	input := generate(4000)
+	input := generate(3000)
 	want := expect(input)
 	folder := t.TempDir()
 	done := invoke(t, "", upArgs(folder, "--input", writeFile(t, "input.ndjson", input), "--until-idle", "300ms")...).want(t, exitOK)
@@ -45,7 +45,7 @@ func TestUp_HandlesEveryEventOnceAndInOrder(t *testing.T) {
 // The client stands in for a phone: what push has sent is what the phone has seen.
 func TestUp_PushSendsExactlyItsTypesInOrder(t *testing.T) {
 	t.Parallel()
-	input := generate(1000)
+	input := generate(600)
 	reader, writer := io.Pipe()
 	t.Cleanup(func() { writer.Close() })
 	up := background(t, reader, upArgs(t.TempDir(), "--input", "-", "--until-idle", "100ms")...)
@@ -69,7 +69,7 @@ func TestUp_PushSendsExactlyItsTypesInOrder(t *testing.T) {
 		if _, err := io.WriteString(writer, line); err != nil {
 			t.Fatal(err)
 		}
-		if i%100 < 99 && i < 999 { // a phone is dropped when it is hundreds of events behind
+		if i%100 < 99 && i < 599 { // a phone is dropped when it is hundreds of events behind
 			continue
 		}
 		for expected = expect(sent.String()); len(seen.events) < len(expected.events); {
