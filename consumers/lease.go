@@ -27,7 +27,7 @@ func (c *changing) idle() bool { return !c.underWay && len(c.releases) == 0 }
 func (r *run) keepLeases() {
 	now := time.Now()
 	for _, m := range r.held {
-		left := m.leaseEnd().Sub(now)
+		left := m.leaseLeft(now)
 		switch {
 		case left <= 0:
 			r.lose(m, false)
@@ -155,7 +155,7 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 			r.lose(m, false)
 		default:
 			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.id, "group_id", m.group,
-				"left", time.Until(m.leaseEnd()).Round(time.Millisecond), "err", a.err)
+				"left", m.leaseLeft(time.Now()).Round(time.Millisecond), "err", a.err)
 		}
 	}
 }

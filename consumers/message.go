@@ -25,8 +25,7 @@ type message struct {
 
 	lane  *lane
 	state state
-	// lease is when the visibility timeout ends as far as we know. The loop writes, the handler's goroutine reads. It is a
-	// time.Time, which has a monotonic clock reading: setting the machine's clock ends no lease.
+	// lease is when the visibility timeout ends as far as we know. The loop writes, the handler's goroutine reads.
 	lease     atomic.Pointer[time.Time]
 	extending bool
 	cancel    context.CancelCauseFunc // ends the context of what runs for the message
@@ -63,6 +62,13 @@ func newMessage(in types.Message, lease time.Time) *message {
 func (m *message) setLease(end time.Time) { m.lease.Store(&end) }
 
 func (m *message) leaseEnd() time.Time { return *m.lease.Load() }
+
+// leaseLeft is how much of the lease is left by the monotonic clock or by the wall clock, whichever says less: the former does
+// not see that the machine was asleep, and the latter can be set back.
+func (m *message) leaseLeft(now time.Time) time.Duration {
+	end := m.leaseEnd()
+	return min(end.Sub(now), end.Round(0).Sub(now.Round(0)))
+}
 
 // eventType is the type as the message attribute tells it, for messages whose body can't be read.
 func (m *message) eventType() string { return aws.ToString(m.attributes["type"].StringValue) }

@@ -15,14 +15,19 @@ import (
 // polling is the state of receiving.
 type polling struct {
 	underWay int
+	asked    int // messages that those under way ask for
 	wanted   int // receives to keep under way: one when idle, more while they come back full
 	failures int // receives in a row that failed
 	after    time.Time
-	lost     []string // request attempt IDs of receives whose replies were lost, to be used again
+	short    time.Time // since when fewer slots are free than are worth a receive; zero when that is not so
+	lost     []string  // request attempt IDs of receives whose replies were lost, to be used again
 }
 
-// startPolls asks for what free slots can take. It asks for a full ten, or for half of the slots if they are few, so that slots
-// which become free one by one do not make a request each.
+// pollLinger is how long a few free slots wait for more of them, so that slots which become free one by one do not make a
+// request each.
+const pollLinger = 20 * time.Millisecond
+
+// startPolls asks for what free slots can take: at once when that is a full ten, or half of the slots if they are few.
 //
 // Dead letters on their way take no slot: a dead-letter queue that can't be reached does not stop the devices that are well.
 // What is held in all bounds their number.
@@ -33,8 +38,8 @@ func (r *run) startPolls() {
 			return
 		}
 		busy := r.running + len(r.ready)
-		free := r.cfg.Slots - busy - maxBatch*r.poll.underWay
-		if free < min(maxBatch, (r.cfg.Slots+1)/2) {
+		free := r.cfg.Slots - busy - r.poll.asked
+		if !r.worthAPoll(free) {
 			return
 		}
 		if len(r.held) >= maxBatch*r.cfg.Slots { // deletes or dead letters do not keep up
@@ -44,12 +49,41 @@ func (r *run) startPolls() {
 		if !ok {
 			attempt = uuid.NewString()
 		}
-		r.poll.underWay++
-		go r.receive(min(maxBatch, free), r.cfg.WaitTime, attempt, true)
+		r.startReceive(min(maxBatch, free), r.cfg.WaitTime, attempt, true)
 	}
 	if r.draining {
 		r.fetchLost()
 	}
+}
+
+// worthAPoll tells whether that many free slots are enough for a receive, or have waited long enough for more.
+func (r *run) worthAPoll(free int) bool {
+	if free < 1 {
+		r.poll.short = time.Time{}
+		return false
+	}
+	if free < min(maxBatch, (r.cfg.Slots+1)/2) {
+		if r.poll.underWay > 0 { // a small one beside it would only break up what one receive can bring
+			r.poll.short = time.Time{}
+			return false
+		}
+		now := time.Now()
+		if r.poll.short.IsZero() {
+			r.poll.short = now
+		}
+		if wait := r.poll.short.Add(pollLinger).Sub(now); wait > 0 {
+			r.lookAgainIn(wait)
+			return false
+		}
+	}
+	r.poll.short = time.Time{}
+	return true
+}
+
+func (r *run) startReceive(n int, wait time.Duration, attempt string, again bool) {
+	r.poll.underWay++
+	r.poll.asked += n
+	go r.receive(n, wait, attempt, again)
 }
 
 // fetchLost asks once more for what lost replies brought, so that it can be handed back.
@@ -60,8 +94,7 @@ func (r *run) fetchLost() {
 			return
 		}
 		attempt, _ := r.poll.takeLost()
-		r.poll.underWay++
-		go r.receive(maxBatch, time.Second, attempt, false) // a wait of zero would mean the queue's own
+		r.startReceive(maxBatch, time.Second, attempt, false) // a wait of zero would mean the queue's own
 	}
 }
 
@@ -94,7 +127,7 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 	})
 	lease := time.Now().Add(r.facts.visibility)
 	if err != nil {
-		r.post(func() { r.receiveFailed(attempt, again, err) })
+		r.post(func() { r.receiveFailed(n, attempt, again, err) })
 		return
 	}
 	messages := make([]*message, len(out.Messages))
@@ -104,9 +137,10 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 	r.post(func() {
 		r.stats.receives.Add(1)
 		r.poll.underWay--
+		r.poll.asked -= n
 		r.poll.failures = 0
 		switch {
-		case len(messages) == maxBatch:
+		case len(messages) >= n:
 			r.poll.wanted = min(r.poll.wanted+1, r.cfg.Pollers)
 		case len(messages) == 0:
 			r.poll.wanted = 1
@@ -117,9 +151,10 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 
 // receiveFailed waits a growing time before the next receive. When no answer came, the messages of the lost reply are asked for
 // again by the same attempt ID. After an answer, such as throttling, that ID is no longer valid.
-func (r *run) receiveFailed(attempt string, again bool, err error) {
+func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	r.stats.receives.Add(1)
 	r.poll.underWay--
+	r.poll.asked -= n
 	if r.requests.Err() != nil {
 		return
 	}

@@ -614,3 +614,38 @@ func TestDrain_EndsWhenNothingAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestRun_UsesEverySlot: handlers that take long leave a few slots; those must not lie idle.
+func TestRun_UsesEverySlot(t *testing.T) {
+	t.Parallel()
+	for _, slots := range []int{2, 4, 16, 32} {
+		t.Run(fmt.Sprintf("%d slots", slots), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				for i := range slots - 1 {
+					b.send(motion(fmt.Sprintf("slow-%d", i), fmt.Sprintf("s%d", i)))
+				}
+				release := make(chan struct{})
+				var j journal
+				c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+					if strings.HasPrefix(e.DeviceID, "slow") {
+						<-release
+						return nil
+					}
+					j.add(e.ID)
+					return nil
+				}, consumers.Config{Slots: slots, WaitTime: time.Second})
+				time.Sleep(10 * time.Second)
+				b.send(motion("quick", "q1"), motion("quick", "q2"))
+				time.Sleep(2 * time.Second)
+				j.want(t, "q1", "q2")
+				if s := c.Stats(); s.Receives > 40 {
+					t.Errorf("%d receives in 12 seconds", s.Receives)
+				}
+				close(release)
+				stop()
+			})
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/coder/websocket"
 )
 
@@ -177,6 +178,51 @@ func TestUp_InterruptedWhileItWaitsForInput(t *testing.T) {
 	done.decode(t, &got)
 	if got.In != 20 || got.Published != 20 || got.Handled["history"] != 20 || got.Lost != 0 {
 		t.Errorf("summary: got %+v, want 20 in, published and handled", got)
+	}
+}
+
+// Behind its back, somebody ends the subscription of history: up must notice that events do not arrive there.
+func TestUp_SaysWhenEventsAreLost(t *testing.T) {
+	t.Parallel()
+	reader, writer := io.Pipe()
+	t.Cleanup(func() { writer.Close() })
+	folder := t.TempDir()
+	up := background(t, reader, upArgs(folder, "--input", "-", "--until-idle", "100ms")...)
+	g := &globals{endpoint: up.stderr.find(t, `SNS and SQS   (\S+)`)}
+	lines := strings.SplitAfter(generate(15), "\n")
+	if _, err := io.WriteString(writer, strings.Join(lines[:10], "")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "10 rows", func() bool { return count(t, folder) == 10 })
+
+	api, err := g.clients(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	subscriptions, err := api.sns.ListSubscriptions(t.Context(), &sns.ListSubscriptionsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range subscriptions.Subscriptions {
+		if strings.HasSuffix(*s.Endpoint, ":dev-history.fifo") {
+			if _, err := api.sns.Unsubscribe(t.Context(), &sns.UnsubscribeInput{SubscriptionArn: s.SubscriptionArn}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := io.WriteString(writer, strings.Join(lines[10:], "")); err != nil {
+		t.Fatal(err)
+	}
+	writer.Close()
+	done := up.wait(t).want(t, exitLost)
+	contains(t, "standard error", done.stderr, "fanout: 5 events were lost, 0 came out of order")
+	var got struct {
+		upSummary
+		LostEvents []string `json:"lost_events"`
+	}
+	done.decode(t, &got)
+	if got.Lost != 5 || len(got.LostEvents) != 5 || got.Handled["history"] != 10 || got.Handled["state"] != 15 {
+		t.Errorf("summary: got %s, want 5 lost, with their IDs", done.stdout)
 	}
 }
 
