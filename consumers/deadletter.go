@@ -39,10 +39,9 @@ func (r *run) sendDeadLetter(m *message, v *verdict) {
 					r.done.add(m.id)
 				}
 				l.current = nil
-			case err != nil: // we stop: the message comes again
+			case err != nil: // we stop: the message comes again, and what waited has gone back already
 				l.current = nil
-				r.release(append(reversed(l.waiting), m)...)
-				l.waiting = nil
+				r.release(m)
 			default:
 				r.stats.deadLettered.Add(1)
 				r.cfg.Logger.Error("event dead-lettered", "event_id", v.eventID, "event_type", v.eventType, "device_id", m.group,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +91,99 @@ func TestDeadLetter_FailsAgainAfterARedriveInsideTheDeduplicationWindow(t *testi
 			if err != nil || sum.Moved != 1 {
 				t.Fatalf("round %d: redrive: %+v, %v", round, sum, err)
 			}
+		}
+	})
+}
+
+// TestDeadLetter_UnreachableQueueDoesNotStopOtherDevices: more devices wait for the dead-letter queue than there are slots.
+func TestDeadLetter_UnreachableQueueDoesNotStopOtherDevices(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 20 {
+			b.send(motion(fmt.Sprintf("bad-%d", i), fmt.Sprintf("e%d", i)))
+		}
+		api := &meddler{QueueAPI: b.api, send: func(*sqs.SendMessageInput) error { return errReset }}
+		var j journal
+		c, err := consumers.New(api, b.queue, func(_ context.Context, e events.Event) error {
+			if strings.HasPrefix(e.DeviceID, "bad") {
+				return consumers.Known("bad", errBroken)
+			}
+			j.add(e.ID)
+			return nil
+		}, consumers.Config{Slots: 16, WaitTime: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		b.send(motion("good", "g1"))
+		time.Sleep(5 * time.Second)
+		j.want(t, "g1")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := b.visible("test.fifo"); n != 20 {
+			t.Errorf("%d messages went back, want 20", n)
+		}
+	})
+}
+
+// TestDeadLetter_WhateverTheErrorSays: the record must be one that SQS accepts, or its device would wait for ever.
+func TestDeadLetter_WhateverTheErrorSays(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"control characters": "a\x00b\x1b[31mc\x7f",
+		"non-characters":     "\uFFFE\uFFFF",
+		"no UTF-8":           "\xff\xfe\xc0",
+		"markup":             strings.Repeat("<&\">", 2000),
+		"huge":               strings.Repeat("ü", 1<<20),
+		"empty":              "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.send(motion("d1", "e1"), motion("d2", "e2"))
+				_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+					if e.ID == "e1" {
+						return consumers.Known("refused", errors.New(text))
+					}
+					return consumers.Known(text, errBroken)
+				}, consumers.Config{WaitTime: time.Second})
+				time.Sleep(2 * time.Second)
+				stop()
+				letters := b.letters()
+				if len(letters) != 2 || letters[0].Record.Class != deadletter.Known || letters[1].Record.Class != deadletter.Known {
+					t.Errorf("got %d letters %.500v, want 2 with their records", len(letters), letters)
+				}
+			})
+		})
+	}
+}
+
+// TestDeadLetter_OfTheLargestMessage: a message may be as large as the dead-letter queue takes; with its record it is too large.
+func TestDeadLetter_OfTheLargestMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		const largest = 1 << 20
+		size := func(body string) int {
+			return len(body) + len("type"+"String"+"x"+"source"+"String"+"test")
+		}
+		body := strings.Repeat("x", largest-size(""))
+		b.sendBody("d1", "e1", "x", body)
+		b.send(motion("d1", "e2"))
+		var j journal
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil }, consumers.Config{WaitTime: time.Second})
+		time.Sleep(10 * time.Second)
+		stop()
+		j.want(t, "e2")
+		if letters := b.letters(); len(letters) != 1 || letters[0].Body != body {
+			t.Errorf("%d dead letters, want the one whose body is no JSON", len(letters))
 		}
 	})
 }

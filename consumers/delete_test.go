@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -60,6 +63,40 @@ func TestDelete_PartialFailureIsTriedAgainEntryByEntry(t *testing.T) {
 		}
 		if !slices.Equal(sizes, []int{10, 1}) {
 			t.Errorf("delete requests of %v entries, want 10 and then the failed one", sizes)
+		}
+		if n := b.depth("test.fifo"); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
+
+// TestDelete_ThatDoesNotKeepUpStopsTheIntake: what is held is bounded.
+func TestDelete_ThatDoesNotKeepUpStopsTheIntake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 200 {
+			b.send(motion(fmt.Sprintf("d%d", i), fmt.Sprintf("e%d", i)))
+		}
+		api := &meddler{QueueAPI: b.api}
+		var down atomic.Bool
+		down.Store(true)
+		api.delete = func(in *sqs.DeleteMessageBatchInput) {
+			if down.Load() {
+				in.QueueUrl = aws.String(b.queue.URL + "-unreachable")
+			}
+		}
+		var j journal
+		c, stop := b.start(api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil }, consumers.Config{Slots: 4, WaitTime: time.Second})
+		time.Sleep(2 * time.Minute)
+		if held := c.Stats().Held; held < 40 || held > 50 {
+			t.Errorf("%d messages are held, want about ten for each of 4 slots", held)
+		}
+		down.Store(false)
+		time.Sleep(time.Minute)
+		stop()
+		if n := len(j.all()); n != 200 {
+			t.Errorf("handled %d events, want each of 200 once", n)
 		}
 		if n := b.depth("test.fifo"); n != 0 {
 			t.Errorf("%d messages are left", n)

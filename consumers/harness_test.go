@@ -206,3 +206,5 @@ func (b *bench) takeAll(url string) []types.Message {
 		all = append(all, out.Messages...)
 	}
 }
+
+var errReset = errors.New("read: connection reset by peer")

@@ -268,10 +268,9 @@ func (r *run) decide(m *message, v *verdict) {
 		r.proceed(l)
 	case dead:
 		r.sendDeadLetter(m, v) // followers wait until it is there and m is deleted
-	case released:
+	case released: // we stop; what waited has gone back already
 		l.current = nil
-		r.release(append(reversed(l.waiting), m)...)
-		l.waiting = nil
+		r.release(m)
 		r.proceed(l)
 	}
 }

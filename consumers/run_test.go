@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,5 +99,130 @@ func TestRun_RefusesQueuesThatAreNotFit(t *testing.T) {
 				t.Errorf("got %q, want it to say %q", err, want)
 			}
 		}
+	}
+}
+
+// TestReceive_EveryLostReplyIsAskedForAgain: four receives lose their replies at once; none of their devices may wait for the
+// visibility timeout.
+func TestReceive_EveryLostReplyIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		api := &meddler{QueueAPI: b.api}
+		var full, lose atomic.Int64
+		api.receive = func(context.Context, *sqs.ReceiveMessageInput) error {
+			if full.Load() >= 3 { // by now there are several receives at once
+				time.Sleep(time.Second)
+			}
+			return nil
+		}
+		api.receiveReply = func(out *sqs.ReceiveMessageOutput) (*sqs.ReceiveMessageOutput, error) {
+			if full.Add(1) > 3 && lose.Add(1) <= 4 && len(out.Messages) > 0 {
+				return nil, errReset
+			}
+			return out, nil
+		}
+		for i := range 100 {
+			b.send(motion(fmt.Sprintf("d%03d", i), fmt.Sprintf("e%03d", i)))
+		}
+		var j journal
+		_, stop := b.start(api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil }, consumers.Config{Slots: 64})
+		time.Sleep(15 * time.Second) // half the visibility timeout
+		if n := len(j.all()); n != 100 {
+			t.Errorf("handled %d of 100 events; the others wait for their visibility timeout", n)
+		}
+		stop()
+	})
+}
+
+// TestRun_ReportsAHandlerThatDoesNotEnd: nothing can be done about it, but somebody must hear of it.
+func TestRun_ReportsAHandlerThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d2", "e2"))
+		var out lockedBuffer
+		release := make(chan struct{})
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			if e.ID == "e1" {
+				<-release
+			}
+			return nil
+		}, consumers.Config{Budget: 5 * time.Second, WaitTime: time.Second, Logger: out.logger()})
+		time.Sleep(2 * time.Minute)
+		close(release)
+		stop()
+		if n := strings.Count(out.String(), "handler does not end"); n != 1 {
+			t.Errorf("the log tells %d times of the handler, want once:\n%s", n, out.String())
+		}
+		if !strings.Contains(out.String(), "group_id=d1") {
+			t.Errorf("the log does not name the device:\n%s", out.String())
+		}
+	})
+}
+
+// TestRun_WithOneSlot: one after the other, dead letters and retries included.
+func TestRun_WithOneSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 30 {
+			b.send(motion(fmt.Sprintf("d%d", i%7), fmt.Sprintf("e%02d", i)))
+		}
+		var running atomic.Int64
+		c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			if running.Add(1) > 1 {
+				t.Error("two handlers at once, though there is one slot")
+			}
+			defer running.Add(-1)
+			time.Sleep(10 * time.Millisecond)
+			switch e.ID[2] {
+			case '3':
+				return consumers.Known("three", errBroken)
+			case '4':
+				return errBroken
+			}
+			return nil
+		}, consumers.Config{Slots: 1, WaitTime: time.Second})
+		time.Sleep(time.Minute)
+		stop()
+		if s := c.Stats(); s.Handled != 24 || s.DeadLettered != 6 || s.Redelivered != 0 {
+			t.Errorf("got %+v, want 24 handled and 6 dead-lettered", s)
+		}
+	})
+}
+
+// TestRun_UsesEverySlot: handlers that take long leave a few slots; those must not lie idle.
+func TestRun_UsesEverySlot(t *testing.T) {
+	t.Parallel()
+	for _, slots := range []int{2, 4, 16, 32} {
+		t.Run(fmt.Sprintf("%d slots", slots), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				for i := range slots - 1 {
+					b.send(motion(fmt.Sprintf("slow-%d", i), fmt.Sprintf("s%d", i)))
+				}
+				release := make(chan struct{})
+				var j journal
+				c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+					if strings.HasPrefix(e.DeviceID, "slow") {
+						<-release
+						return nil
+					}
+					j.add(e.ID)
+					return nil
+				}, consumers.Config{Slots: slots, WaitTime: time.Second})
+				time.Sleep(10 * time.Second)
+				b.send(motion("quick", "q1"), motion("quick", "q2"))
+				time.Sleep(2 * time.Second)
+				j.want(t, "q1", "q2")
+				if s := c.Stats(); s.Receives > 40 {
+					t.Errorf("%d receives in 12 seconds", s.Receives)
+				}
+				close(release)
+				stop()
+			})
+		})
 	}
 }

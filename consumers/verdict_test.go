@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -153,6 +154,63 @@ func TestVerdict_BudgetBoundsAllAttempts(t *testing.T) {
 		letters := b.letters()
 		if len(letters) != 1 || letters[0].Record.Class != deadletter.Unknown || letters[0].Record.Code != consumers.CodeTimeout || letters[0].Record.Attempts != 1 {
 			t.Fatalf("got %+v, want one letter that timed out at its first attempt", letters[0].Record)
+		}
+	})
+}
+
+// badError is an error whose methods panic, as those of a nil pointer in an error interface do.
+type badError struct{ text string }
+
+func (e *badError) Error() string { return e.text }
+
+func (e *badError) Is(error) bool { return e.text == "" }
+
+func TestVerdict_AnErrorThatPanicsIsUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d1", "e3"))
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			switch e.ID {
+			case "e1":
+				var nilPointer *badError
+				return nilPointer
+			case "e2":
+				var nilPointer *consumers.KnownError
+				return nilPointer
+			}
+			return nil
+		}, consumers.Config{})
+		time.Sleep(5 * time.Second)
+		stop()
+		letters := b.letters()
+		if len(letters) != 2 || letters[0].Record.Code != consumers.CodePanic || letters[0].Record.Class != deadletter.Exhausted ||
+			letters[1].Record.Code != consumers.CodePanic {
+			t.Fatalf("got %+v, want two letters with code panic", letters)
+		}
+	})
+}
+
+// TestVerdict_AHandlerThatEndsItsGoroutine: runtime.Goexit is what t.FailNow calls.
+func TestVerdict_AHandlerThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		var j journal
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			j.add(e.ID)
+			if e.ID == "e1" {
+				runtime.Goexit()
+			}
+			return nil
+		}, consumers.Config{Slots: 1, WaitTime: time.Second})
+		time.Sleep(5 * time.Second)
+		stop()
+		j.want(t, "e1", "e2")
+		letters := b.letters()
+		if len(letters) != 1 || letters[0].Record.Code != consumers.CodePanic || letters[0].Record.Attempts != 1 {
+			t.Fatalf("got %+v, want one letter with code panic", letters)
 		}
 	})
 }

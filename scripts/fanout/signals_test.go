@@ -133,9 +133,9 @@ func TestConsume_TerminatedHandsBackAtOnce(t *testing.T) {
 func TestUp_InterruptedAsAProcess(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	up := start(t, nil, upArgs(folder, "--rate", "200")...)
+	up := start(t, nil, upArgs(folder, "--rate", "100")...)
 	up.stderr.find(t, `(dead letters)`)
-	rowsSoFar(t, folder, 50)
+	rowsSoFar(t, folder, 40)
 	if err := up.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

@@ -259,7 +259,7 @@ func (f *fleet) work(ctx context.Context, input io.Reader, view *screen, o upOpt
 }
 
 // interruptPatience is how long up goes on handling what is in its queues after it was interrupted.
-const interruptPatience = 3 * time.Second
+const interruptPatience = 5 * time.Second
 
 // publish feeds the producer and returns once every event that it accepted is answered.
 func (f *fleet) publish(ctx context.Context, input io.Reader, rate float64) error {
