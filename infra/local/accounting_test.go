@@ -87,7 +87,7 @@ func TestAccounting(t *testing.T) {
 			w.sendAll(url, "m1@a", "m2@a", "m3@a", "m1@b", "m1@c", "m2@c")
 			a := w.receive(url, 1)[0]
 			since := time.Now()
-			time.Sleep(time.Second)
+			w.sleep(time.Second)
 			w.are(w.receive(url, 1), "m1@b")
 			w.sendAll(url, "m4@a")
 			got := w.locked(2)

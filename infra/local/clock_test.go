@@ -19,7 +19,7 @@ func newTimed(t *testing.T) *timed {
 	t.Helper()
 	c := local.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	l := local.Start(t, local.Options{Clock: c})
-	return &timed{world: &world{T: t, engine: l.Engine, sqs: l.SQS, sns: l.SNS}, clock: c}
+	return &timed{world: worldOf(t, l.Engine), clock: c}
 }
 
 // polling starts a long poll and returns once it waits. The channel gives what it received.

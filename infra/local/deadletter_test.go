@@ -20,7 +20,7 @@ func TestDeadLetters(t *testing.T) {
 			url := w.standard(redriveTo("dlq", 1))
 			w.send(url, "m", withAttribute("a", "Number", "1"))
 			sent := w.gets(url, "m")[0]
-			time.Sleep(30 * time.Second)
+			w.sleep(30 * time.Second)
 			w.holds("q", 1, 0, 0) // the end of its visibility does not move it
 			w.gets(url)
 			w.holds("q", 0, 0, 0)
@@ -78,7 +78,7 @@ func TestDeadLetters(t *testing.T) {
 			url := w.fifo(redriveTo("dlq.fifo", 1), attrs{"VisibilityTimeout": "600"})
 			w.send(url, "m1@g", withDedup("d"))
 			held := w.gets(url, "m1@g")
-			time.Sleep(6 * time.Minute)
+			w.sleep(6 * time.Minute)
 			w.send(url, "m2@g2", withDedup("d"))
 			w.hide(url, held[0], 0)
 			w.hide(url, w.receive(url, 10)[0], 0)
@@ -96,13 +96,13 @@ func TestDeadLetters(t *testing.T) {
 				w.send(url, "m@g")
 				w.gets(url, "m@g")
 			}
-			time.Sleep(40 * time.Second)
+			w.sleep(40 * time.Second)
 			w.gets(fifo)
 			w.gets(standard)
-			time.Sleep(20 * time.Second)
+			w.sleep(20 * time.Second)
 			w.holds("dlq.fifo", 1, 0, 0)
 			w.holds("dlq", 0, 0, 0)
-			time.Sleep(40 * time.Second)
+			w.sleep(40 * time.Second)
 			w.holds("dlq.fifo", 0, 0, 0)
 		}},
 		{"on a standard dead-letter queue an old message expires before newer ones that came earlier", func(w *world) {
@@ -110,11 +110,11 @@ func TestDeadLetters(t *testing.T) {
 			url := w.standard(redriveTo("dlq", 1))
 			w.send(url, "old")
 			w.gets(url, "old")
-			time.Sleep(50 * time.Second)
+			w.sleep(50 * time.Second)
 			w.send(dlq, "new")
 			w.gets(url)
 			w.holds("dlq", 2, 0, 0)
-			time.Sleep(10 * time.Second)
+			w.sleep(10 * time.Second)
 			w.gets(dlq, "new")
 		}},
 		{"without the dead-letter queue the source goes on delivering", func(w *world) {
@@ -162,7 +162,7 @@ func TestDeadLetters(t *testing.T) {
 			for _, m := range w.gets(url, "m1@g", "m2@g") {
 				defer func() { _ = w.tryHide(url, m, 0) }()
 			}
-			time.Sleep(time.Minute)
+			w.sleep(time.Minute)
 			w.gets(url)
 			w.holds("q.fifo", 2, 0, 0)
 		}},
@@ -183,7 +183,7 @@ func TestDeadLetters_AMoveIsSeenInOneQueueOrTheOther(t *testing.T) {
 			w.receive(url, 10, visibleAfter(20))
 		}
 		w.holds("q.fifo", 0, n, 0)
-		time.Sleep(time.Minute)
+		w.sleep(time.Minute)
 		w.while(func() { w.gets(url) }, func() {
 			for range 100 {
 				total := 0

@@ -17,7 +17,7 @@ func TestFIFO_Deduplication(t *testing.T) {
 		{"a duplicate is answered with the original and not stored", func(w *world) {
 			q := w.fifo()
 			first := w.send(q, "m@g1", withDedup("d"))
-			time.Sleep(5*time.Minute - time.Second)
+			w.sleep(5*time.Minute - time.Second)
 			second := w.send(q, "other@g1", withDedup("d"))
 			if *first.MessageId != *second.MessageId || *first.SequenceNumber != *second.SequenceNumber {
 				w.Errorf("got %s, %s for the duplicate, want %s, %s",
@@ -55,9 +55,9 @@ func TestFIFO_Deduplication(t *testing.T) {
 		{"an ID is forgotten five minutes after it was first accepted", func(w *world) {
 			q := w.fifo()
 			w.send(q, "m1@g1", withDedup("d"))
-			time.Sleep(4 * time.Minute)
+			w.sleep(4 * time.Minute)
 			w.send(q, "m2@g1", withDedup("d")) // does not prolong it
-			time.Sleep(time.Minute)
+			w.sleep(time.Minute)
 			w.send(q, "m3@g1", withDedup("d"))
 			w.gets(q, "m1@g1", "m3@g1")
 		}},

@@ -38,7 +38,8 @@
 //
 // Counters are exact, and changes take effect at once, where AWS takes up to a minute. Order between groups, and on
 // standard queues, is that of arrival; AWS promises none, so nobody should rely on it. Throughput has no limits.
-// Publishing delivers before it returns. A subscription needs no queue policy. A queue's dead-letter queue can be
+// Publishing delivers before it returns. A subscription needs no queue policy unless [Options].EnforcePolicies asks for
+// it. A queue's dead-letter queue can be
 // deleted; the queue then goes on delivering. The deduplication scope of a queue is fixed when it is made, as has been
 // seen on AWS, whatever the attribute says later. A message that moves to a FIFO dead-letter queue counts as sent then.
 // A message move task moves what was available when it began, in the order within each group, leaves what is in flight
@@ -55,16 +56,19 @@
 //     everything about mobile push and SMS.
 //   - Filter policies: "wildcard", and "anything-but" with anything else than values or a prefix.
 //
-// Policies (also what AddPermission adds to them), KMS keys, tracing and delivery policies are stored and shown but have
+// Policies (also what AddPermission adds to them) concern deliveries alone, and only when they are enforced. KMS keys, tracing and delivery policies are stored and shown but have
 // no effect. Signatures of notifications are not real. The answer to a Query request is always XML, also when the client
 // would accept JSON.
 //
 // # What shows it
 //
 // The numbered statements about how SQS and SNS behave, 136 of them, are listed with the test of each in
-// conformance_test.go, and a test sees to it that none is missing. Two do not apply: that clients must compare sequence
-// numbers as strings or big integers (94), and that a queue whose policy does not allow SNS receives nothing (124),
-// since the engine obeys no policy.
+// conformance_test.go, and a test sees to it that none is missing; a case's name begins with the numbers it shows, as
+// in "G81 a duplicate is answered with the original and not stored". One does not apply: that clients must compare
+// sequence numbers as strings or big integers (94).
+//
+// The same cases can be run against anything that answers like SNS and SQS, an AWS account included:
+// FANOUT_CONFORMANCE_ENDPOINT is its URL, or "aws"; endpoint_test.go says more.
 //
 // # Trouble on request
 //

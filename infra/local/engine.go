@@ -28,6 +28,10 @@ type Options struct {
 	// Clock is the engine's time, for example a [NewClock]. Nil means the time package, which is also the fake time inside
 	// testing/synctest.
 	Clock clock.Clock
+	// EnforcePolicies makes a topic deliver only to queues, and dead-letter queues of subscriptions, whose Policy attribute
+	// allows it to send, as AWS does; otherwise policies are kept and have no effect. What is refused is lost, as on AWS,
+	// while Publish succeeds.
+	EnforcePolicies bool
 	// Logger gets warnings, for example about listening to the whole network. Nil logs nothing.
 	Logger *slog.Logger
 	// Region is the region in ARNs. Empty means [DefaultRegion].
@@ -74,6 +78,7 @@ func New(opts Options) *Engine {
 		queues:  queue.NewService(opts.Region, opts.AccountID, opts.Clock),
 		servers: make(map[*http.Server]struct{}),
 	}
+	e.queues.EnforcePolicies = opts.EnforcePolicies
 	e.handler.Queues = e.queues
 	e.handler.Topics = topic.NewService(opts.Region, opts.AccountID, opts.Clock, e.queues)
 	e.handler.Faults = &e.faults

@@ -49,15 +49,11 @@ func TestFIFO_Groups(t *testing.T) {
 			q := w.fifo()
 			w.sendAll(q, "m1@g1", "m2@g1")
 			held := w.receive(q, 1)
-			start := time.Now()
-			w.while(func() {
-				w.are(w.receive(q, 10, waiting(20)), "m2@g1")
-				if got := time.Since(start); got != 3*time.Second {
-					w.Errorf("the poll took %v, want 3s", got)
-				}
-			}, func() {
-				time.Sleep(3 * time.Second)
-				w.delete(q, held...)
+			w.took(3*time.Second, func() {
+				w.while(func() { w.are(w.receive(q, 10, waiting(20)), "m2@g1") }, func() {
+					time.Sleep(3 * time.Second)
+					w.delete(q, held...)
+				})
 			})
 		}},
 		{"after all received were deleted the rest of the group follows", func(w *world) {
@@ -97,7 +93,7 @@ func TestFIFO_Groups(t *testing.T) {
 			q := w.fifo()
 			w.sendAll(q, "m1@g1", "m2@g1", "m3@g1")
 			w.receive(q, 10, visibleAfter(1))
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			for _, m := range w.gets(q, "m1@g1", "m2@g1", "m3@g1") {
 				if got := m.Attributes["ApproximateReceiveCount"]; got != "2" {
 					w.Errorf("receive count of %s is %s, want 2", *m.Body, got)
@@ -109,9 +105,9 @@ func TestFIFO_Groups(t *testing.T) {
 			w.sendAll(q, "m1@g1", "m2@g1", "m3@g1")
 			held := w.receive(q, 10, visibleAfter(1))
 			w.hide(q, held[0], 4)
-			time.Sleep(2500 * time.Millisecond)
+			w.sleep(2500 * time.Millisecond)
 			w.gets(q)
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.gets(q, "m1@g1", "m2@g1", "m3@g1")
 		}},
 		{"extending the second lets only the first out", func(w *world) {
@@ -119,7 +115,7 @@ func TestFIFO_Groups(t *testing.T) {
 			w.sendAll(q, "m1@g1", "m2@g1", "m3@g1")
 			held := w.receive(q, 10, visibleAfter(1))
 			w.hide(q, held[1], 10)
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.gets(q, "m1@g1")
 		}},
 		{"the first is deliverable again while a later one is in flight", func(w *world) {
@@ -209,15 +205,15 @@ func TestFIFO_Delay(t *testing.T) {
 			w.sendAll(q, "m1@g1", "m2@g1", "m3@g1")
 			w.gets(q)
 			w.holds("q.fifo", 0, 0, 3)
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.gets(q, "m1@g1", "m2@g1", "m3@g1")
 		}},
 		{"a delayed message does not hold back an older visible one", func(w *world) {
 			q := w.fifo(attrs{"DelaySeconds": "10"})
 			w.send(q, "m1@g1")
-			time.Sleep(8 * time.Second)
+			w.sleep(8 * time.Second)
 			w.send(q, "m2@g1")
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.gets(q, "m1@g1")
 		}},
 		{"a changed delay counts for messages that are delayed already", func(w *world) {
@@ -246,7 +242,7 @@ func TestFIFO_ReceiveAttempts(t *testing.T) {
 			q := w.fifo()
 			w.sendAll(q, "m1@g1", "m1@g2")
 			first := w.receive(q, 10, attempt("x"), visibleAfter(30))
-			time.Sleep(20 * time.Second)
+			w.sleep(20 * time.Second)
 			second := w.receive(q, 10, attempt("x"), visibleAfter(30))
 			w.are(second, "m1@g1", "m1@g2")
 			for i := range second {
@@ -254,7 +250,7 @@ func TestFIFO_ReceiveAttempts(t *testing.T) {
 					w.Errorf("handle %d differs", i)
 				}
 			}
-			time.Sleep(20 * time.Second) // the visibility timeout was started anew
+			w.sleep(20 * time.Second) // the visibility timeout was started anew
 			w.gets(q)
 			w.delete(q, second...)
 			w.holds("q.fifo", 0, 0, 0)
@@ -275,7 +271,7 @@ func TestFIFO_ReceiveAttempts(t *testing.T) {
 			q := w.fifo()
 			w.send(q, "m1@g1")
 			first := w.receive(q, 10, attempt("x"), visibleAfter(5))[0]
-			time.Sleep(5 * time.Second)
+			w.sleep(5 * time.Second)
 			second := w.receive(q, 10, attempt("x"))[0]
 			if *first.ReceiptHandle == *second.ReceiptHandle || second.Attributes["ApproximateReceiveCount"] != "2" {
 				w.Errorf("got the same receive again: %v", second.Attributes)
@@ -303,7 +299,7 @@ func TestFIFO_ReceiveAttempts(t *testing.T) {
 			q := w.fifo()
 			w.send(q, "m1@g1")
 			w.receive(q, 10, attempt("x"), visibleAfter(600))
-			time.Sleep(5 * time.Minute)
+			w.sleep(5 * time.Minute)
 			w.are(w.receive(q, 10, attempt("x")))
 		}},
 	})
@@ -316,7 +312,7 @@ func TestFIFO_Handles(t *testing.T) {
 			q := w.fifo()
 			w.send(q, "m@g")
 			held := w.receive(q, 1, visibleAfter(1))[0]
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.refused(w.tryDelete(q, held), "InvalidParameterValue",
 				"Value "+*held.ReceiptHandle+" for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.")
 			w.gets(q, "m@g")
@@ -325,7 +321,7 @@ func TestFIFO_Handles(t *testing.T) {
 			q := w.fifo()
 			w.send(q, "m@g")
 			first := w.receive(q, 1, visibleAfter(1))[0]
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			second := w.gets(q, "m@g")
 			w.refused(w.tryDelete(q, first), "InvalidParameterValue", "expired")
 			w.delete(q, second...)
@@ -335,7 +331,7 @@ func TestFIFO_Handles(t *testing.T) {
 			w.send(q, "m@g")
 			held := w.receive(q, 1, visibleAfter(1))[0]
 			w.hide(q, held, 10)
-			time.Sleep(5 * time.Second)
+			w.sleep(5 * time.Second)
 			w.delete(q, held)
 			w.holds("q.fifo", 0, 0, 0)
 		}},
@@ -343,7 +339,7 @@ func TestFIFO_Handles(t *testing.T) {
 			q := w.fifo()
 			w.send(q, "m@g")
 			held := w.receive(q, 1, visibleAfter(1))[0]
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.refused(w.tryHide(q, held, 10), "InvalidParameterValue",
 				"Reason: Message does not exist or is not available for visibility timeout change.")
 		}},

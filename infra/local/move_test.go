@@ -124,7 +124,7 @@ func TestMove(t *testing.T) {
 			url := w.standard(redriveTo("dlq", 1))
 			w.dead("q", "m1", "m2")
 			dead := w.receive(dlq, 2, visibleAfter(1))
-			time.Sleep(time.Hour)
+			w.sleep(time.Hour)
 			w.move("dlq")
 			task := w.task("dlq", "COMPLETED 2 2")
 			if task.DestinationArn != nil || task.MaxNumberOfMessagesPerSecond != nil || task.FailureReason != nil ||
@@ -170,9 +170,9 @@ func TestMove(t *testing.T) {
 			w.standard(redriveTo("dlq", 1))
 			w.dead("q", "m1", "m2", "m3")
 			w.move("dlq", perSecond(500))
-			time.Sleep(4*time.Millisecond - time.Nanosecond)
+			w.sleep(4*time.Millisecond - time.Nanosecond)
 			w.task("dlq", "RUNNING 2 3")
-			time.Sleep(2 * time.Nanosecond)
+			w.sleep(2 * time.Nanosecond)
 			w.task("dlq", "COMPLETED 3 3")
 		}},
 		{"a task is cancelled, and what was not moved stays", func(w *world) {
@@ -184,7 +184,7 @@ func TestMove(t *testing.T) {
 			}
 			w.dead("q", messages...)
 			handle := w.move("dlq", perSecond(1))
-			time.Sleep(1500 * time.Millisecond)
+			w.sleep(1500 * time.Millisecond)
 			moved, err := w.tryCancel(handle)
 			w.must(err)
 			if moved != 2 {
@@ -193,7 +193,7 @@ func TestMove(t *testing.T) {
 			w.task("dlq", "CANCELLING 2 10")
 			_, err = w.tryMove("dlq")
 			w.refused(err, "InvalidParameterValue", "There is already a task running.")
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.task("dlq", "CANCELLED 2 10")
 			w.holds("dlq", 8, 0, 0)
 			w.holds("q", 2, 0, 0)
@@ -238,7 +238,7 @@ func TestMove(t *testing.T) {
 			held := w.receive(dlq, 1)
 			w.are(held, "m1@a")
 			w.move("dlq.fifo", perSecond(1))
-			time.Sleep(10 * time.Second)
+			w.sleep(10 * time.Second)
 			w.task("dlq.fifo", "COMPLETED 3 4")
 			w.gets(url, "m1@b", "m2@b", "m3@b")
 			w.hide(dlq, held[0], 0)
@@ -252,7 +252,7 @@ func TestMove(t *testing.T) {
 			w.dead("q", "m1", "m2")
 			w.move("dlq", perSecond(1), to("elsewhere"))
 			w.send(dlq, "m3")
-			time.Sleep(time.Minute)
+			w.sleep(time.Minute)
 			if task := w.task("dlq", "COMPLETED 2 2"); *task.DestinationArn != arnPrefix+"elsewhere" {
 				w.Errorf("got %+v", task)
 			}
@@ -266,7 +266,7 @@ func TestMove(t *testing.T) {
 			w.dead("q", "m1", "m2", "m3")
 			w.move("dlq", perSecond(1), to("elsewhere"))
 			w.deleteQueue(elsewhere)
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			if task := w.task("dlq", "FAILED 1 3"); *task.FailureReason != "AWS.SimpleQueueService.NonExistentQueue" {
 				w.Errorf("reason is %s", *task.FailureReason)
 			}
@@ -287,7 +287,7 @@ func TestMove(t *testing.T) {
 			w.dead("q", "m1", "m2")
 			w.move("dlq", perSecond(1))
 			w.deleteQueue(dlq)
-			time.Sleep(time.Minute)
+			w.sleep(time.Minute)
 			w.holds("q", 1, 0, 0)
 		}},
 		{"a purge leaves nothing to move", func(w *world) {
@@ -297,7 +297,7 @@ func TestMove(t *testing.T) {
 			w.move("dlq", perSecond(1))
 			_, err := w.sqs.PurgeQueue(w.Context(), &sqs.PurgeQueueInput{QueueUrl: &dlq})
 			w.must(err)
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.task("dlq", "COMPLETED 1 2")
 		}},
 		{"the destination's delay counts", func(w *world) {
@@ -334,7 +334,7 @@ func TestMove(t *testing.T) {
 			w.dead("q", "m1", "m2")
 			w.move("dlq", perSecond(1))
 			w.must(w.engine.Close())
-			time.Sleep(time.Minute)
+			w.sleep(time.Minute)
 			w.task("dlq", "FAILED 1 2")
 		}},
 		{"the Query protocol", func(w *world) {

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/device-fanout/fanout/infra/local"
 )
 
 func TestPublish_Delivery(t *testing.T) {
@@ -34,7 +36,7 @@ func TestPublish_Delivery(t *testing.T) {
   "TopicArn" : "` + topic + `",
   "Subject" : "S",
   "Message" : "Test",
-  "Timestamp" : "2000-01-01T00:00:00.000Z",
+  "Timestamp" : "` + w.timestamp(*m.Body) + `",
   "UnsubscribeURL" : "https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn=` + sub + `",
   "MessageAttributes" : {
     "a" : {"Type":"String","Value":"<x>"}
@@ -131,7 +133,56 @@ func TestPublish_Delivery(t *testing.T) {
 			}
 			w.gets(other, "m@g2")
 		}},
+		{"all queues deliver the same order", func(w *world) {
+			const queues, publishers, each = 5, 4, 25
+			topic := w.topic("t.fifo")
+			var urls []string
+			for i := range queues {
+				name := fmt.Sprintf("q%d.fifo", i)
+				urls = append(urls, w.queue(name))
+				w.subscribe(topic, name, raw)
+			}
+			var publish []func()
+			for p := range publishers {
+				publish = append(publish, func() {
+					for i := range each {
+						w.publish(topic, fmt.Sprintf("%d-%d@g", p, i))
+					}
+				})
+			}
+			w.while(publish...)
+			var orders [][]string
+			for _, url := range urls {
+				var order []string
+				for len(order) < publishers*each {
+					got := w.receive(url, 10, waiting(5))
+					if len(got) == 0 {
+						w.Fatalf("%s has %d messages, want %d", url, len(order), publishers*each)
+					}
+					order = append(order, names(got)...)
+					w.delete(url, got...)
+				}
+				orders = append(orders, order)
+			}
+			for i := range orders {
+				if !slices.Equal(orders[i], orders[0]) {
+					w.Errorf("queue %d delivers %q\nqueue 0 %q", i, orders[i], orders[0])
+				}
+			}
+		}},
 	})
+}
+
+// timestamp is the time of an envelope, which must be of now, to the millisecond.
+func (w *world) timestamp(envelope string) string {
+	w.Helper()
+	var e struct{ Timestamp string }
+	w.must(json.Unmarshal([]byte(envelope), &e))
+	at, err := time.Parse("2006-01-02T15:04:05.000Z", e.Timestamp)
+	if err != nil || time.Since(at).Abs() > 10*time.Second {
+		w.Errorf("the envelope is of %s, want of now, %s", e.Timestamp, time.Now().UTC())
+	}
+	return e.Timestamp
 }
 
 func TestPublish_Deduplication(t *testing.T) {
@@ -147,7 +198,7 @@ func TestPublish_Deduplication(t *testing.T) {
 				w.Errorf("got %s %s, want %s %s", *b.MessageId, *b.SequenceNumber, *a.MessageId, *a.SequenceNumber)
 			}
 			w.gets(url)
-			time.Sleep(5 * time.Minute)
+			w.sleep(5 * time.Minute)
 			w.publish(topic, "m@g", pubDedup("d"))
 			w.gets(url, "m@g")
 		}},
@@ -245,44 +296,28 @@ func TestPublish_Checks(t *testing.T) {
 	})
 }
 
-func TestPublish_AllQueuesDeliverTheSameOrder(t *testing.T) {
+func TestPublish_Policies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		topic := w.topic("t.fifo")
-		var urls []string
-		for i := range 5 {
-			name := fmt.Sprintf("q%d.fifo", i)
-			urls = append(urls, w.queue(name))
-			w.subscribe(topic, name, raw)
-		}
-		var publishers []func()
-		for p := range 4 {
-			publishers = append(publishers, func() {
-				for i := range 25 {
-					w.publish(topic, fmt.Sprintf("%d-%d@g", p, i))
-				}
-			})
-		}
-		w.while(publishers...)
-		var orders [][]string
-		for _, url := range urls {
-			var order []string
-			for len(order) < 100 {
-				got := w.receive(url, 10)
-				if len(got) == 0 {
-					t.Fatalf("%s has %d messages, want 100", url, len(order))
-				}
-				order = append(order, names(got)...)
-				w.delete(url, got...)
-			}
-			orders = append(orders, order)
-		}
-		for i := range orders {
-			if !slices.Equal(orders[i], orders[0]) {
-				t.Errorf("queue %d delivers %q\nqueue 0 %q", i, orders[i], orders[0])
-			}
-		}
+		w := worldOf(t, local.New(local.Options{EnforcePolicies: true}))
+		topic, url, dlq := w.topic("t.fifo"), w.fifo(), w.queue("dlq.fifo")
+		sub := w.subscribe(topic, "q.fifo", raw)
+		w.publish(topic, "lost@g")
+		w.gets(url)
+
+		_, err := w.sns.SetSubscriptionAttributes(w.Context(), &sns.SetSubscriptionAttributesInput{
+			SubscriptionArn: &sub, AttributeName: aws.String("RedrivePolicy"), AttributeValue: aws.String(`{"deadLetterTargetArn":"` + arnPrefix + `dlq.fifo"}`),
+		})
+		w.must(err)
+		w.publish(topic, "lost-as-well@g")
+		w.gets(dlq)
+		w.allow(topic, "dlq.fifo")
+		w.publish(topic, "dead@g")
+		w.gets(dlq, "dead@g")
+
+		w.allow(topic, "q.fifo")
+		w.publish(topic, "delivered@g")
+		w.gets(url, "delivered@g")
 	})
 }
 
@@ -314,6 +349,78 @@ func TestSubscription_Filters(t *testing.T) {
 			w.publish(topic, `{"object":{"key":"x"}}@g`, pubDedup("2"))
 			w.publish(topic, `no json@g`, pubDedup("3"))
 			w.gets(url, `{"object":{"key":"auto-test"}}@g`)
+		}},
+		{"a numeric range", func(w *world) {
+			topic, url := filtered(`{"attr1":[{"numeric":[">",0,"<=",100]}]}`)(w)
+			w.publish(topic, "1@g", pubAttribute("attr1", "Number", "111"))
+			w.publish(topic, "2@g", pubAttribute("attr1", "Number", "99"))
+			w.publish(topic, "3@g")
+			w.gets(url, "2@g")
+		}},
+		{"an attribute that must be absent", func(w *world) {
+			topic, url := filtered(`{"store":[{"exists":false}]}`)(w)
+			w.publish(topic, "1@g", pubAttribute("store", "String", "x"))
+			w.publish(topic, "2@g", pubAttribute("other", "String", "x"))
+			w.publish(topic, "3@g")
+			w.gets(url, "2@g", "3@g")
+		}},
+		{"one element of an array is enough", func(w *world) {
+			topic, url := filtered(`{"store":["value1"]}`)(w)
+			w.publish(topic, "1@g", pubAttribute("store", "String.Array", `["x"]`))
+			w.publish(topic, "2@g", pubAttribute("store", "String.Array", `["value1","x"]`))
+			w.gets(url, "2@g")
+		}},
+		{"anything but a value wants a value", func(w *world) {
+			topic, url := filtered(`{"env":[{"anything-but":["prod"]}]}`)(w)
+			w.publish(topic, "1@g")
+			w.publish(topic, "2@g", pubAttribute("env", "String", "prod"))
+			w.publish(topic, "3@g", pubAttribute("env", "String", "dev"))
+			w.publish(topic, "4@g", pubAttribute("env", "Number", "5"))
+			w.gets(url, "3@g", "4@g")
+		}},
+		{"on arrays in the body", func(w *world) {
+			topic, url := filtered(`{"headers":{"route-to":["queue1"]}}`, body)(w)
+			want := []string{`{"headers":{"route-to":["queue1"]}}`, `{"headers":{"route-to":["queue1","queue2"]}}`}
+			for i, text := range append(want, `{"headers":{"route-to":["queue2"]}}`) {
+				w.publish(topic, text+"@g", pubDedup(fmt.Sprint(i)))
+			}
+			w.gets(url, want[0]+"@g", want[1]+"@g")
+		}},
+		{"a leaf of the body that must be absent, or its parent", func(w *world) {
+			topic, url := filtered(`{"a":{"b":[{"exists":false}]}}`, body)(w)
+			for i, text := range []string{`{"a":{"c":1}}`, `{"z":1}`, `{"a":{"b":1}}`} {
+				w.publish(topic, text+"@g", pubDedup(fmt.Sprint(i)))
+			}
+			w.gets(url, `{"a":{"c":1}}@g`, `{"z":1}@g`)
+		}},
+		{"malformed policies are refused", func(w *world) {
+			topic := w.topic("t.fifo")
+			w.fifo()
+			for policy, want := range map[string]string{
+				`{"key":[]}`:        "Empty arrays are not allowed",
+				`{"key":[["v"]]}`:   "Match value must be String, number, true, false, or null",
+				`{"key":[{"x":1}]}`: "Unrecognized match type x",
+			} {
+				_, err := w.trySubscribe(topic, "q.fifo", attrs{"FilterPolicy": policy})
+				w.refused(err, invalid, "Invalid parameter: Attributes Reason: FilterPolicy: "+want)
+			}
+		}},
+		{"policies have limits", func(w *world) {
+			topic := w.topic("t.fifo")
+			w.fifo()
+			for policy, want := range map[string]string{
+				`{"a":["x"` + strings.Repeat(`,"x"`, 150) + `]}`:                "Filter policy is too complex",
+				`{"a":["x"],"b":["x"],"c":["x"],"d":["x"],"e":["x"],"f":["x"]}`: "Filter policy can not have more than 5 keys",
+			} {
+				_, err := w.trySubscribe(topic, "q.fifo", attrs{"FilterPolicy": policy})
+				w.refused(err, invalid, want)
+			}
+		}},
+		{"attributes have no nested policies", func(w *world) {
+			topic := w.topic("t.fifo")
+			w.fifo()
+			_, err := w.trySubscribe(topic, "q.fifo", attrs{"FilterPolicy": `{"a":{"b":["x"]}}`})
+			w.refused(err, invalid, "Filter policy scope MessageAttributes does not support nested filter policy")
 		}},
 		{"a changed policy counts at once", func(w *world) {
 			topic, url := w.topic("t.fifo"), w.fifo()

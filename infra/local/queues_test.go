@@ -94,10 +94,10 @@ func TestQueue_Creation(t *testing.T) {
 			w.send(url, "m")
 			_, err := w.sqs.DeleteQueue(w.Context(), &sqs.DeleteQueueInput{QueueUrl: &url})
 			w.must(err)
-			time.Sleep(59 * time.Second)
+			w.sleep(59 * time.Second)
 			_, err = w.tryQueue("q")
 			w.refused(err, "AWS.SimpleQueueService.QueueDeletedRecently", "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
-			time.Sleep(time.Second)
+			w.sleep(time.Second)
 			w.gets(w.standard())
 		}},
 		{"any action on a missing queue is refused", func(w *world) {
@@ -129,11 +129,18 @@ func TestQueue_Attributes(t *testing.T) {
 		"ApproximateNumberOfMessagesNotVisible": "0", "DelaySeconds": "0", "MaximumMessageSize": "1048576",
 		"MessageRetentionPeriod": "345600", "QueueArn": arnPrefix + "q", "ReceiveMessageWaitTimeSeconds": "0",
 		"SqsManagedSseEnabled": "true", "VisibilityTimeout": "30",
-		"CreatedTimestamp": "946684800", "LastModifiedTimestamp": "946684800", // when fake time begins
+		"CreatedTimestamp": "now", "LastModifiedTimestamp": "now",
+	}
+	fresh := func(w *world, url string) attrs {
+		all := w.attributes(url, "All")
+		for _, name := range []string{"CreatedTimestamp", "LastModifiedTimestamp"} {
+			all[name] = w.recent(all[name], time.Second)
+		}
+		return all
 	}
 	check(t, []behaviour{
 		{"a fresh standard queue has its twelve", func(w *world) {
-			if got := w.attributes(w.standard(), "All"); !maps.Equal(got, standard) {
+			if got := fresh(w, w.standard()); !maps.Equal(got, standard) {
 				w.Errorf("got %v, want %v", got, standard)
 			}
 		}},
@@ -143,7 +150,7 @@ func TestQueue_Attributes(t *testing.T) {
 				"QueueArn": arnPrefix + "q.fifo", "FifoQueue": "true", "ContentBasedDeduplication": "false",
 				"DeduplicationScope": "queue", "FifoThroughputLimit": "perQueue",
 			})
-			if got := w.attributes(w.fifo(), "All"); !maps.Equal(got, want) {
+			if got := fresh(w, w.fifo()); !maps.Equal(got, want) {
 				w.Errorf("got %v, want %v", got, want)
 			}
 		}},
@@ -280,13 +287,16 @@ func TestQueue_Lists(t *testing.T) {
 			if len(all) != 5 || !slices.IsSorted(all) {
 				w.Errorf("listed %v", all)
 			}
+			in.NextToken = aws.String("%")
+			_, err := w.sqs.ListQueues(w.Context(), in)
+			w.refused(err, "InvalidParameterValue", "")
 		}},
 		{"without a limit there is no token, and without a match no list", func(w *world) {
 			w.standard()
 			if got := w.json("ListQueues", `{"QueueNamePrefix":"x"}`).body; got != "{}" {
 				w.Errorf("got %s, want {}", got)
 			}
-			if got := w.json("ListQueues", ``).body; got != `{"QueueUrls":["http://127.0.0.1:4566/000000000000/q"]}` {
+			if got := w.json("ListQueues", `{"QueueNamePrefix":"q"}`).body; got != `{"QueueUrls":["`+nominalURLs+`q"]}` {
 				w.Errorf("got %s", got)
 			}
 		}},
@@ -327,7 +337,7 @@ func TestQueue_Lists(t *testing.T) {
 			w.refused(purge(), "AWS.SimpleQueueService.PurgeQueueInProgress", "Only one PurgeQueue operation on q is allowed every 60 seconds.")
 			w.send(url, "new")
 			w.gets(url, "new")
-			time.Sleep(time.Minute)
+			w.sleep(time.Minute)
 			w.must(purge())
 		}},
 	})

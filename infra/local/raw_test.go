@@ -24,7 +24,7 @@ func (w *world) do(method, target, contentType, body string, headers ...string) 
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := w.engine.HTTPClient().Do(r)
+	resp, err := w.http.Do(r)
 	w.must(err)
 	defer func() { w.must(resp.Body.Close()) }()
 	read, err := io.ReadAll(resp.Body)

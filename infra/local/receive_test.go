@@ -14,16 +14,6 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
-// took fails unless f takes that long in fake time.
-func (w *world) took(want time.Duration, f func()) {
-	w.Helper()
-	start := time.Now()
-	f()
-	if got := time.Since(start); got != want {
-		w.Errorf("took %v, want %v", got, want)
-	}
-}
-
 func TestReceive_LongPolls(t *testing.T) {
 	t.Parallel()
 	check(t, []behaviour{
@@ -162,7 +152,7 @@ func TestReceive_Attributes(t *testing.T) {
 		in.VisibilityTimeout = 1
 		out, err := w.sqs.ReceiveMessage(w.Context(), in)
 		w.must(err)
-		time.Sleep(2 * time.Second)
+		w.sleep(2 * time.Second)
 		return out.Messages[0]
 	}
 	keys := func(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
@@ -192,11 +182,14 @@ func TestReceive_Attributes(t *testing.T) {
 			m = w.receive(fifo, 1)[0]
 			for name, want := range map[string]string{
 				"MessageGroupId": "g", "MessageDeduplicationId": "d", "SequenceNumber": *out.SequenceNumber,
-				"ApproximateReceiveCount": "1", "SentTimestamp": "946684800000",
+				"ApproximateReceiveCount": "1",
 			} {
 				if got := m.Attributes[name]; got != want {
 					w.Errorf("%s is %s, want %s", name, got, want)
 				}
+			}
+			if got := w.recent(m.Attributes["SentTimestamp"], time.Millisecond); got != "now" {
+				w.Errorf("it was sent at %s, want a moment ago", got)
 			}
 		}},
 		{"message attributes are chosen by name and prefix", func(w *world) {
@@ -243,7 +236,7 @@ func TestReceive_Visibility(t *testing.T) {
 			url := w.fifo()
 			w.send(url, "m@g")
 			a := w.receive(url, 1, visibleAfter(1))[0]
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			b := w.receive(url, 1)[0]
 			if *a.MessageId != *b.MessageId || *a.ReceiptHandle == *b.ReceiptHandle || len(*b.ReceiptHandle) > 1024 ||
 				a.Attributes["SequenceNumber"] != b.Attributes["SequenceNumber"] ||
@@ -256,11 +249,11 @@ func TestReceive_Visibility(t *testing.T) {
 			url := w.standard(attrs{"VisibilityTimeout": "5"})
 			w.send(url, "m")
 			w.gets(url, "m")
-			time.Sleep(5*time.Second - time.Nanosecond)
+			w.sleep(5*time.Second - w.margin())
 			w.gets(url)
-			time.Sleep(time.Nanosecond)
+			w.sleep(2 * w.margin())
 			w.are(w.receive(url, 1, visibleAfter(1)), "m")
-			time.Sleep(time.Second)
+			w.sleep(time.Second)
 			w.gets(url, "m")
 		}},
 		{"a deleted message does not come back", func(w *world) {
@@ -269,7 +262,7 @@ func TestReceive_Visibility(t *testing.T) {
 			held := w.gets(url, "m")
 			w.delete(url, held...)
 			w.delete(url, held...)
-			time.Sleep(time.Minute)
+			w.sleep(time.Minute)
 			w.gets(url)
 		}},
 		{"a garbage handle is refused", func(w *world) {
@@ -292,7 +285,7 @@ func TestReceive_Visibility(t *testing.T) {
 			url := w.standard()
 			w.send(url, "m")
 			held := w.receive(url, 1, visibleAfter(1))
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.delete(url, held...)
 			w.holds("q", 0, 0, 0)
 		}},
@@ -301,16 +294,16 @@ func TestReceive_Visibility(t *testing.T) {
 			w.send(url, "m")
 			w.hide(url, w.gets(url, "m")[0], 0)
 			w.gets(url, "m")
-			time.Sleep(29 * time.Second)
+			w.sleep(29 * time.Second)
 			w.gets(url)
-			time.Sleep(time.Second)
+			w.sleep(time.Second)
 			w.gets(url, "m")
 		}},
 		{"on a standard queue a visible message can be hidden again", func(w *world) {
 			url := w.standard()
 			w.send(url, "m")
 			held := w.receive(url, 1, visibleAfter(1))
-			time.Sleep(2 * time.Second)
+			w.sleep(2 * time.Second)
 			w.hide(url, held[0], 10)
 			w.gets(url)
 			w.holds("q", 0, 1, 0)
@@ -319,7 +312,7 @@ func TestReceive_Visibility(t *testing.T) {
 			for _, url := range []string{w.standard(), w.fifo()} {
 				w.send(url, "m@g")
 				held := w.receive(url, 1, visibleAfter(2*3600))[0]
-				time.Sleep(time.Hour)
+				w.sleep(time.Hour)
 				w.refused(w.tryHide(url, held, 43200), "InvalidParameterValue", "Value 43200 for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]")
 				w.hide(url, held, 11*3600)
 			}
@@ -366,35 +359,35 @@ func TestReceive_Retention(t *testing.T) {
 		{"each message lives from its own send time, also in flight", func(w *world) {
 			url := w.fifo(attrs{"MessageRetentionPeriod": "60"})
 			w.send(url, "m1@g")
-			time.Sleep(10 * time.Second)
+			w.sleep(10 * time.Second)
 			w.send(url, "m2@g")
 			held := w.receive(url, 1, visibleAfter(600))
-			time.Sleep(50*time.Second - time.Nanosecond)
+			w.sleep(50*time.Second - w.margin())
 			w.gets(url)
-			time.Sleep(time.Nanosecond)
+			w.sleep(2 * w.margin())
 			w.gets(url, "m2@g") // m1 has expired while it was in flight, which frees its group
 			w.delete(url, held...)
-			time.Sleep(10 * time.Second)
+			w.sleep(10 * time.Second)
 			w.holds("q.fifo", 0, 0, 0)
 		}},
 		{"expiry of what is in flight wakes a poll for the rest of the group", func(w *world) {
 			url := w.fifo(attrs{"MessageRetentionPeriod": "60"})
 			w.send(url, "m1@g")
-			time.Sleep(50 * time.Second)
+			w.sleep(50 * time.Second)
 			w.send(url, "m2@g")
 			w.receive(url, 1, visibleAfter(600))
 			w.took(10*time.Second, func() { w.are(w.receive(url, 1, waiting(20)), "m2@g") })
 		}},
 		{"it does not count from the queue's creation", func(w *world) {
 			url := w.fifo(attrs{"MessageRetentionPeriod": "60"})
-			time.Sleep(24 * time.Hour)
+			w.sleep(24 * time.Hour)
 			w.send(url, "m@g")
 			w.gets(url, "m@g")
 		}},
 		{"a shorter period counts for what is there already", func(w *world) {
 			url := w.standard()
 			w.send(url, "m")
-			time.Sleep(2 * time.Minute)
+			w.sleep(2 * time.Minute)
 			w.set(url, attrs{"MessageRetentionPeriod": "60"})
 			w.holds("q", 0, 0, 0)
 		}},

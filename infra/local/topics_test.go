@@ -107,6 +107,8 @@ func TestTopic_Lifecycle(t *testing.T) {
 			if n != 101 {
 				w.Errorf("listed %d topics, want 101", n)
 			}
+			_, err := w.sns.ListTopics(w.Context(), &sns.ListTopicsInput{NextToken: aws.String("%")})
+			w.refused(err, invalid, "Invalid parameter: NextToken")
 		}},
 	})
 }

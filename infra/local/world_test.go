@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -20,7 +23,15 @@ import (
 	"github.com/device-fanout/fanout/infra/local"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(run{m}) }
+
+type run struct{ *testing.M }
+
+// Run closes the connections to a remote, which are no leak.
+func (r run) Run() int {
+	defer remoteTransport.CloseIdleConnections()
+	return r.M.Run()
+}
 
 const arnPrefix = "arn:aws:sqs:eu-central-1:000000000000:"
 
@@ -30,30 +41,86 @@ type behaviour struct {
 	test func(w *world)
 }
 
-// check runs each behaviour on an engine of its own, in fake time.
+// check runs each behaviour on an engine of its own, in fake time; or against the remote, if there is one, in real time.
+// The names of those that show numbered statements begin with the numbers: "G81 a duplicate is answered with …".
 func check(t *testing.T, behaviours []behaviour) {
 	t.Helper()
+	r, err := theRemote()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, b := range behaviours {
-		t.Run(b.name, func(t *testing.T) {
+		numbers := statements(t.Name(), b.name)
+		t.Run(strings.TrimSpace(numbers+" "+b.name), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				b.test(newWorld(t))
-			})
+			switch {
+			case r == nil:
+				synctest.Test(t, func(t *testing.T) { b.test(newWorld(t)) })
+			case numbers == "":
+				t.Skip("no numbered statement: it is about the local engine")
+			default:
+				b.test(newRemoteWorld(t, r))
+			}
 		})
 	}
 }
 
-// world is an engine and clients of it. Its methods end the test when a call fails that should not.
+// world is an engine, or a remote, and clients of it. Its methods end the test when a call fails that should not.
 type world struct {
 	*testing.T
-	engine *local.Engine
+	engine *local.Engine // nil with a remote
+	http   *http.Client  // for requests without any SDK
 	sqs    *sqs.Client
 	sns    *sns.Client
+
+	remote   *remote       // nil with an engine
+	patience time.Duration // what is left of the remote's
 }
 
 func newWorld(t *testing.T) *world {
-	e := local.New(local.Options{})
-	return &world{T: t, engine: e, sqs: e.SQS(), sns: e.SNS()}
+	return worldOf(t, local.New(local.Options{}))
+}
+
+func worldOf(t *testing.T, e *local.Engine) *world {
+	return &world{T: t, engine: e, http: e.HTTPClient(), sqs: e.SQS(), sns: e.SNS()}
+}
+
+// sleep lets time pass. It may skip the test, so it is not for functions that run beside it; their pauses are short.
+func (w *world) sleep(d time.Duration) {
+	w.Helper()
+	if w.remote != nil {
+		if w.patience -= d; w.patience < 0 {
+			w.Skipf("wants a pause of %v more than %s has left", -w.patience, patienceVariable)
+		}
+	}
+	time.Sleep(d)
+}
+
+// margin is how exactly time is kept: to the nanosecond when it is fake, and roughly by a remote.
+func (w *world) margin() time.Duration {
+	if w.remote != nil {
+		return 2 * time.Second
+	}
+	return time.Nanosecond
+}
+
+// took fails unless f takes that long, give or take less than the margin.
+func (w *world) took(want time.Duration, f func()) {
+	w.Helper()
+	start := time.Now()
+	f()
+	if got := time.Since(start); (got - want).Abs() >= w.margin() {
+		w.Errorf("took %v, want %v", got, want)
+	}
+}
+
+// recent is "now" for a timestamp, counted in units since 1970, of the last seconds, and otherwise the timestamp.
+func (w *world) recent(text string, unit time.Duration) string {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || time.Since(time.Unix(0, n*int64(unit))).Abs() > 10*time.Second {
+		return text
+	}
+	return "now"
 }
 
 type attrs = map[string]string
@@ -266,6 +333,10 @@ func (w *world) hide(url string, m message, seconds int32) {
 // holds compares what a queue holds: available, in flight, delayed.
 func (w *world) holds(name string, visible, inFlight, delayed int) {
 	w.Helper()
+	if w.remote != nil {
+		w.remoteHolds(name, fmt.Sprint(visible, inFlight, delayed))
+		return
+	}
 	for _, s := range w.engine.Queues() {
 		if s.Name == name {
 			got, want := fmt.Sprint(s.Visible, s.InFlight, s.Delayed), fmt.Sprint(visible, inFlight, delayed)
@@ -313,6 +384,9 @@ func (w *world) tryTopic(name string, attributes ...attrs) (string, error) {
 }
 
 func (w *world) trySubscribe(topicARN, queueName string, attributes ...attrs) (string, error) {
+	if w.remote != nil {
+		w.allow(topicARN, queueName)
+	}
 	all := attrs{}
 	for _, a := range attributes {
 		maps.Copy(all, a)

@@ -1,5 +1,5 @@
-// Package policy edits the access policies of queues and topics, as AddPermission and RemovePermission do. The engine
-// obeys no policy; it only keeps them.
+// Package policy edits the access policies of queues and topics, as AddPermission and RemovePermission do, and tells
+// whether one lets a service in.
 package policy
 
 import (

@@ -35,7 +35,7 @@ func fill(b *testing.B, s *queue.Service, q *queue.Queue, messages, groups, firs
 			Content: benchContent, GroupID: names[i%groups], DeduplicationID: fmt.Sprint(first + i),
 		})
 		if len(parcels) == cap(parcels) || i == messages-1 {
-			if err := s.Deliver(q.ARN(), parcels); err != nil {
+			if err := s.Deliver(q.ARN(), "", parcels); err != nil {
 				b.Fatal(err)
 			}
 			parcels = parcels[:0]
@@ -60,7 +60,7 @@ func cycle(b *testing.B, s *queue.Service, q *queue.Queue, next int) int {
 	if _, err := q.Delete(handles); err != nil {
 		b.Fatal(err)
 	}
-	if err := s.Deliver(q.ARN(), parcels); err != nil {
+	if err := s.Deliver(q.ARN(), "", parcels); err != nil {
 		b.Fatal(err)
 	}
 	return next + len(got)
@@ -94,7 +94,7 @@ func BenchmarkQueue_BlockedGroup(b *testing.B) {
 	for i := range parcels {
 		parcels[i] = queue.Parcel{Content: benchContent, GroupID: fmt.Sprint("other", i), DeduplicationID: fmt.Sprint("other", i)}
 	}
-	if err := s.Deliver(q.ARN(), parcels); err != nil {
+	if err := s.Deliver(q.ARN(), "", parcels); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

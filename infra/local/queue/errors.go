@@ -4,6 +4,7 @@ import "github.com/device-fanout/fanout/infra/local/apierr"
 
 // Codes of the errors that this package returns, as the SQS API knows them.
 const (
+	CodeAccessDenied           = "AccessDenied"
 	CodeBatchEntryIDsNotUnique = "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"
 	CodeBatchTooLong           = "AWS.SimpleQueueService.BatchRequestTooLong"
 	CodeBatchTooMany           = "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"

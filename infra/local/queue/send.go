@@ -7,6 +7,7 @@ import (
 
 	"github.com/device-fanout/fanout/infra/local/apierr"
 	"github.com/device-fanout/fanout/infra/local/dedup"
+	"github.com/device-fanout/fanout/infra/local/policy"
 )
 
 // SendInput is one message to send. A nil field was not given.
@@ -151,14 +152,20 @@ type Parcel struct {
 	ownDelay        bool
 }
 
-// Deliver hands parcels to the queue of that ARN, as SNS does, in order. The parcels are not checked against the
-// queue's settings. The error is NonExistentQueue.
-func (s *Service) Deliver(arn string, parcels []Parcel) error {
+// Deliver hands parcels of a topic to the queue of that ARN, as SNS does, in order. The parcels are not checked against the
+// queue's settings. The error is NonExistentQueue or, when policies are enforced, AccessDenied.
+func (s *Service) Deliver(arn, topicARN string, parcels []Parcel) error {
 	s.mu.Lock()
 	q := s.arns[arn]
+	allowed := q == nil || !s.EnforcePolicies || policy.Allows(q.config.policy, policy.Request{
+		Service: "sns.amazonaws.com", Action: "SQS:SendMessage", Resource: arn, SourceARN: topicARN, Account: s.account,
+	})
 	s.mu.Unlock()
-	if q == nil {
+	switch {
+	case q == nil:
 		return errNonExistentQueue()
+	case !allowed:
+		return apierr.New(CodeAccessDenied, "The policy of %s does not allow SQS:SendMessage for %s.", q.name, topicARN)
 	}
 	_, err := q.accept(parcels)
 	return err

@@ -17,6 +17,9 @@ const recently = time.Minute
 
 // Service is the queues of one account in one region. It is safe for concurrent use.
 type Service struct {
+	// EnforcePolicies lets only those topics deliver to a queue that its policy allows. It is set before the first use.
+	EnforcePolicies bool
+
 	region, account string
 	clock           clock.Clock
 	epoch           time.Time // with Go's monotonic reading, so that a step of the wall clock does no harm

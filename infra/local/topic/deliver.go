@@ -25,12 +25,12 @@ func (s *Service) deliver(t *topic, sub *subscription, publications []*publicati
 		}
 	}
 	if len(parcels) > 0 {
-		if err := s.queues.Deliver(sub.endpoint, parcels); err != nil {
+		if err := s.queues.Deliver(sub.endpoint, t.arn, parcels); err != nil {
 			refused = append(refused, parcels...)
 		}
 	}
 	if len(refused) > 0 && sub.deadLetterARN != "" {
-		_ = s.queues.Deliver(sub.deadLetterARN, refused) // then the messages are lost, as the comment above says
+		_ = s.queues.Deliver(sub.deadLetterARN, t.arn, refused) // then the messages are lost, as the comment above says
 	}
 }
 

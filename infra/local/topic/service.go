@@ -30,8 +30,9 @@ const (
 
 // Queues is where messages are delivered to.
 type Queues interface {
-	// Deliver puts the parcels into the queue of that ARN, in order. It fails when there is no such queue.
-	Deliver(arn string, parcels []queue.Parcel) error
+	// Deliver puts the parcels of a topic into the queue of that ARN, in order. It fails when there is no such queue, or
+	// when it does not let the topic.
+	Deliver(arn, topicARN string, parcels []queue.Parcel) error
 }
 
 // Service is the topics and subscriptions of one account in one region. It is safe for concurrent use.

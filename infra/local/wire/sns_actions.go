@@ -74,15 +74,12 @@ func (h *Handler) deleteTopic(_ context.Context, _ *call, in *topicRef) (*emptyO
 }
 
 func (h *Handler) listTopics(_ context.Context, _ *call, in *pageInput) (*listTopicsOutput, error) {
-	out := &listTopicsOutput{}
-	for _, arn := range h.Topics.Topics() {
-		if arn <= in.NextToken {
-			continue
-		}
-		if len(out.Topics) == topicPage {
-			out.NextToken = out.Topics[topicPage-1].TopicARN
-			break
-		}
+	arns, next, err := page(sns, h.Topics.Topics(), itself, topicPage, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := &listTopicsOutput{NextToken: next}
+	for _, arn := range arns {
 		out.Topics = append(out.Topics, topicArnOutput{arn})
 	}
 	return out, nil
@@ -120,28 +117,28 @@ func (h *Handler) setSubscriptionAttributes(_ context.Context, _ *call, in *setS
 
 func (h *Handler) listSubscriptions(_ context.Context, _ *call, in *pageInput) (*listSubscriptionsOutput, error) {
 	list, err := h.Topics.Subscriptions("")
-	return subscriptionPage(list, in.NextToken), err
+	return subscriptionPage(list, in.NextToken, err)
 }
 
 func (h *Handler) listSubscriptionsByTopic(_ context.Context, _ *call, in *listByTopicInput) (*listSubscriptionsOutput, error) {
 	list, err := h.Topics.Subscriptions(in.TopicARN)
-	return subscriptionPage(list, in.NextToken), err
+	return subscriptionPage(list, in.NextToken, err)
 }
 
-func subscriptionPage(list []topic.Subscription, token string) *listSubscriptionsOutput {
-	out := &listSubscriptionsOutput{}
+func subscriptionPage(list []topic.Subscription, token string, err error) (*listSubscriptionsOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := page(sns, list, func(s topic.Subscription) string { return s.ARN }, topicPage, token)
+	if err != nil {
+		return nil, err
+	}
+	out := &listSubscriptionsOutput{NextToken: next}
 	for _, sub := range list {
-		if sub.ARN <= token {
-			continue
-		}
-		if len(out.Subscriptions) == topicPage {
-			out.NextToken = out.Subscriptions[topicPage-1].SubscriptionARN
-			break
-		}
 		out.Subscriptions = append(out.Subscriptions,
 			subscriptionMember{sub.ARN, sub.Owner, sub.Protocol, sub.Endpoint, sub.TopicARN})
 	}
-	return out
+	return out, nil
 }
 
 func (h *Handler) publish(_ context.Context, c *call, in *publishInput) (*publishOutput, error) {

@@ -50,7 +50,7 @@ func (h *Handler) getQueueURL(_ context.Context, c *call, in *getQueueURLInput) 
 }
 
 func (h *Handler) listQueues(_ context.Context, c *call, in *listQueuesInput) (*listQueuesOutput, error) {
-	names, next, err := page(h.Queues.Names(in.Prefix), in.MaxResults, in.NextToken)
+	names, next, err := queuePage(h.Queues.Names(in.Prefix), in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (h *Handler) listDeadLetterSourceQueues(_ context.Context, c *call, in *lis
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := page(h.Queues.DeadLetterSources(q), in.MaxResults, in.NextToken)
+	names, next, err := queuePage(h.Queues.DeadLetterSources(q), in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
@@ -77,25 +77,17 @@ func (h *Handler) queueURLs(c *call, names []string) []string {
 	return urls
 }
 
-// page cuts a page out of sorted names. The token is the name that the last page ended with.
-func page(names []string, maxResults *int, token string) (cut []string, next string, err error) {
-	size := maxListed
-	if maxResults != nil {
-		if size = *maxResults; size < 1 || size > maxListed {
-			return nil, "", apierr.New(queue.CodeInvalidParameter, "Value %d for parameter MaxResults is invalid. "+
-				"Reason: MaxResults must be an integer between 1 and %d.", size, maxListed)
-		}
+// queuePage is a page of queue names. Without a limit there is one page only, and no token.
+func queuePage(names []string, maxResults *int, token string) (cut []string, next string, err error) {
+	if maxResults == nil {
+		cut, _, err = page(sqs, names, itself, maxListed, token)
+		return cut, "", err
 	}
-	for token != "" && len(names) > 0 && names[0] <= token {
-		names = names[1:]
+	if *maxResults < 1 || *maxResults > maxListed {
+		return nil, "", apierr.New(queue.CodeInvalidParameter, "Value %d for parameter MaxResults is invalid. "+
+			"Reason: MaxResults must be an integer between 1 and %d.", *maxResults, maxListed)
 	}
-	if len(names) <= size {
-		return names, "", nil
-	}
-	if maxResults != nil {
-		next = names[size-1]
-	}
-	return names[:size], next, nil
+	return page(sqs, names, itself, *maxResults, token)
 }
 
 func (h *Handler) getQueueAttributes(_ context.Context, _ *call, in *getAttributesInput) (*getAttributesOutput, error) {
