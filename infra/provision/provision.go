@@ -38,13 +38,14 @@ type Resources struct {
 	Queues   map[string]Queues // by service
 }
 
-// Queues are the two queues of a service.
+// Queues are the queues of a service.
 type Queues struct {
-	URL    string
-	DLQURL string
+	URL            string
+	DLQURL         string // of what the consumer could not handle
+	DeliveryDLQURL string // of what SNS could not deliver; [FindQueues] leaves it empty
 }
 
-// Apply creates the topic, and a queue, a dead-letter queue and a subscription for every service.
+// Apply creates the topic, and a queue, two dead-letter queues and a subscription for every service.
 func Apply(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Deployment) (Resources, error) {
 	topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{
 		Name: aws.String(d.TopicName()),
@@ -69,18 +70,27 @@ func Apply(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Dep
 }
 
 func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicARN string, d topology.Deployment, s topology.Service) (Queues, error) {
-	dlqURL, dlqARN, err := createQueue(ctx, queues, d.DLQName(s.Name), map[string]string{
+	dlqURL, dlqARN, err := createQueue(ctx, queues, d.DLQName(s.Name), s.Standard, map[string]string{
 		"MessageRetentionPeriod": seconds(topology.DLQRetention),
 	})
 	if err != nil {
 		return Queues{}, err
 	}
-	url, arn, err := createQueue(ctx, queues, d.QueueName(s.Name), map[string]string{
+	arns := strings.TrimSuffix(dlqARN, d.DLQName(s.Name)) // what the ARN of every queue here begins with
+	deliveryURL, deliveryARN, err := createQueue(ctx, queues, d.DeliveryDLQName(s.Name), s.Standard, map[string]string{
+		"MessageRetentionPeriod": seconds(topology.DLQRetention),
+		"Policy":                 marshal(queuePolicy(arns+d.DeliveryDLQName(s.Name), topicARN)),
+	})
+	if err != nil {
+		return Queues{}, err
+	}
+	url, arn, err := createQueue(ctx, queues, d.QueueName(s.Name), s.Standard, map[string]string{
 		"MessageRetentionPeriod":        seconds(s.Retention),
 		"VisibilityTimeout":             seconds(s.VisibilityTimeout()),
 		"ReceiveMessageWaitTimeSeconds": seconds(d.Environment.WaitTime),
 		"RedrivePolicy":                 marshal(map[string]any{"deadLetterTargetArn": dlqARN, "maxReceiveCount": s.MaxReceiveCount}),
-		"Policy":                        marshal(queuePolicy(strings.TrimSuffix(dlqARN, d.DLQName(s.Name))+d.QueueName(s.Name), topicARN)),
+		"RedriveAllowPolicy":            marshal(map[string]any{"redrivePermission": "denyAll"}), // it is nobody's dead-letter queue
+		"Policy":                        marshal(queuePolicy(arns+d.QueueName(s.Name), topicARN)),
 	})
 	if err != nil {
 		return Queues{}, err
@@ -92,7 +102,10 @@ func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicAR
 	if err != nil {
 		return Queues{}, fmt.Errorf("restrict %s to its queue: %w", d.DLQName(s.Name), err)
 	}
-	attributes := map[string]string{"RawMessageDelivery": "true"}
+	attributes := map[string]string{
+		"RawMessageDelivery": "true",
+		"RedrivePolicy":      marshal(map[string]any{"deadLetterTargetArn": deliveryARN}),
+	}
 	if filter := s.FilterPolicy(); filter != nil {
 		attributes["FilterPolicy"] = marshal(filter)
 	}
@@ -102,15 +115,17 @@ func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicAR
 	if err != nil {
 		return Queues{}, fmt.Errorf("subscribe %s: %w", d.QueueName(s.Name), err)
 	}
-	return Queues{URL: url, DLQURL: dlqURL}, nil
+	return Queues{URL: url, DLQURL: dlqURL, DeliveryDLQURL: deliveryURL}, nil
 }
 
-// createQueue creates a FIFO queue for many groups, and returns its URL and ARN.
-func createQueue(ctx context.Context, queues QueueAPI, name string, attributes map[string]string) (url, arn string, err error) {
-	attributes["FifoQueue"] = "true"
-	attributes["ContentBasedDeduplication"] = "false"
-	attributes["DeduplicationScope"] = "messageGroup"
-	attributes["FifoThroughputLimit"] = "perMessageGroupId"
+// createQueue creates a FIFO queue for many groups, or a standard one, and returns its URL and ARN.
+func createQueue(ctx context.Context, queues QueueAPI, name string, standard bool, attributes map[string]string) (url, arn string, err error) {
+	if !standard {
+		attributes["FifoQueue"] = "true"
+		attributes["ContentBasedDeduplication"] = "false"
+		attributes["DeduplicationScope"] = "messageGroup"
+		attributes["FifoThroughputLimit"] = "perMessageGroupId"
+	}
 	created, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
 	if err != nil {
 		return "", "", fmt.Errorf("create queue %s: %w", name, err)
@@ -148,9 +163,14 @@ func Find(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Depl
 	}
 	r := Resources{TopicARN: arn, Queues: map[string]Queues{}}
 	for _, s := range d.Services {
-		if r.Queues[s.Name], err = FindQueues(ctx, queues, d, s.Name); err != nil {
+		q, err := FindQueues(ctx, queues, d, s.Name)
+		if err != nil {
 			return Resources{}, err
 		}
+		if q.DeliveryDLQURL, err = FindDeliveryDLQ(ctx, queues, d, s.Name); err != nil {
+			return Resources{}, err
+		}
+		r.Queues[s.Name] = q
 	}
 	return r, nil
 }
@@ -184,24 +204,34 @@ func FindTopic(ctx context.Context, topics TopicAPI, d topology.Deployment) (str
 	return "", &NotFoundError{Kind: "topic", Name: d.TopicName(), Environment: d.Environment.Name}
 }
 
-// FindQueues looks up the URLs of a service's queues.
+// FindQueues looks up the URLs of a service's queue and dead-letter queue, which is all that its consumer may use.
 func FindQueues(ctx context.Context, queues QueueAPI, d topology.Deployment, service string) (Queues, error) {
-	var q Queues
-	for _, look := range []struct {
-		name string
-		url  *string
-	}{{d.QueueName(service), &q.URL}, {d.DLQName(service), &q.DLQURL}} {
-		out, err := queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &look.name})
-		var missing *sqstypes.QueueDoesNotExist
-		if errors.As(err, &missing) {
-			return Queues{}, &NotFoundError{Kind: "queue", Name: look.name, Environment: d.Environment.Name, Err: err}
-		}
-		if err != nil {
-			return Queues{}, fmt.Errorf("provision: look for queue %s: %w", look.name, err)
-		}
-		*look.url = aws.ToString(out.QueueUrl)
+	url, err := findQueue(ctx, queues, d, d.QueueName(service))
+	if err != nil {
+		return Queues{}, err
 	}
-	return q, nil
+	dlqURL, err := findQueue(ctx, queues, d, d.DLQName(service))
+	if err != nil {
+		return Queues{}, err
+	}
+	return Queues{URL: url, DLQURL: dlqURL}, nil
+}
+
+// FindDeliveryDLQ looks up the URL of the queue of what SNS could not deliver to a service's queue.
+func FindDeliveryDLQ(ctx context.Context, queues QueueAPI, d topology.Deployment, service string) (string, error) {
+	return findQueue(ctx, queues, d, d.DeliveryDLQName(service))
+}
+
+func findQueue(ctx context.Context, queues QueueAPI, d topology.Deployment, name string) (string, error) {
+	out, err := queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
+	var missing *sqstypes.QueueDoesNotExist
+	if errors.As(err, &missing) {
+		return "", &NotFoundError{Kind: "queue", Name: name, Environment: d.Environment.Name, Err: err}
+	}
+	if err != nil {
+		return "", fmt.Errorf("provision: look for queue %s: %w", name, err)
+	}
+	return aws.ToString(out.QueueUrl), nil
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }

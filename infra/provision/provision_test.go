@@ -105,6 +105,43 @@ func TestApply_DeclaresWhatTheTopologySays(t *testing.T) {
 	}
 }
 
+func TestApply_KeepsWhatCouldNotBeDelivered(t *testing.T) {
+	t.Parallel()
+	for _, standard := range []bool{false, true} {
+		engine := local.New(local.Options{})
+		top := topology.Default()
+		top.Services[0].Standard = standard
+		d, err := top.In("feature-x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := provision.Apply(t.Context(), engine.SNS(), engine.SQS(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := provision.FindDeliveryDLQ(t.Context(), engine.SQS(), d, "history")
+		if err != nil || found != r.Queues["history"].DeliveryDLQURL {
+			t.Fatalf("found %q, %v; want %q", found, err, r.Queues["history"].DeliveryDLQURL)
+		}
+		if _, err := engine.SQS().DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: aws.String(r.Queues["history"].URL)}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = engine.SNS().Publish(t.Context(), &sns.PublishInput{
+			TopicArn: &r.TopicARN, Message: aws.String("{}"), MessageGroupId: aws.String("d1"), MessageDeduplicationId: aws.String("e1"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := engine.SQS().ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &found, WaitTimeSeconds: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(out.Messages) != 1 || aws.ToString(out.Messages[0].Body) != "{}" {
+			t.Errorf("standard %v: got %d messages, want the one that could not be delivered", standard, len(out.Messages))
+		}
+	}
+}
+
 func TestApply_TwiceIsTheSame(t *testing.T) {
 	t.Parallel()
 	engine := local.New(local.Options{})

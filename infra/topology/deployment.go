@@ -3,6 +3,7 @@ package topology
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Deployment is the topology in one environment, with every default filled in: what is to be created, and under which names.
@@ -17,15 +18,19 @@ func (t Topology) In(name string) (Deployment, error) {
 		return Deployment{}, err
 	}
 	names := make([]string, 0, len(t.Environments))
-	for _, env := range t.Environments {
-		if env.Name == name {
+	for _, declared := range t.Environments {
+		env, ok, err := declared.called(name)
+		if err != nil {
+			return Deployment{}, err
+		}
+		if ok {
 			d := Deployment{Environment: env.withDefaults()}
 			for _, s := range t.Services {
 				d.Services = append(d.Services, s.withDefaults())
 			}
 			return d, nil
 		}
-		names = append(names, env.Name)
+		names = append(names, declared.Name)
 	}
 	return Deployment{}, fmt.Errorf("topology: no environment %q; there are %s", name, strings.Join(names, ", "))
 }
@@ -42,15 +47,62 @@ func (d Deployment) Service(name string) (Service, error) {
 	return Service{}, fmt.Errorf("topology: no service %q in %s; there are %s", name, d.Environment.Name, strings.Join(names, ", "))
 }
 
+// What names end in, and what no service may be called for that.
+const (
+	topicSuffix       = "device-events"
+	operationsSuffix  = "operations"
+	dlqSuffix         = "-dlq"
+	deliveryDLQSuffix = "-delivery-dlq"
+	fifoSuffix        = ".fifo"
+)
+
 // TopicName is the name of the environment's topic.
-func (d Deployment) TopicName() string { return d.Environment.topicName() }
+func (d Deployment) TopicName() string { return d.Environment.Name + "-" + topicSuffix + fifoSuffix }
 
 // QueueName is the name of a service's queue.
-func (d Deployment) QueueName(service string) string { return d.Environment.queueName(service) }
+func (d Deployment) QueueName(service string) string { return d.queueName(service, "") }
 
-// DLQName is the name of a service's dead-letter queue.
-func (d Deployment) DLQName(service string) string { return d.Environment.dlqName(service) }
+// DLQName is the name of a service's dead-letter queue, for events that its consumer could not handle.
+func (d Deployment) DLQName(service string) string { return d.queueName(service, dlqSuffix) }
 
-func (e Environment) topicName() string               { return e.Name + "-device-events.fifo" }
-func (e Environment) queueName(service string) string { return e.Name + "-" + service + ".fifo" }
-func (e Environment) dlqName(service string) string   { return e.Name + "-" + service + "-dlq.fifo" }
+// DeliveryDLQName is the name of the dead-letter queue of a service's subscription, for events that SNS could not deliver to the
+// service's queue.
+func (d Deployment) DeliveryDLQName(service string) string {
+	return d.queueName(service, deliveryDLQSuffix)
+}
+
+// TopicStack is the name of the stack with the topic.
+func (d Deployment) TopicStack() string { return d.Environment.Name + "-" + topicSuffix }
+
+// OperationsStack is the name of the stack with the alarm topic, the roles of whoever is on call, and the dashboard.
+func (d Deployment) OperationsStack() string { return d.Environment.Name + "-" + operationsSuffix }
+
+// ServiceStack is the name of a service's stack.
+func (d Deployment) ServiceStack(service string) string { return d.Environment.Name + "-" + service }
+
+// AlarmTopicName is the name of the topic that every alarm goes to.
+func (d Deployment) AlarmTopicName() string { return d.Environment.Name + "-alarms" }
+
+// queueName is the name of one of a service's queues. Only those of services that chose a standard queue have no .fifo.
+func (d Deployment) queueName(service, suffix string) string {
+	name := d.Environment.queueName(service, suffix)
+	for _, s := range d.Services {
+		if s.Name == service && s.Standard {
+			return name
+		}
+	}
+	return name + fifoSuffix
+}
+
+func (e Environment) queueName(service, suffix string) string { return e.Name + "-" + service + suffix }
+
+// MaxSilence is how long a service's queue may get no event before that is an alarm; zero means for ever.
+func (d Deployment) MaxSilence(s Service) time.Duration {
+	switch {
+	case d.Environment.MaxSilence == 0 || s.MaxSilence < 0:
+		return 0
+	case s.MaxSilence == 0:
+		return d.Environment.MaxSilence
+	}
+	return s.MaxSilence
+}

@@ -10,10 +10,13 @@
 //		Budget: 5 * time.Second,
 //	},
 //
+// The environments stand in environments.json beside this file: account, region, encryption, archive, alarm target.
+//
 // A [Topology] is valid for every environment or for none: [Topology.Validate] lists each fault with the entry
 // it stands in and what to change. [Topology.In] then gives the [Deployment] of one environment, in which every
-// default is filled in.
+// default is filled in. Besides the environments declared by name there are throw-away ones, such as feature-x.
 //
 // Names are the discovery. In environment dev the topic is dev-device-events.fifo, and the service history has
-// the queue dev-history.fifo and the dead-letter queue dev-history-dlq.fifo.
+// the queue dev-history.fifo, the dead-letter queue dev-history-dlq.fifo for what it could not handle, and the
+// dead-letter queue dev-history-delivery-dlq.fifo for what SNS could not deliver to it.
 package topology

@@ -11,15 +11,8 @@ import (
 type Topology struct {
 	Environments []Environment
 	Services     []Service
-}
 
-// Environment is one copy of the whole fan-out.
-type Environment struct {
-	// Name is the first part of every resource's name: 1 to 16 lower-case letters, digits or hyphens, beginning with a letter.
-	Name string
-	// WaitTime is how long one receive waits for a message (long polling), in whole seconds from 1 to 20. Zero means 20 s,
-	// which costs least. A consumer that stops lets its last receive end by itself, so a shorter one stops sooner.
-	WaitTime time.Duration
+	fault error // what is wrong with the file of the environments
 }
 
 // Service is one consumer of device events, with a queue of its own.
@@ -28,11 +21,22 @@ type Service struct {
 	Name string
 	// About says in one sentence what the service does with the events.
 	About string
+	// Owner is the team that answers for the service; it becomes a tag. Empty means none.
+	Owner string
 	// Events are the event types that the service hears; they become its filter policy. None means all.
 	Events []string
-	// Budget is the time that the handling of one event may take before its context ends, from 100 ms to 1 h. Zero means 10 s.
-	// The queue's visibility timeout follows from it; see [Service.VisibilityTimeout].
+	// Standard chooses a standard queue: no order, so that a slow device holds back nobody, and duplicates in the ordinary course
+	// of things. It is for consumers with a runtime of their own; the package consumers reads FIFO queues.
+	Standard bool
+	// Budget is the time that the handling of one event may take, its quick retries included, before its context ends: from
+	// 100 ms to 1 h. It must be declared. The queue's visibility timeout follows from it; see [Service.VisibilityTimeout].
 	Budget time.Duration
+	// MaxAge is how long an event may wait in the queue before that is an alarm, in whole seconds, from the visibility timeout to
+	// the retention. Zero means 5 min, or twice the visibility timeout if that is more.
+	MaxAge time.Duration
+	// MaxSilence is how long the queue may get no event before that is an alarm, in whole minutes up to 24 h. Zero means as long
+	// as the environment says; a negative value means for ever, for a service that hears of rare things.
+	MaxSilence time.Duration
 	// MaxReceiveCount is how often a message may be received before SQS itself moves it to the dead-letter queue, from
 	// MinReceiveCount to 1000. Zero means 10. It is a backstop for crashes only: consumers decide on dead letters themselves,
 	// and every receive counts for all messages that it returns, so that a low count would dead-letter events that nobody tried.
@@ -42,14 +46,16 @@ type Service struct {
 	GroupPolicy consumers.GroupPolicy
 	// Retention is how long an unread event is kept, from 1 min to less than the 14 days of the dead-letter queue. Zero means 4 days.
 	Retention time.Duration
+	// Compute says how the consumer runs in AWS. The zero value declares the queues only.
+	Compute Compute
 }
 
 // Defaults of the declaration.
 const (
-	DefaultBudget          = 10 * time.Second
 	DefaultMaxReceiveCount = 10
 	DefaultRetention       = 4 * 24 * time.Hour
 	DefaultWaitTime        = 20 * time.Second
+	DefaultMaxAge          = 5 * time.Minute
 
 	// DLQRetention is the longest that SQS keeps a message.
 	// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html.
@@ -59,24 +65,31 @@ const (
 	MinReceiveCount = 5
 
 	minVisibilityTimeout = 30 * time.Second
+	maxVisibilityTimeout = 12 * time.Hour // that SQS allows
 )
 
-// Default is the topology of this repository. To add a service, add an entry.
+// Attributes are the names of the message attributes that producers set, and so all that a filter can look at. With raw
+// delivery a message may have ten; a dead letter has one more, and tracing takes two.
+// See https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html.
+func Attributes() []string { return []string{"type", "source", "traceparent", "tracestate"} }
+
+// Default is the topology of this repository: the environments of environments.json, and these services. To add a service, add
+// an entry.
 func Default() Topology {
+	environments, err := ParseEnvironments(environmentsFile)
 	return Topology{
-		Environments: []Environment{
-			{Name: "dev", WaitTime: 2 * time.Second},
-			{Name: "test"},
-			{Name: "prod"},
-		},
+		fault:        err,
+		Environments: environments,
 		Services: []Service{
 			{
-				Name:  "history",
-				About: "keeps every event",
+				Name:   "history",
+				About:  "keeps every event",
+				Budget: 10 * time.Second,
 			},
 			{
-				Name:  "state",
-				About: "keeps the last state of every device",
+				Name:   "state",
+				About:  "keeps the last state of every device",
+				Budget: 10 * time.Second,
 			},
 			{
 				Name:  "push",
@@ -95,8 +108,12 @@ func Default() Topology {
 
 // VisibilityTimeout is how long a received message stays hidden from other consumers unless its consumer extends it:
 // twice the budget, at least 30 s. A consumer extends it all the while; after a crash the device waits this long at most.
+// Nobody extends it for a Lambda function, so that there it is six times the function's timeout, as AWS advises.
 func (s Service) VisibilityTimeout() time.Duration {
-	return max(minVisibilityTimeout, (2 * s.withDefaults().Budget).Round(time.Second))
+	if s.Compute.Kind == Lambda {
+		return 6 * s.LambdaTimeout()
+	}
+	return max(minVisibilityTimeout, (2 * s.Budget).Round(time.Second))
 }
 
 // FilterPolicy is the subscription's filter on message attributes, or nil when the service hears all events.
@@ -121,9 +138,6 @@ func (s Service) Wants(eventType string) bool {
 }
 
 func (s Service) withDefaults() Service {
-	if s.Budget == 0 {
-		s.Budget = DefaultBudget
-	}
 	if s.MaxReceiveCount == 0 {
 		s.MaxReceiveCount = DefaultMaxReceiveCount
 	}
@@ -133,12 +147,9 @@ func (s Service) withDefaults() Service {
 	if s.Retention == 0 {
 		s.Retention = DefaultRetention
 	}
-	return s
-}
-
-func (e Environment) withDefaults() Environment {
-	if e.WaitTime == 0 {
-		e.WaitTime = DefaultWaitTime
+	if s.MaxAge == 0 {
+		s.MaxAge = max(DefaultMaxAge, 2*s.VisibilityTimeout())
 	}
-	return e
+	s.Compute = s.Compute.withDefaults()
+	return s
 }

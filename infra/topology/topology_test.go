@@ -76,17 +76,46 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 		"wait time":          {func(t *Topology) { t.Environments[0].WaitTime = 1500 * time.Millisecond }, "wait time: got 1.5s, want whole seconds from 1s to 20s"},
 		"service's name":     {func(t *Topology) { t.Services[0].Name = "history_2" }, `service "history_2" (entry 1): name: got "history_2"`},
 		"service twice":      {func(t *Topology) { t.Services[1].Name = "history" }, `service "history" (entry 2): name: "history" is declared twice`},
-		"like a DLQ":         {func(t *Topology) { t.Services[0].Name = "history-dlq" }, "want no -dlq at the end"},
+		"like a DLQ":         {func(t *Topology) { t.Services[0].Name = "history-dlq" }, "want no -dlq in it"},
+		"like delivery DLQ":  {func(t *Topology) { t.Services[0].Name = "x-dlq-y" }, "want no -dlq in it"},
+		"like operations":    {func(t *Topology) { t.Services[0].Name = "operations" }, "is the name of the stack with the alarms"},
 		"like the topic":     {func(t *Topology) { t.Services[0].Name = "device-events" }, "is the topic's name"},
-		"long name":          {func(t *Topology) { t.Services[0].Name = strings.Repeat("x", 70) }, "has 83 characters, want at most 80"},
+		"long name":          {func(t *Topology) { t.Services[0].Name = strings.Repeat("x", 70) }, "has 92 characters, want at most 80"},
 		"budget":             {func(t *Topology) { t.Services[0].Budget = -time.Second }, "budget: got -1s, want from 100ms to 1h"},
+		"no budget":          {func(t *Topology) { t.Services[0].Budget = 0 }, `service "history" (entry 1): budget: got 0s, want from 100ms to 1h`},
 		"receive count":      {func(t *Topology) { t.Services[0].MaxReceiveCount = 1 }, "max receive count: got 1, want from 5 to 1000"},
 		"group policy":       {func(t *Topology) { t.Services[0].GroupPolicy = "jump" }, `group policy: got "jump"`},
 		"retention":          {func(t *Topology) { t.Services[0].Retention = 15 * 24 * time.Hour }, "retention: got 360h0m0s, want whole seconds from 1m to less than"},
-		"unknown event":      {func(t *Topology) { t.Services[2].Events[0] = "device.teleport.v1" }, `events: "device.teleport.v1" is not a registered event type`},
-		"another version":    {func(t *Topology) { t.Services[2].Events[0] = "device.power.changed.v9" }, "did you mean device.power.changed.v1?"},
-		"event twice":        {func(t *Topology) { t.Services[2].Events[0] = t.Services[2].Events[1] }, "is named twice"},
-		"too many services":  {func(t *Topology) { t.Services = make([]Service, 101) }, "services: got 101, want at most 100"},
+		"old age":            {func(t *Topology) { t.Services[0].MaxAge = 10 * time.Second }, "max age: got 10s, want whole seconds from the visibility timeout of 30s"},
+		"silence":            {func(t *Topology) { t.Services[0].MaxSilence = 90 * time.Second }, "max silence: got 1m30s, want whole minutes up to 24h"},
+		"compute":            {func(t *Topology) { t.Services[0].Compute.Kind = "ec2" }, `compute: kind: got "ec2", want fargate or lambda`},
+		"no compute":         {func(t *Topology) { t.Services[0].Compute.CPU = 256 }, "compute: kind: got none with other settings"},
+		"CPU":                {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, CPU: 300} }, "compute: CPU: got 300"},
+		"memory":             {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, MemoryMiB: 256} }, "memory: got 256 MiB, want from 512 to 2048 with 256"},
+		"tasks":              {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, MinTasks: 3, MaxTasks: 2} }, "tasks: got from 3 to 2"},
+		"drain":              {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, Drain: 2 * time.Minute} }, "drain: got 2m0s, want whole seconds from 1s to 1m40s"},
+		"concurrency":        {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Lambda, Concurrency: 1} }, "concurrency: got 1, want from 2 to 1000"},
+		"long for Lambda": {func(t *Topology) {
+			t.Services[0].Compute, t.Services[0].Budget = Compute{Kind: Lambda}, 20*time.Minute
+		}, "with a budget of 20m0s, want at most 15m0s"},
+		"standard on Fargate": {func(t *Topology) {
+			t.Services[0].Compute, t.Services[0].Standard = Compute{Kind: Fargate}, true
+		}, "with a standard queue"},
+		"account":           {func(t *Topology) { t.Environments[0].Account = "42" }, `environment "dev" (entry 1): account: got "42", want 12 digits`},
+		"region":            {func(t *Topology) { t.Environments[0].Region = "Frankfurt" }, `region: got "Frankfurt", want one such as eu-central-1`},
+		"encryption":        {func(t *Topology) { t.Environments[0].Encryption = "none" }, `encryption: got "none", want sqs-managed or customer-key`},
+		"archive":           {func(t *Topology) { t.Environments[0].ArchiveDays = 366 }, "archive days: got 366, want from 0 (no archive) to 365"},
+		"alarm target":      {func(t *Topology) { t.Environments[0].AlarmTarget = "me" }, `alarm target: got "me", want a mail address or an https URL`},
+		"silent":            {func(t *Topology) { t.Environments[0].MaxSilence = 48 * time.Hour }, "max silence: got 48h0m0s"},
+		"network":           {func(t *Topology) { t.Environments[0].Network.Subnets = []string{"subnet-1"} }, "network: got 1 subnets in 0 availability zones"},
+		"names alike":       {func(t *Topology) { t.Environments[1].Name = "dev-2" }, `name: "dev-2" and "dev" begin alike`},
+		"like many":         {func(t *Topology) { t.Environments[1].Name = "feature" }, `name: "feature-*" and "feature" begin alike`},
+		"prod for many":     {func(t *Topology) { t.Environments[3].Production = true }, "production: got true for throw-away environments"},
+		"kept for many":     {func(t *Topology) { t.Environments[3].ArchiveDays = 1 }, "archive days: got 1 for throw-away environments"},
+		"unknown event":     {func(t *Topology) { t.Services[2].Events[0] = "device.teleport.v1" }, `events: "device.teleport.v1" is not a registered event type`},
+		"another version":   {func(t *Topology) { t.Services[2].Events[0] = "device.power.changed.v9" }, "did you mean device.power.changed.v1?"},
+		"event twice":       {func(t *Topology) { t.Services[2].Events[0] = t.Services[2].Events[1] }, "is named twice"},
+		"too many services": {func(t *Topology) { t.Services = make([]Service, 101) }, "services: got 101, want at most 100"},
 	} {
 		top := Default()
 		c.change(&top)
@@ -103,7 +132,7 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 
 func TestIn_ListsWhatThereIs(t *testing.T) {
 	t.Parallel()
-	if _, err := Default().In("staging"); err == nil || !strings.Contains(err.Error(), `no environment "staging"; there are dev, test, prod`) {
+	if _, err := Default().In("staging"); err == nil || !strings.Contains(err.Error(), `no environment "staging"; there are dev, test, prod, feature-*`) {
 		t.Errorf("got %v", err)
 	}
 	d, _ := Default().In("dev")
@@ -133,5 +162,99 @@ func TestRender_ShowsEveryQueue(t *testing.T) {
 				t.Errorf("%q is missing in:\n%s", want, out)
 			}
 		}
+	}
+}
+
+func TestIn_ThrowAwayEnvironments(t *testing.T) {
+	t.Parallel()
+	d, err := Default().In("feature-x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !d.Environment.ThrowAway() || d.TopicName() != "feature-x-device-events.fifo" || d.Environment.WaitTime != 2*time.Second {
+		t.Errorf("got %+v, want a throw-away copy called feature-x", d.Environment)
+	}
+	for _, name := range []string{"feature-", "feature-*", "feature-GW", "feature-a-b", "feature-123456789", "feature-ä", "feature"} {
+		if d, err := Default().In(name); err == nil {
+			t.Errorf("%s: got %+v, want it refused", name, d.Environment)
+		}
+	}
+	if _, err := Default().In("feature-a-b"); err == nil || !strings.Contains(err.Error(), `environment "feature-a-b": got "a-b" after "feature-", want 1 to 8 lower-case letters or digits`) {
+		t.Errorf("got %v", err)
+	}
+	if prod, _ := Default().In("prod"); prod.Environment.ThrowAway() {
+		t.Error("prod is a throw-away environment")
+	}
+}
+
+func TestParseEnvironments_NamesTheEntryAndTheRule(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"unknown key":   {`[{"name":"dev"},{"name":"prod","acount":"111122223333"}]`, `environment "prod" (entry 2): unknown field "acount"; the keys are name, production, account,`},
+		"below network": {`[{"name":"dev","network":{"vpcs":"x"}}]`, `environment "dev" (entry 1): unknown field "vpcs"`},
+		"duration":      {`[{"name":"dev","wait_time":"2 sec"}]`, `environment "dev" (entry 1): got "2 sec", want a duration such as "15m"`},
+		"number":        {`[{"name":"dev","wait_time":2}]`, `got 2, want a duration such as "15m"`},
+		"kind":          {`[{"name":"dev","production":"yes"}]`, `environment "dev" (entry 1): cannot unmarshal string into Go struct field .production of type bool`},
+		"no list":       {`{"dev":{}}`, "want a JSON list of environments"},
+	} {
+		if _, err := ParseEnvironments([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want it to say %q", name, err, c.want)
+		}
+	}
+	// What is wrong with the file is what is wrong with the topology.
+	_, err := ParseEnvironments([]byte(`[{"name":"dev","x":1}]`))
+	if got := (Topology{fault: err}).Validate(); got == nil || got.Error() != err.Error() {
+		t.Errorf("the topology says %v, want %v", got, err)
+	}
+}
+
+func TestDeployment_Names(t *testing.T) {
+	t.Parallel()
+	top := Default()
+	top.Services[1].Standard = true
+	d, err := top.In("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][2]string{
+		{d.QueueName("history"), "test-history.fifo"},
+		{d.DeliveryDLQName("history"), "test-history-delivery-dlq.fifo"},
+		{d.QueueName("state"), "test-state"},
+		{d.DLQName("state"), "test-state-dlq"},
+		{d.DeliveryDLQName("state"), "test-state-delivery-dlq"},
+		{d.ServiceStack("state"), "test-state"},
+		{d.TopicStack(), "test-device-events"},
+		{d.OperationsStack(), "test-operations"},
+		{d.AlarmTopicName(), "test-alarms"},
+	} {
+		if c[0] != c[1] {
+			t.Errorf("got %q, want %q", c[0], c[1])
+		}
+	}
+}
+
+func TestService_TimesFollowFromTheBudget(t *testing.T) {
+	t.Parallel()
+	top := Default()
+	top.Services[0].Compute = Compute{Kind: Lambda}
+	top.Services[1].Budget = time.Hour
+	top.Services[2].MaxSilence = -1
+	d, err := top.In("prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	byLambda, slow, push := d.Services[0], d.Services[1], d.Services[2]
+	if byLambda.LambdaTimeout() != 100*time.Second || byLambda.VisibilityTimeout() != 10*time.Minute || byLambda.Compute.Concurrency != 10 {
+		t.Errorf("Lambda: timeout %v, visibility %v, concurrency %d; want 100 s for a batch of ten, six times that, and 10",
+			byLambda.LambdaTimeout(), byLambda.VisibilityTimeout(), byLambda.Compute.Concurrency)
+	}
+	if slow.VisibilityTimeout() != 2*time.Hour || slow.MaxAge != 4*time.Hour {
+		t.Errorf("got visibility %v and age %v, want 2 h and 4 h", slow.VisibilityTimeout(), slow.MaxAge)
+	}
+	if got := d.MaxSilence(slow); got != 15*time.Minute {
+		t.Errorf("silence: got %v, want prod's 15 min", got)
+	}
+	if got := d.MaxSilence(push); got != 0 {
+		t.Errorf("silence of a service that hears of rare things: got %v, want no alarm", got)
 	}
 }

@@ -3,7 +3,6 @@ package topology
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -24,10 +23,11 @@ const (
 	maxReceiveCount = 1000
 )
 
-var legalName = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
-
 // Validate checks every environment and service and returns all faults joined, each naming its entry and what to change.
 func (t Topology) Validate() error {
+	if t.fault != nil {
+		return t.fault
+	}
 	var faults []error
 	fault := func(entry, format string, args ...any) {
 		faults = append(faults, fmt.Errorf("topology: %s: %s", entry, fmt.Sprintf(format, args...)))
@@ -35,24 +35,23 @@ func (t Topology) Validate() error {
 	if len(t.Environments) == 0 {
 		fault("environments", "there is none; declare at least one")
 	}
-	seen := map[string]bool{}
 	for i, e := range t.Environments {
 		entry := fmt.Sprintf("environment %q (entry %d)", e.Name, i+1)
-		if !legalName.MatchString(e.Name) || len(e.Name) > 16 {
-			fault(entry, "name: got %q, want 1 to 16 lower-case letters, digits or hyphens, beginning with a letter", e.Name)
+		for _, text := range e.faults() {
+			fault(entry, "%s", text)
 		}
-		if seen[e.Name] {
-			fault(entry, "name: %q is declared twice; rename one", e.Name)
-		}
-		seen[e.Name] = true
-		if w := e.withDefaults().WaitTime; w < time.Second || w > 20*time.Second || w%time.Second != 0 {
-			fault(entry, "wait time: got %v, want whole seconds from 1s to 20s", e.WaitTime)
+		for _, earlier := range t.Environments[:i] {
+			if earlier.Name == e.Name {
+				fault(entry, "name: %q is declared twice; rename one", e.Name)
+			} else if clash(earlier, e) {
+				fault(entry, "name: %q and %q begin alike, so that the resources of one would be taken for the other's; rename one", e.Name, earlier.Name)
+			}
 		}
 	}
 	if len(t.Services) > maxSubscriptions {
 		fault("services", "got %d, want at most %d: a FIFO topic carries no more subscriptions", len(t.Services), maxSubscriptions)
 	}
-	clear(seen)
+	seen := map[string]bool{}
 	for i, declared := range t.Services {
 		entry := fmt.Sprintf("service %q (entry %d)", declared.Name, i+1)
 		for _, text := range t.serviceFaults(declared) {
@@ -74,20 +73,30 @@ func (t Topology) serviceFaults(declared Service) []string {
 	if !legalName.MatchString(s.Name) {
 		fault("name: got %q, want lower-case letters, digits or hyphens, beginning with a letter", s.Name)
 	}
-	if strings.HasSuffix(s.Name, "-dlq") {
-		fault("name: got %q, want no -dlq at the end: it would be taken for a dead-letter queue", s.Name)
+	if strings.Contains(s.Name+"-", "-dlq-") {
+		fault("name: got %q, want no -dlq in it: it would be taken for a dead-letter queue", s.Name)
 	}
-	if s.Name == "device-events" {
+	switch s.Name {
+	case topicSuffix:
 		fault("name: %q is the topic's name; choose another", s.Name)
+	case operationsSuffix:
+		fault("name: %q is the name of the stack with the alarms; choose another", s.Name)
 	}
 	for _, e := range t.Environments {
-		if name := e.dlqName(s.Name); len(name) > maxQueueName {
+		if e.ThrowAway() { // the longest of them
+			e.Name = strings.Repeat("x", maxEnvironmentName)
+		}
+		if name := e.queueName(s.Name, deliveryDLQSuffix); len(name+fifoSuffix) > maxQueueName {
+			name += fifoSuffix
 			fault("name: the queue name %q has %d characters, want at most %d; shorten the service's name", name, len(name), maxQueueName)
 			break
 		}
 	}
 	if s.Budget < 100*time.Millisecond || s.Budget > time.Hour {
-		fault("budget: got %v, want from 100ms to 1h", declared.Budget)
+		fault("budget: got %v, want from 100ms to 1h: how long the handling of one event may take", declared.Budget)
+	}
+	if v := s.VisibilityTimeout(); v > maxVisibilityTimeout {
+		fault("budget: got %v, so that the visibility timeout would be %v; want at most %v", s.Budget, v, maxVisibilityTimeout)
 	}
 	if s.MaxReceiveCount < MinReceiveCount || s.MaxReceiveCount > maxReceiveCount {
 		fault("max receive count: got %d, want from %d to %d: it is a backstop for crashes, and a low one dead-letters events that nobody tried",
@@ -99,6 +108,13 @@ func (t Topology) serviceFaults(declared Service) []string {
 	if s.Retention < time.Minute || s.Retention >= DLQRetention || s.Retention%time.Second != 0 {
 		fault("retention: got %v, want whole seconds from 1m to less than the %v of the dead-letter queue", declared.Retention, DLQRetention)
 	}
+	if v := s.VisibilityTimeout(); s.MaxAge < v || s.MaxAge > s.Retention || s.MaxAge%time.Second != 0 {
+		fault("max age: got %v, want whole seconds from the visibility timeout of %v to the retention of %v", s.MaxAge, v, s.Retention)
+	}
+	if s.MaxSilence > 0 && !legalSilence(s.MaxSilence) {
+		fault("max silence: got %v, want whole minutes up to 24h, or a negative value for no alarm", s.MaxSilence)
+	}
+	faults = append(faults, s.Compute.faults(s)...)
 	if len(s.Events) > maxFilterValues {
 		fault("events: got %d types, want at most %d: a filter policy takes no more; leave the list empty to hear all", len(s.Events), maxFilterValues)
 	}

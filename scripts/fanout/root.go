@@ -65,7 +65,9 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 	_ = root.RegisterFlagCompletionFunc("env", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		for _, e := range topology.Default().Environments {
-			names = append(names, e.Name)
+			if !e.ThrowAway() {
+				names = append(names, e.Name)
+			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})

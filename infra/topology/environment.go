@@ -1,0 +1,222 @@
+package topology
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Environment is one copy of the whole fan-out, as environments.json declares it.
+type Environment struct {
+	// Name is the first part of every resource's name: 1 to 16 lower-case letters, digits or hyphens, beginning with a letter.
+	// A name that ends in "-*" declares throw-away environments: for "feature-*", every name such as feature-x.
+	Name string
+	// Production says that nothing may be lost here: an account, a region and an alarm target must be named, stacks can't be
+	// deleted by mistake, and topic and queues stay when their stacks go.
+	Production bool
+	// Account and Region say where the environment is deployed. Empty means the account and the region of whoever deploys.
+	Account, Region string
+	// Encryption is how messages at rest are encrypted. Empty means SQSManaged.
+	Encryption Encryption
+	// WaitTime is how long one receive waits for a message (long polling), in whole seconds from 1 to 20. Zero means 20 s,
+	// which costs least. A consumer that stops lets its last receive end by itself, so a shorter one stops sooner.
+	WaitTime time.Duration
+	// ArchiveDays is how many days the topic keeps every event, so that it can be replayed to a new subscription, up to 365.
+	// Zero keeps none.
+	ArchiveDays int
+	// AlarmTarget is who hears of alarms: a mail address or an https URL. Empty means nobody.
+	AlarmTarget string
+	// MaxSilence is how long no event at all may pass before that is an alarm, in whole minutes up to 24 h. Zero means that
+	// silence is no alarm here.
+	MaxSilence time.Duration
+	// Network is where consumers run on Fargate.
+	Network Network
+
+	throwAway bool // this is one of the many that a "-*" stands for
+}
+
+// ThrowAway tells whether the environment is one of many short-lived copies, of which nothing is kept.
+func (e Environment) ThrowAway() bool { return e.throwAway || strings.HasSuffix(e.Name, anyName) }
+
+// anyName ends the name of a declaration that stands for many environments.
+const anyName = "-*"
+
+// Encryption is how messages at rest are encrypted.
+type Encryption string
+
+const (
+	// SQSManaged encrypts with keys that SQS owns. It costs nothing and needs no permission.
+	SQSManaged Encryption = "sqs-managed"
+	// CustomerKey encrypts with keys of the environment, whose use can be seen and revoked: one for the topic and one for each
+	// service.
+	CustomerKey Encryption = "customer-key"
+)
+
+// Network is the part of a VPC where tasks run; they need a way out to SNS and SQS.
+type Network struct {
+	VPC               string   `json:"vpc"`                // such as vpc-0a1b2c3d4e5f67890
+	AvailabilityZones []string `json:"availability_zones"` // one for each subnet
+	Subnets           []string `json:"subnets"`            // private ones
+}
+
+//go:embed environments.json
+var environmentsFile []byte
+
+// environmentsFileName is what faults call the file.
+const environmentsFileName = "environments.json"
+
+// ParseEnvironments reads a list of environments as it stands in environments.json. It refuses keys that it does not know and
+// values of the wrong form; what the values mean, [Topology.Validate] checks.
+func ParseEnvironments(text []byte) ([]Environment, error) {
+	var entries []json.RawMessage
+	if err := json.Unmarshal(text, &entries); err != nil {
+		return nil, fmt.Errorf("topology: %s: want a JSON list of environments: %w", environmentsFileName, err)
+	}
+	var faults []error
+	environments := make([]Environment, 0, len(entries))
+	for i, entry := range entries {
+		var declared struct {
+			Name        string     `json:"name"`
+			Production  bool       `json:"production"`
+			Account     string     `json:"account"`
+			Region      string     `json:"region"`
+			Encryption  Encryption `json:"encryption"`
+			WaitTime    duration   `json:"wait_time"`
+			ArchiveDays int        `json:"archive_days"`
+			AlarmTarget string     `json:"alarm_target"`
+			MaxSilence  duration   `json:"max_silence"`
+			Network     Network    `json:"network"`
+		}
+		strict := json.NewDecoder(bytes.NewReader(entry))
+		strict.DisallowUnknownFields()
+		if err := strict.Decode(&declared); err != nil {
+			var named struct {
+				Name string `json:"name"`
+			}
+			_ = json.Unmarshal(entry, &named) // only for the message
+			faults = append(faults, fmt.Errorf("topology: %s: environment %q (entry %d): %s; the keys are name, production, account, region, encryption, wait_time, archive_days, alarm_target, max_silence and network (vpc, availability_zones, subnets)",
+				environmentsFileName, named.Name, i+1, strings.TrimPrefix(err.Error(), "json: ")))
+			continue
+		}
+		environments = append(environments, Environment{
+			Name: declared.Name, Production: declared.Production, Account: declared.Account, Region: declared.Region,
+			Encryption: declared.Encryption, WaitTime: time.Duration(declared.WaitTime), ArchiveDays: declared.ArchiveDays,
+			AlarmTarget: declared.AlarmTarget, MaxSilence: time.Duration(declared.MaxSilence), Network: declared.Network,
+		})
+	}
+	return environments, errors.Join(faults...)
+}
+
+// duration is a time.Duration that reads "15m" in JSON.
+type duration time.Duration
+
+func (d *duration) UnmarshalJSON(text []byte) error {
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return fmt.Errorf("got %s, want a duration such as \"15m\"", text)
+	}
+	parsed, err := time.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("got %q, want a duration such as \"15m\"", s)
+	}
+	*d = duration(parsed)
+	return nil
+}
+
+var (
+	legalName    = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
+	legalAccount = regexp.MustCompile(`^[0-9]{12}$`)
+	legalRegion  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	legalTarget  = regexp.MustCompile(`^([^@\s]+@[^@\s]+\.[^@\s]+|https://\S+)$`)
+)
+
+// maxEnvironmentName leaves room for the services' names in those of their queues.
+const maxEnvironmentName = 16
+
+// called gives the environment called name if e declares it: e itself, or one of the many that e stands for.
+func (e Environment) called(name string) (_ Environment, ok bool, _ error) {
+	stem, many := strings.CutSuffix(e.Name, "*")
+	rest, fits := strings.CutPrefix(name, stem)
+	switch {
+	case !many:
+		return e, e.Name == name, nil
+	case !fits:
+		return e, false, nil
+	case !legalName.MatchString("x"+rest) || strings.Contains(rest, "-") || rest == "" || len(name) > maxEnvironmentName:
+		// Without a hyphen, so that no name in one of these can be taken for a name in another.
+		return e, false, fmt.Errorf("topology: environment %q: got %q after %q, want 1 to %d lower-case letters or digits",
+			name, rest, stem, maxEnvironmentName-len(stem))
+	}
+	e.Name, e.throwAway = name, true
+	return e, true, nil
+}
+
+// faults lists what is wrong with one environment by itself.
+func (e Environment) faults() []string {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	stem, many := strings.CutSuffix(e.Name, anyName)
+	if !legalName.MatchString(stem) || len(e.Name) > maxEnvironmentName {
+		fault("name: got %q, want 1 to %d lower-case letters, digits or hyphens, beginning with a letter; -* at the end stands for many", e.Name, maxEnvironmentName)
+	}
+	if many && e.Production {
+		fault("production: got true for throw-away environments, want false")
+	}
+	if e.Account != "" && !legalAccount.MatchString(e.Account) {
+		fault("account: got %q, want 12 digits", e.Account)
+	}
+	if e.Region != "" && !legalRegion.MatchString(e.Region) {
+		fault("region: got %q, want one such as eu-central-1", e.Region)
+	}
+	switch e.withDefaults().Encryption {
+	case SQSManaged, CustomerKey:
+	default:
+		fault("encryption: got %q, want %s or %s", e.Encryption, SQSManaged, CustomerKey)
+	}
+	if w := e.withDefaults().WaitTime; w < time.Second || w > 20*time.Second || w%time.Second != 0 {
+		fault("wait time: got %v, want whole seconds from 1s to 20s", e.WaitTime)
+	}
+	if e.ArchiveDays < 0 || e.ArchiveDays > 365 {
+		fault("archive days: got %d, want from 0 (no archive) to 365", e.ArchiveDays)
+	}
+	if many && e.ArchiveDays > 0 {
+		fault("archive days: got %d for throw-away environments, want 0: a topic with an archive can't be deleted", e.ArchiveDays)
+	}
+	if e.AlarmTarget != "" && !legalTarget.MatchString(e.AlarmTarget) {
+		fault("alarm target: got %q, want a mail address or an https URL", e.AlarmTarget)
+	}
+	if e.MaxSilence != 0 && !legalSilence(e.MaxSilence) {
+		fault("max silence: got %v, want whole minutes up to 24h, or 0 for no alarm", e.MaxSilence)
+	}
+	if n := e.Network; len(n.Subnets) != len(n.AvailabilityZones) || (n.VPC == "") != (len(n.Subnets) == 0) {
+		fault("network: got %d subnets in %d availability zones of VPC %q, want a VPC and a zone for every subnet, or none of them",
+			len(n.Subnets), len(n.AvailabilityZones), n.VPC)
+	}
+	return faults
+}
+
+// legalSilence tells whether a CloudWatch alarm can watch that long.
+func legalSilence(d time.Duration) bool {
+	return d >= time.Minute && d <= 24*time.Hour && d%time.Minute == 0
+}
+
+// clash tells whether the resources of two environments could be taken for each other's, as those of test and test-2 could.
+func clash(a, b Environment) bool {
+	a.Name, b.Name = strings.TrimSuffix(a.Name, anyName)+"-", strings.TrimSuffix(b.Name, anyName)+"-"
+	return strings.HasPrefix(a.Name, b.Name) || strings.HasPrefix(b.Name, a.Name)
+}
+
+func (e Environment) withDefaults() Environment {
+	if e.WaitTime == 0 {
+		e.WaitTime = DefaultWaitTime
+	}
+	if e.Encryption == "" {
+		e.Encryption = SQSManaged
+	}
+	return e
+}
