@@ -1,6 +1,12 @@
 package producer
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
+
+// guessedRoundTrip is taken for the typical one until a request has returned.
+const guessedRoundTrip = 10 * time.Millisecond
 
 // dispatch sends as many batches as are worth sending now. The caller holds mu.
 //
@@ -19,7 +25,7 @@ func (p *Producer) dispatch() {
 			p.pace.until = time.Time{}
 		}
 		if p.underWay > 0 && len(p.ready) < MaxBatchEntries {
-			if wait := p.roundTrip - time.Since(p.ready[0].since); wait > 0 {
+			if wait := cmp.Or(p.roundTrip, guessedRoundTrip) - time.Since(p.ready[0].since); wait > 0 {
 				p.nudgeIn(wait)
 				return
 			}
