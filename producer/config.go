@@ -21,11 +21,15 @@ type Config struct {
 	// Source is the CloudEvents source of events that name none: this gateway, as a URI reference.
 	// Empty means DefaultSource.
 	Source string
-	// Buffer is how many events may be accepted and not yet resolved, in all. Zero means DefaultBuffer.
+	// Buffer is how many events may be in memory, accepted and not yet resolved, in all. Zero means DefaultBuffer.
 	Buffer int
-	// BufferPerDevice is how many of them may be of one device. Zero means a tenth of Buffer, at least 1.
+	// BufferPerDevice is how many of them may be of one device. Zero means a tenth of Buffer, at least 1. With a Spool it means
+	// nothing: see SpoolBytes.
 	BufferPerDevice int
-	// MaxBatches is how many batches may be under way at once. Zero means DefaultMaxBatches.
+	// OnFailure says what becomes of the events that wait behind one that has failed for good. The zero value is Gapless.
+	OnFailure FailurePolicy
+	// MaxBatches bounds how many batches may be under way at once; how many there are follows from what is waiting, and from how
+	// the topic answers. Zero means DefaultMaxBatches. The HTTP client should keep as many idle connections.
 	MaxBatches int
 	// MaxMessageBytes is the topic's MaximumMessageSize, counted in UTF-8 bytes of body and attributes. It bounds a batch
 	// too. Zero means DefaultMaxMessageBytes.
@@ -35,16 +39,42 @@ type Config struct {
 	RequestTimeout time.Duration
 	// GiveUpAfter is how long after its first request an event is still sent again, at most MaxGiveUpAfter. Then it fails,
 	// with its outcome unknown unless the topic has refused every attempt. Zero means DefaultGiveUpAfter.
+	// With a Spool events are sent again without end, and GiveUpAfter means nothing.
 	GiveUpAfter time.Duration
+	// MaxPast and MaxFuture refuse an event whose time lies further back or ahead than that. Zero refuses none.
+	MaxPast, MaxFuture time.Duration
+	// Spool is a folder, made when it does not exist, that keeps accepted events until the topic has confirmed them. One Producer at a
+	// time has it open. Empty keeps events in memory only.
+	Spool string
+	// SpoolBytes bounds the files of the Spool; a device may fill a quarter of it. Zero means DefaultSpoolBytes.
+	SpoolBytes int64
+	// SpoolSync says when an event is forced to the disk. Zero, the default, does so before it is accepted, together with those that
+	// came at the same time: it survives a loss of power, as far as the disk tells the truth. A positive value does so that
+	// long after acceptance at most, a negative one leaves it to the operating system: then an accepted event survives the end
+	// of the process, but the last ones before a loss of power or a crash of the system may be lost.
+	SpoolSync time.Duration
+	// Hooks let the program watch. See the package producer/telemetry for OpenTelemetry.
+	Hooks Hooks
 	// Logger hears of retries and failures. Nil logs nothing. Event bodies are never logged.
 	Logger *slog.Logger
 }
+
+// FailurePolicy says what becomes of the events of a device that wait behind one that has failed for good.
+type FailurePolicy int
+
+const (
+	// Gapless lets them fail too, with a [*BlockedError] that names it: no event goes out whose predecessor did not.
+	Gapless FailurePolicy = iota
+	// Skip lets them go out in their order, without it.
+	Skip
+)
 
 // Defaults of Config.
 const (
 	DefaultSource         = "gateway"
 	DefaultBuffer         = 10_000
-	DefaultMaxBatches     = 8
+	DefaultMaxBatches     = 64
+	DefaultSpoolBytes     = 1 << 30
 	DefaultRequestTimeout = 10 * time.Second
 	DefaultGiveUpAfter    = 3 * time.Minute
 )
@@ -57,6 +87,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.MaxMessageBytes = cmp.Or(cfg.MaxMessageBytes, DefaultMaxMessageBytes)
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	cfg.GiveUpAfter = cmp.Or(cfg.GiveUpAfter, DefaultGiveUpAfter)
+	cfg.SpoolBytes = cmp.Or(cfg.SpoolBytes, DefaultSpoolBytes)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -73,6 +104,15 @@ func (cfg Config) validate() error {
 	positive("Buffer", cfg.Buffer)
 	positive("BufferPerDevice", cfg.BufferPerDevice)
 	positive("MaxBatches", cfg.MaxBatches)
+	if cfg.SpoolBytes < minSpoolBytes {
+		faults = append(faults, fmt.Errorf("producer: config: SpoolBytes: got %d, want at least %d", cfg.SpoolBytes, minSpoolBytes))
+	}
+	if cfg.OnFailure != Gapless && cfg.OnFailure != Skip {
+		faults = append(faults, fmt.Errorf("producer: config: OnFailure: got %d, want Gapless or Skip", cfg.OnFailure))
+	}
+	if cfg.MaxPast < 0 || cfg.MaxFuture < 0 {
+		faults = append(faults, fmt.Errorf("producer: config: MaxPast, MaxFuture: got %v and %v, want no negative duration", cfg.MaxPast, cfg.MaxFuture))
+	}
 	if cfg.MaxMessageBytes < minMaxMessageBytes || cfg.MaxMessageBytes > maxMaxMessageBytes {
 		faults = append(faults, fmt.Errorf("producer: config: MaxMessageBytes: got %d, want from %d to %d",
 			cfg.MaxMessageBytes, minMaxMessageBytes, maxMaxMessageBytes))

@@ -1,15 +1,31 @@
 package producer
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
+
+// guessedRoundTrip is taken for the typical one until a request has returned.
+const guessedRoundTrip = 10 * time.Millisecond
 
 // dispatch sends as many batches as are worth sending now. The caller holds mu.
 //
 // A batch leaves at once when none is under way. Otherwise it leaves when it is full, or when its oldest event has waited for
 // a typical round trip, so that one slow request does not hold back what came after it.
 func (p *Producer) dispatch() {
-	for len(p.ready) > 0 && p.underWay < p.cfg.MaxBatches {
+	if p.aborted {
+		return
+	}
+	for len(p.ready) > 0 && p.underWay < p.pace.limit {
+		if !p.pace.until.IsZero() {
+			if pause := time.Until(p.pace.until); pause > 0 {
+				p.nudgeIn(pause)
+				return
+			}
+			p.pace.until = time.Time{}
+		}
 		if p.underWay > 0 && len(p.ready) < MaxBatchEntries {
-			if wait := p.roundTrip - time.Since(p.ready[0].since); wait > 0 {
+			if wait := cmp.Or(p.roundTrip, guessedRoundTrip) - time.Since(p.ready[0].since); wait > 0 {
 				p.nudgeIn(wait)
 				return
 			}
@@ -39,7 +55,7 @@ func (p *Producer) nextBatch() []entry {
 		p.ready[0] = nil
 		p.ready = p.ready[1:]
 		size += head.bytes
-		l.busy = true
+		l.state = busy
 		head.sending = true
 		batch = append(batch, entry{l, head})
 		if head.alone {
@@ -67,10 +83,11 @@ func (p *Producer) sendAgainIn(l *lane, d time.Duration) {
 	time.AfterFunc(d, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.lanes[l.device] != l { // Close has given up on it meanwhile
+		if p.aborted || p.lanes[l.device] != l { // Close has given up on it meanwhile
 			return
 		}
-		p.makeReady(l)
+		l.state = idle
+		p.advance(l)
 		p.dispatch()
 	})
 }

@@ -12,6 +12,10 @@ var (
 	// ErrBufferFull comes from TryEnqueue when the buffer, or the device's share of it, has no room.
 	ErrBufferFull = errors.New("producer: buffer is full")
 
+	// ErrSpoolLocked is in the chain of the SpoolError that New returns when another Producer, of this process or another, has the
+	// spool open.
+	ErrSpoolLocked = errors.New("the spool is in use")
+
 	// ErrUnknownOutcome is in the chain of a PublishError when the event may or may not have reached the topic: no answer came
 	// in time. Publishing it again with the same ID is safe for five minutes from its first request, and always safe for
 	// consumers that know events by their ID.
@@ -69,3 +73,37 @@ func (e *BlockedError) Error() string {
 }
 
 func (e *BlockedError) Unwrap() error { return e.Err }
+
+// SpoolError reports that the spool could not be opened, or that an event could not be written to it and is not accepted: the disk is
+// full, for example. Then the system's error is in its chain.
+type SpoolError struct {
+	EventID, DeviceID string // empty when the spool could not be opened
+	Dir               string
+	Err               error
+}
+
+func (e *SpoolError) Error() string {
+	if e.EventID == "" {
+		return fmt.Sprintf("producer: open spool %s: %v", e.Dir, e.Err)
+	}
+	return fmt.Sprintf("producer: event %s of device %s is not accepted: write to spool %s: %v", e.EventID, e.DeviceID, e.Dir, e.Err)
+}
+
+func (e *SpoolError) Unwrap() error { return e.Err }
+
+// CorruptRecordError reports a piece of a file of the spool that no event can be read from. Its bytes are set aside, and everything
+// else in the file goes out.
+type CorruptRecordError struct {
+	File   string
+	Offset int64
+	Bytes  int
+	Torn   bool // it looks like what a crash leaves of a record that was being written, and was not accepted
+}
+
+func (e *CorruptRecordError) Error() string {
+	what := "damaged record"
+	if e.Torn {
+		what = "record half-written by a crash"
+	}
+	return fmt.Sprintf("producer: %s: %s at offset %d (%d bytes)", e.File, what, e.Offset, e.Bytes)
+}

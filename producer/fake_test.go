@@ -180,3 +180,9 @@ func (a *answers) all() []Result {
 	defer a.mu.Unlock()
 	return append([]Result(nil), a.list...)
 }
+
+// closingContext ends after d, and not with the test.
+func closingContext(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(context.WithoutCancel(t.Context()), d)
+}

@@ -3,28 +3,51 @@ package producer
 import (
 	"bytes"
 	"container/list"
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/producer/internal/spool"
 )
 
 // lane holds the unresolved events of one device in the order of acceptance. It lives while there are any.
 type lane struct {
-	device string
-	events []*pending
-	busy   bool      // the first event is in a batch, or waits to be sent again
-	since  time.Time // when the lane became ready
+	device   string
+	state    laneState
+	events   []*pending  // those in memory, the first of all at the head
+	later    []spool.Ref // behind them, on disk only
+	count    int         // all, with those that are just being written to the spool
+	bytes    int64       // of them in the spool
+	blockade *blockade   // what waits here must fail, because an earlier event has
+	since    time.Time   // when it became ready
 }
+
+// laneState tells who has a lane in hand, so that nobody else moves it on.
+type laneState int8
+
+const (
+	idle    laneState = iota
+	ready             // its first event may be sent: the lane is in Producer.ready
+	busy              // its first event is in a batch, or waits to be sent again
+	loading           // its next events are read from the spool, or the lane is in Producer.hungry for that
+)
 
 // pending is one accepted event, or one about to be accepted.
 type pending struct {
-	event    events.Event
-	body     []byte // the encoded event
-	sequence int    // where its 20 digits of sequence stand in body
-	bytes    int    // size as the topic counts it
-	done     func(Result)
+	event      events.Event // without time and data once it is in the spool
+	eventType  string
+	trace      Trace
+	body       []byte // the encoded event
+	digits     int    // where its 20 digits of sequence stand in body
+	bytes      int    // size as the topic counts it
+	sequence   int64
+	done       func(Result)
+	ended      func(Result) // from Hooks.Accept
+	ref        spool.Ref    // where it stands in the spool, if there is one
+	spoolBytes int64
 
 	sending  bool // in a batch that is under way
 	attempts int
@@ -48,26 +71,78 @@ const sequenceDigits = 20
 var noSequence = []byte(`"sequence":"00000000000000000000"`)
 
 // prepare validates, encodes and measures an event: all that needs no lock.
-func (p *Producer) prepare(e events.Event, done func(Result)) (*pending, error) {
+func (p *Producer) prepare(ctx context.Context, e events.Event, done func(Result)) (*pending, error) {
 	if e.Source == "" {
 		e.Source = p.cfg.Source
 	}
 	e.Sequence = string(noSequence[len(noSequence)-1-sequenceDigits : len(noSequence)-1])
-	body, err := events.Encode(e)
-	if err != nil {
-		return nil, &InvalidError{EventID: e.ID, DeviceID: e.DeviceID, Err: err}
+	event := &pending{event: e, eventType: e.Type(), done: done}
+	if p.cfg.Hooks.Accept != nil {
+		event.trace, event.ended = p.cfg.Hooks.Accept(ctx, e)
 	}
-	size := messageBytes(body, e)
-	if size > p.cfg.MaxMessageBytes {
-		return nil, &TooLargeError{EventID: e.ID, DeviceID: e.DeviceID, Bytes: size, MaxBytes: p.cfg.MaxMessageBytes}
+	if err := p.encode(event); err != nil {
+		return nil, event.refuse(err)
+	}
+	return event, nil
+}
+
+func (p *Producer) encode(event *pending) error {
+	e := event.event
+	body, err := events.Encode(e)
+	if err = p.checkTime(e, err); err != nil {
+		return &InvalidError{EventID: e.ID, DeviceID: e.DeviceID, Err: err}
+	}
+	event.body = body
+	event.bytes = messageBytes(event)
+	if event.bytes > p.cfg.MaxMessageBytes {
+		return &TooLargeError{EventID: e.ID, DeviceID: e.DeviceID, Bytes: event.bytes, MaxBytes: p.cfg.MaxMessageBytes}
+	}
+	if p.store != nil {
+		event.spoolBytes = int64(event.record().Size())
 	}
 	// The sequence is given on acceptance, under the lock; until then the body holds zeros in its place. The envelope's other
 	// members cannot hold this text, because their quotes are escaped, and the data stands behind it.
 	at := bytes.Index(body, noSequence)
 	if at < 0 {
-		return nil, fmt.Errorf("producer: event %s: its encoding has no place for the sequence", e.ID)
+		return fmt.Errorf("producer: event %s: its encoding has no place for the sequence", e.ID)
 	}
-	return &pending{event: e, body: body, sequence: at + len(noSequence) - 1 - sequenceDigits, bytes: size, done: done}, nil
+	event.digits = at + len(noSequence) - 1 - sequenceDigits
+	return nil
+}
+
+// checkTime adds to what is wrong with an event that its time lies outside the bounds that Config sets.
+func (p *Producer) checkTime(e events.Event, err error) error {
+	if p.cfg.MaxPast == 0 && p.cfg.MaxFuture == 0 || e.Time.IsZero() {
+		return err
+	}
+	now := time.Now()
+	var want string
+	switch {
+	case p.cfg.MaxPast > 0 && now.Sub(e.Time) > p.cfg.MaxPast:
+		want = fmt.Sprintf("a time at most %v ago", p.cfg.MaxPast)
+	case p.cfg.MaxFuture > 0 && e.Time.Sub(now) > p.cfg.MaxFuture:
+		want = fmt.Sprintf("a time at most %v ahead", p.cfg.MaxFuture)
+	default:
+		return err
+	}
+	field := events.FieldError{Path: "time", Value: strconv.Quote(e.Time.UTC().Format(time.RFC3339Nano)), Want: want}
+	var faults *events.Error
+	if errors.As(err, &faults) {
+		faults.Code = events.CodeInvalidEnvelope
+		faults.Fields = append([]events.FieldError{field}, faults.Fields...)
+		return faults
+	}
+	return &events.Error{
+		Code: events.CodeInvalidEnvelope, EventID: e.ID, DeviceID: e.DeviceID, Type: e.Type(), Fields: []events.FieldError{field},
+	}
+}
+
+// refuse ends an event that is not accepted, and returns err.
+func (event *pending) refuse(err error) error {
+	if event.ended != nil {
+		event.ended(Result{Event: event.event, Err: err})
+	}
+	return err
 }
 
 // accept takes an event into its lane, or queues the caller for room when it may wait.
@@ -77,7 +152,7 @@ func (p *Producer) accept(event *pending, wait bool) (*waiter, error) {
 	switch {
 	case p.closed:
 		return nil, ErrClosed
-	case p.hasRoom(event.event.DeviceID):
+	case p.hasRoom(event):
 		p.admit(event)
 		p.dispatch()
 		return nil, nil
@@ -101,42 +176,69 @@ func (p *Producer) withdraw(w *waiter) bool {
 	return true
 }
 
-// hasRoom tells whether one more event of a device fits into the buffer. The caller holds mu.
-func (p *Producer) hasRoom(device string) bool {
-	if p.stats.Buffered >= p.cfg.Buffer {
-		return false
+// hasRoom tells whether one more event fits into the buffer, or into the spool. The caller holds mu.
+func (p *Producer) hasRoom(event *pending) bool {
+	l := p.lanes[event.event.DeviceID]
+	if p.store != nil {
+		return p.spoolHasRoom(l, event)
 	}
-	l := p.lanes[device]
-	return l == nil || len(l.events) < p.cfg.BufferPerDevice
+	return p.stats.Buffered < p.cfg.Buffer && (l == nil || l.count < p.cfg.BufferPerDevice)
 }
 
-// admit gives an event its sequence and appends it to its lane. The caller holds mu.
+// admit gives an event its sequence and appends it to its lane, or to what is written to the spool next. The caller holds mu.
 func (p *Producer) admit(event *pending) {
 	p.sequence = max(p.sequence+1, time.Now().UnixNano())
-	digits := event.body[event.sequence : event.sequence+sequenceDigits]
+	event.sequence = p.sequence
+	digits := event.body[event.digits : event.digits+sequenceDigits]
 	number := strconv.AppendInt(make([]byte, 0, sequenceDigits), p.sequence, 10)
 	copy(digits[sequenceDigits-len(number):], number)
 	event.event.Sequence = string(digits)
 
-	l := p.lanes[event.event.DeviceID]
-	if l == nil {
-		l = &lane{device: event.event.DeviceID}
-		p.lanes[l.device] = l
-	}
-	l.events = append(l.events, event)
-	if len(l.events) == 1 && !l.busy {
-		p.makeReady(l)
-	}
+	l := p.laneOf(event.event.DeviceID)
+	l.count++
 	p.stats.Accepted++
 	p.stats.Buffered++
+	p.ages.add(event.sequence)
+	if p.store != nil {
+		p.commit(l, event)
+		return
+	}
+	l.events = append(l.events, event)
+	p.advance(l)
+}
+
+func (p *Producer) laneOf(device string) *lane {
+	l := p.lanes[device]
+	if l == nil {
+		l = &lane{device: device}
+		p.lanes[device] = l
+	}
+	return l
+}
+
+// advance brings a lane that nobody has in hand to where its next event is dealt with. The caller holds mu.
+func (p *Producer) advance(l *lane) {
+	switch {
+	case l.state != idle:
+	case l.count == 0:
+		delete(p.lanes, l.device)
+	case l.blockade != nil || len(l.events) == 0 && len(l.later) > 0:
+		l.state = loading
+		p.hungry = append(p.hungry, l)
+		p.feed()
+	case len(l.events) > 0:
+		l.state = ready
+		l.since = time.Now()
+		p.ready = append(p.ready, l)
+	}
 }
 
 // admitWaiters lets in whoever now finds room. The caller holds mu.
 func (p *Producer) admitWaiters() {
-	for e := p.waiters.Front(); e != nil && p.stats.Buffered < p.cfg.Buffer; {
+	for e := p.waiters.Front(); e != nil && (p.store != nil || p.stats.Buffered < p.cfg.Buffer); {
 		w := e.Value.(*waiter)
 		next := e.Next()
-		if p.hasRoom(w.event.event.DeviceID) {
+		if p.hasRoom(w.event) {
 			p.waiters.Remove(e)
 			w.place = nil
 			p.admit(w.event)
@@ -146,21 +248,25 @@ func (p *Producer) admitWaiters() {
 	}
 }
 
-func (p *Producer) makeReady(l *lane) {
-	l.since = time.Now()
-	p.ready = append(p.ready, l)
-}
-
-// pop removes the first event of a lane, which has been resolved, and makes the next ready. The caller holds mu.
+// pop removes the first event of a lane, which has been resolved, and moves the lane on. The caller holds mu.
 func (p *Producer) pop(l *lane) {
+	p.forget(l, l.events[0])
 	l.events[0] = nil
 	l.events = l.events[1:]
-	l.busy = false
-	if len(l.events) == 0 {
-		delete(p.lanes, l.device)
-		return
+	l.state = idle
+	p.advance(l)
+}
+
+// forget takes a resolved event out of the books. The caller holds mu.
+func (p *Producer) forget(l *lane, event *pending) {
+	l.count--
+	l.bytes -= event.spoolBytes
+	p.stats.Buffered--
+	p.ages.remove(event.sequence)
+	if p.store != nil {
+		p.inMemory--
+		p.stats.Spooled--
 	}
-	p.makeReady(l)
 }
 
 // takeIdleLanes removes all events of devices that are in no batch, for Close to fail them. The others fail where their batch
@@ -169,10 +275,13 @@ func (p *Producer) takeIdleLanes() []*pending {
 	var taken []*pending
 	p.ready = nil
 	for device, l := range p.lanes {
-		if l.busy && l.events[0].sending {
+		if l.state == busy && l.events[0].sending {
 			continue
 		}
 		taken = append(taken, l.events...)
+		for _, event := range l.events {
+			p.forget(l, event)
+		}
 		l.events = nil
 		delete(p.lanes, device)
 	}

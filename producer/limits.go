@@ -1,10 +1,6 @@
 package producer
 
-import (
-	"time"
-
-	"github.com/device-fanout/fanout/events"
-)
+import "time"
 
 // Quotas of Amazon SNS that a Producer keeps to.
 const (
@@ -25,17 +21,28 @@ const (
 
 	minMaxMessageBytes = 1 << 10
 	maxMaxMessageBytes = 1 << 20
+
+	minSpoolBytes = 1 << 20
 )
 
-// Names of the message attributes that every event carries; filter policies match on them.
+// Names of the message attributes; filter policies match on the first two.
 const (
-	attributeType   = "type"
-	attributeSource = "source"
+	attributeType       = "type"
+	attributeSource     = "source"
+	attributeTraceState = "tracestate"
+	attributeTrace      = "traceparent"
 )
 
 // messageBytes is the size of a message as SNS and SQS count it: the UTF-8 bytes of the body and of every
 // attribute's name, data type and value.
-func messageBytes(body []byte, e events.Event) int {
-	const dataTypes = 2 * len("String")
-	return len(body) + dataTypes + len(attributeType) + len(e.Type()) + len(attributeSource) + len(e.Source)
+func messageBytes(event *pending) int {
+	const dataType = len("String")
+	size := len(event.body) + 2*dataType + len(attributeType) + len(event.eventType) + len(attributeSource) + len(event.event.Source)
+	if event.trace.Parent != "" {
+		size += dataType + len(attributeTrace) + len(event.trace.Parent)
+	}
+	if event.trace.State != "" {
+		size += dataType + len(attributeTraceState) + len(event.trace.State)
+	}
+	return size
 }

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -33,6 +35,7 @@ type outcome struct {
 	code                      string // the service's error code, if it gave one
 	err                       error
 	unknown                   bool // the entry may have been accepted although it was not confirmed
+	aboutEvent                bool // a refusal that lies in this very event; another would not have been refused
 }
 
 var errNotMentioned = errors.New("the response does not mention the entry")
@@ -43,7 +46,7 @@ func judge(n int, out *sns.PublishBatchOutput, err error) []outcome {
 	outcomes := make([]outcome, n)
 	if err != nil {
 		o := judgeError(err)
-		if o.fate == refused && n > 1 && entryAtFault[o.code] {
+		if o.fate == refused && n > 1 && o.aboutEvent {
 			o.fate = refusedTogether
 		}
 		for i := range outcomes {
@@ -73,7 +76,7 @@ func judge(n int, out *sns.PublishBatchOutput, err error) []outcome {
 		switch {
 		case throttled(code):
 		case failed.SenderFault:
-			o.fate = refused
+			o.fate, o.aboutEvent = refused, aboutEvent(code, aws.ToString(failed.Message))
 		default:
 			o.unknown = true
 		}
@@ -100,7 +103,10 @@ func judgeError(err error) outcome {
 	o := outcome{fate: retryable, unknown: true, err: err}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
-		return o // no answer: it may have been lost after the topic had acted
+		// No answer: it may have been lost after the topic had acted, unless there never was a connection.
+		var dial *net.OpError
+		o.unknown = !(errors.As(err, &dial) && dial.Op == "dial")
+		return o
 	}
 	o.code = api.ErrorCode()
 	var response *awshttp.ResponseError
@@ -115,9 +121,14 @@ func judgeError(err error) outcome {
 		o.unknown = false
 	case status >= http.StatusInternalServerError || api.ErrorFault() == smithy.FaultServer:
 	case status >= http.StatusBadRequest || api.ErrorFault() == smithy.FaultClient:
-		o.fate, o.unknown = refused, false
+		o.fate, o.unknown, o.aboutEvent = refused, false, aboutEvent(o.code, api.ErrorMessage())
 	}
 	return o
+}
+
+// aboutEvent tells whether a refusal lies in an event, and not in the topic, its ARN, permissions or keys.
+func aboutEvent(code, message string) bool {
+	return entryAtFault[code] && !strings.Contains(message, "TopicArn")
 }
 
 // credentialsExpired has the codes that end by themselves once the SDK has fetched new credentials.

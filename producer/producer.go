@@ -23,18 +23,33 @@ type Producer struct {
 	requests context.Context
 	abort    context.CancelFunc
 
+	store      store // the spool; nil without one
+	closeStore func() error
+	attributes attributeCache
+
 	mu        sync.Mutex // guards everything below; held for memory work only
 	lanes     map[string]*lane
 	ready     []*lane    // lanes whose first event may be sent, the longest waiting first
 	waiters   *list.List // of *waiter: callers waiting for room, the longest waiting first
 	underWay  int        // batches
+	pace      pace
 	roundTrip time.Duration
 	nudge     *time.Timer // looks at ready again when a batch that is not full has waited long enough
 	sequence  int64
+	ages      ages
 	closed    bool
+	aborted   bool          // Close has given up, and leaves what is left to the spool
 	drained   chan struct{} // made by Close, closed once nothing is buffered and nothing is under way
 	warned    time.Time
 	stats     Stats
+
+	// With a spool only.
+	uncommitted []*pending // not yet on disk, in their order
+	committing  int64      // bytes of them, and of those that are being written
+	writing     bool       // there is a goroutine that writes
+	hungry      []*lane    // lanes whose next events are to be read, the longest waiting first
+	reading     bool       // there is a goroutine that reads
+	inMemory    int        // events in lanes that have their body
 }
 
 // Result tells what became of one event.
@@ -42,18 +57,22 @@ type Result struct {
 	Event          events.Event // as it was sent, with its Sequence and Source
 	MessageID      string       // SNS message ID; empty unless confirmed
 	SequenceNumber string       // SNS sequence number; empty unless confirmed
-	Err            error        // nil when the topic has confirmed the event
+	Spooled        bool         // the event is in the spool and not yet confirmed
+	Err            error        // nil when the event is safe: the topic has confirmed it, or the spool has it
 }
 
 // Stats counts what a Producer has done so far.
 type Stats struct {
-	Accepted  int64 // events taken into the buffer
-	Confirmed int64
-	Failed    int64 // accepted events that were not confirmed
-	Retried   int64 // entries that were sent again
-	Batches   int64 // requests
-	Entries   int64 // events in those requests, retries included
-	Buffered  int   // accepted and not yet resolved, now
+	Accepted  int64     // events taken in, with those that New has found in the spool
+	Confirmed int64     // by the topic
+	Failed    int64     // accepted events that were not confirmed
+	SetAside  int64     // events and damaged records that the spool has set aside
+	Retried   int64     // entries that were sent again
+	Batches   int64     // requests
+	Entries   int64     // events in those requests, retries included
+	Buffered  int       // accepted and not yet resolved, now
+	Spooled   int       // of them in the spool
+	Oldest    time.Time // when the oldest of them was accepted, to a tenth of a second; zero when there is none
 }
 
 // BatchFill is the mean number of entries in a request, or 0 before the first.
@@ -64,7 +83,8 @@ func (s Stats) BatchFill() float64 {
 	return float64(s.Entries) / float64(s.Batches)
 }
 
-// New makes a Producer for the topic with ARN topicARN. It makes no request. The error lists every fault of cfg.
+// New makes a Producer for the topic with ARN topicARN. It makes no request, unless there is a spool with events that wait: these go out
+// first of their devices. The error lists every fault of cfg, or is a [*SpoolError].
 func New(api TopicAPI, topicARN string, cfg Config) (*Producer, error) {
 	cfg = cfg.withDefaults()
 	err := cfg.validate()
@@ -77,11 +97,19 @@ func New(api TopicAPI, topicARN string, cfg Config) (*Producer, error) {
 	}
 	p := &Producer{api: api, topic: topicARN, cfg: cfg, lanes: map[string]*lane{}, waiters: list.New()}
 	p.requests, p.abort = context.WithCancel(context.Background())
+	p.closeStore = sync.OnceValue(func() error { return p.store.Close() })
+	p.pace = pace{limit: cfg.MaxBatches, max: cfg.MaxBatches}
+	if cfg.Spool != "" {
+		if err := p.openSpool(); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
-// Publish sends one event and waits until the topic has confirmed it, or until it has failed: with an [*InvalidError],
-// [*TooLargeError], [*PublishError], [*BlockedError] or [ErrClosed].
+// Publish sends one event and waits until it is safe, which nil says: the topic has confirmed it or, with a spool, it is on
+// disk, from where it goes out whatever happens to this process. Otherwise it has failed: with an [*InvalidError],
+// [*TooLargeError], [*PublishError], [*BlockedError], [*SpoolError] or [ErrClosed].
 //
 // ctx bounds only the caller's own wait. When it ends before the event was accepted, the event is not sent and the error is
 // ctx's. When it ends later, the event still goes out, and the error is a [*PublishError] with [ErrUnknownOutcome]
@@ -100,7 +128,8 @@ func (p *Producer) Publish(ctx context.Context, e events.Event) error {
 }
 
 // Enqueue accepts one event and returns at once, or waits for room while the buffer is full. After it has returned nil,
-// done is called exactly once, when the event is confirmed or has failed; done may be nil.
+// done is called exactly once, when the event is safe, as for [Producer.Publish], or has failed; done may be nil. What becomes of an
+// event after the spool has it, [Hooks].Resolved tells.
 //
 // Within a device, done is called in the order of acceptance. It runs on the goroutine that sends, so it must be quick and
 // must not wait for this Producer; other devices of its batch wait for it.
@@ -111,33 +140,38 @@ func (p *Producer) Enqueue(ctx context.Context, e events.Event, done func(Result
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	event, err := p.prepare(e, done)
+	event, err := p.prepare(ctx, e, done)
 	if err != nil {
 		return err
 	}
 	w, err := p.accept(event, true)
-	if w == nil {
-		return err
-	}
-	select {
-	case err := <-w.admitted:
-		return err
-	case <-ctx.Done():
-		if p.withdraw(w) {
-			return ctx.Err()
+	if w != nil {
+		select {
+		case err = <-w.admitted:
+		case <-ctx.Done():
+			if p.withdraw(w) {
+				err = ctx.Err()
+			} else {
+				err = <-w.admitted // it got in, or the producer closed, at the same moment
+			}
 		}
-		return <-w.admitted // it got in, or the producer closed, at the same moment
 	}
+	if err != nil {
+		return event.refuse(err)
+	}
+	return nil
 }
 
 // TryEnqueue is Enqueue that never waits: it fails with [ErrBufferFull] when there is no room.
 func (p *Producer) TryEnqueue(e events.Event, done func(Result)) error {
-	event, err := p.prepare(e, done)
+	event, err := p.prepare(context.Background(), e, done)
 	if err != nil {
 		return err
 	}
-	_, err = p.accept(event, false)
-	return err
+	if _, err = p.accept(event, false); err != nil {
+		return event.refuse(err)
+	}
+	return nil
 }
 
 // PublishAll sends the events in their order and waits for all of them. The results stand in the order of the events. An event
@@ -181,12 +215,17 @@ func (p *Producer) PublishAll(ctx context.Context, batch []events.Event) []Resul
 func (p *Producer) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats
+	s := p.stats
+	s.Oldest = p.ages.oldest()
+	return s
 }
 
 // Close refuses new events, sends what is buffered, and returns once every accepted event is answered. When ctx ends before
 // that, requests under way are cut off, every event that is left fails with [ErrClosed] in its chain, and Close returns an
 // error with their number. A second Close waits for the first.
+//
+// With a spool, Close sends what is in it as long as ctx lets it. What is left then stays there for the next Producer, and is no
+// error.
 func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.closed {
@@ -205,33 +244,49 @@ func (p *Producer) Close(ctx context.Context) error {
 
 	select {
 	case <-drained:
-		p.abort()
-		return nil
+		return p.end()
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
 	left := p.stats.Buffered
 	p.abort()
-	abandoned := p.takeIdleLanes()
+	var abandoned []*pending
+	if p.store != nil {
+		p.aborted = true
+	} else {
+		abandoned = p.takeIdleLanes()
+	}
 	p.mu.Unlock()
 	for _, event := range abandoned {
-		event.answer(Result{Err: event.failure(true)})
+		event.tell(Result{Err: event.failure(true)}, &p.cfg.Hooks)
 	}
 	p.mu.Lock()
 	p.stats.Failed += int64(len(abandoned))
-	p.stats.Buffered -= len(abandoned)
 	p.signalDrained()
 	p.mu.Unlock()
 	<-drained // the requests under way end at once, now that their context has ended
-	if left == 0 {
-		return nil
+	err := p.end()
+	if left == 0 || p.store != nil {
+		return err
 	}
 	return fmt.Errorf("producer: close: %d events were not confirmed in time: %w", left, ctx.Err())
 }
 
-// signalDrained tells Close that nothing is left. The caller holds mu.
+// end lets go of what a drained Producer holds. It may be called again.
+func (p *Producer) end() error {
+	p.abort()
+	if p.store == nil {
+		return nil
+	}
+	if err := p.closeStore(); err != nil {
+		return &SpoolError{Dir: p.cfg.Spool, Err: err}
+	}
+	return nil
+}
+
+// signalDrained tells Close that nothing is left, or nothing that it can do. The caller holds mu.
 func (p *Producer) signalDrained() {
-	if !p.closed || p.stats.Buffered > 0 || p.underWay > 0 {
+	if !p.closed || p.stats.Buffered > 0 && !p.aborted || p.underWay > 0 || p.writing || p.reading {
 		return
 	}
 	select {

@@ -4,20 +4,19 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
+
+	"github.com/device-fanout/fanout/producer/internal/spool"
 )
 
 const (
 	firstBackoff = 50 * time.Millisecond
 	maxBackoff   = 5 * time.Second
 )
-
-var dataTypeString = aws.String("String")
 
 // send makes one request and settles what it carried.
 func (p *Producer) send(batch []entry) {
@@ -31,54 +30,86 @@ func (p *Producer) send(batch []entry) {
 			continue
 		case head.attempts == 0:
 			head.first = start
-		case start.Sub(head.first) > p.cfg.GiveUpAfter: // it has waited too long behind other batches
+		case p.store == nil && start.Sub(head.first) > p.cfg.GiveUpAfter: // it has waited too long behind other batches
 			unsent[i] = overdue
 			continue
 		}
 		head.attempts++
 		entries = append(entries, types.PublishBatchRequestEntry{
-			Id:                     aws.String(strconv.Itoa(i)),
+			Id:                     entryIDs[i],
 			Message:                aws.String(string(head.body)),
 			MessageGroupId:         &head.event.DeviceID,
 			MessageDeduplicationId: &head.event.ID,
-			MessageAttributes: map[string]types.MessageAttributeValue{
-				attributeType:   {DataType: dataTypeString, StringValue: aws.String(head.event.Type())},
-				attributeSource: {DataType: dataTypeString, StringValue: &head.event.Source},
-			},
+			MessageAttributes:      p.attributes.of(head.pending),
 		})
 	}
 	outcomes := make([]outcome, len(batch))
-	var took time.Duration
+	var answer answered
 	if len(entries) > 0 {
-		ctx, cancel := context.WithTimeout(p.requests, p.cfg.RequestTimeout)
-		out, err := p.api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &p.topic, PublishBatchRequestEntries: entries}, oneAttempt)
-		cancel()
-		outcomes = judge(len(batch), out, err)
-		if err == nil {
-			took = time.Since(start)
-		}
+		outcomes, answer = p.request(batch, entries)
 	}
 	for i, f := range unsent {
 		if f != 0 {
 			outcomes[i] = outcome{fate: f, code: batch[i].code, err: batch[i].err}
 		}
 	}
-	p.settle(batch, outcomes, len(entries), took)
+	p.settle(batch, outcomes, answer)
+}
+
+// answered tells what a request as a whole came to.
+type answered struct {
+	entries   int           // that were in it
+	took      time.Duration // zero when it was not answered
+	throttled bool          // as a whole
+	failed    bool          // as a whole, and for no reason that lies in one of its entries
+}
+
+// request makes one request.
+func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEntry) ([]outcome, answered) {
+	ctx, cancel := context.WithTimeout(p.requests, p.cfg.RequestTimeout)
+	defer cancel()
+	var ended func(RequestEnd)
+	if p.cfg.Hooks.Request != nil {
+		ctx, ended = p.cfg.Hooks.Request(ctx, p.describe(batch, len(entries)))
+	}
+	start := time.Now()
+	out, err := p.api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &p.topic, PublishBatchRequestEntries: entries}, oneAttempt)
+	took := time.Since(start)
+	outcomes := judge(len(batch), out, err)
+	if ended != nil {
+		end := RequestEnd{Took: took, Err: err}
+		for _, o := range outcomes {
+			if o.fate != confirmed {
+				end.Failed++
+				end.Code = o.code
+			}
+		}
+		ended(end)
+	}
+	answer := answered{entries: len(entries)}
+	if err == nil {
+		answer.took = took
+		return outcomes, answer
+	}
+	answer.throttled = throttled(outcomes[0].code)
+	answer.failed = outcomes[0].fate == retryable || p.store != nil && outcomes[0].fate == refused && !outcomes[0].aboutEvent
+	return outcomes, answer
 }
 
 // oneAttempt switches the SDK's own retries off: it would repeat a whole request out of sight of the bound on retries.
 func oneAttempt(o *sns.Options) { o.Retryer = aws.NopRetryer{} }
 
 // settle acts on the outcome of every entry. First the callers hear of what has ended, then the lanes move on: so a device's
-// callbacks run in its order. sent is how many of the entries were in the request, and took how long it took; zero when it was
-// not answered.
-func (p *Producer) settle(batch []entry, outcomes []outcome, sent int, took time.Duration) {
+// callbacks run in its order.
+func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) {
 	again := make([]time.Duration, len(batch)) // the delay before each entry's next attempt; 0 for what has ended
-	var done, failed, blocked int
+	var done, failed, blocked, aside int
+	var refs []spool.Ref // of what has ended
 	for i, head := range batch {
 		o := outcomes[i]
 		if o.fate == confirmed {
-			head.answer(Result{MessageID: o.messageID, SequenceNumber: o.sequenceNumber})
+			refs = append(refs, head.ref)
+			head.tell(Result{MessageID: o.messageID, SequenceNumber: o.sequenceNumber}, &p.cfg.Hooks)
 			done++
 			continue
 		}
@@ -87,36 +118,43 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, sent int, took time
 		if o.fate == refusedTogether {
 			head.alone = true
 		}
-		closing := o.fate == abandoned
-		if o.fate == retryable || o.fate == refusedTogether {
-			delay := backoff(head.attempts)
-			closing = p.requests.Err() != nil
-			if !closing && time.Since(head.first)+delay <= p.cfg.GiveUpAfter {
-				again[i] = delay
-				continue
-			}
+		if delay := backoff(head.attempts); p.sendAgain(head, o, delay) {
+			again[i] = delay
+			continue
 		}
+		if p.store == nil {
+			failed++
+			blocked += p.fail(head, p.requests.Err() != nil)
+			continue
+		}
+		failure := head.failure(false)
+		if err := p.setAside(head.pending, failure); err != nil {
+			p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+			again[i] = maxBackoff
+			continue
+		}
+		refs = append(refs, head.ref)
+		if p.cfg.OnFailure == Gapless {
+			p.mu.Lock()
+			head.lane.block(head.pending, failure)
+			p.mu.Unlock()
+		}
+		head.tell(Result{Err: failure}, &p.cfg.Hooks)
 		failed++
-		blocked += p.fail(head, closing)
+		aside++
 	}
 	p.warn(batch, outcomes)
+	if p.store != nil && len(refs) > 0 {
+		p.store.Done(refs...)
+	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.underWay--
-	if sent > 0 {
-		p.stats.Batches++
-		p.stats.Entries += int64(sent)
-	}
+	p.learn(answer)
 	p.stats.Confirmed += int64(done)
 	p.stats.Failed += int64(failed + blocked)
-	p.stats.Buffered -= done + failed + blocked
-	if took > 0 {
-		if p.roundTrip == 0 {
-			p.roundTrip = took
-		}
-		p.roundTrip += (took - p.roundTrip) / 8
-	}
+	p.stats.SetAside += int64(aside)
 	for i, head := range batch {
 		head.sending = false
 		if again[i] > 0 {
@@ -130,31 +168,90 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, sent int, took time
 		p.pop(head.lane)
 	}
 	p.admitWaiters()
+	if len(p.hungry) > 0 {
+		p.feed()
+	}
 	p.dispatch()
 	p.signalDrained()
 }
 
-// fail answers an event with its error, and those that were waiting behind it with a BlockedError.
+// sendAgain tells whether an event that was not confirmed is to be sent again, after delay.
+func (p *Producer) sendAgain(head entry, o outcome, delay time.Duration) bool {
+	if p.store != nil {
+		return !(o.fate == refused && o.aboutEvent) // all other trouble ends some time, and the event is safe until then
+	}
+	return (o.fate == retryable || o.fate == refusedTogether) &&
+		p.requests.Err() == nil && time.Since(head.first)+delay <= p.cfg.GiveUpAfter
+}
+
+// learn takes note of how a request went. The caller holds mu.
+func (p *Producer) learn(answer answered) {
+	if answer.entries == 0 {
+		return
+	}
+	p.stats.Batches++
+	p.stats.Entries += int64(answer.entries)
+	switch {
+	case answer.throttled:
+		p.pace.throttled(time.Now())
+	case answer.failed:
+		p.pace.failed(time.Now())
+	default:
+		p.pace.succeeded()
+	}
+	if answer.took > 0 {
+		if p.roundTrip == 0 {
+			p.roundTrip = answer.took
+		}
+		p.roundTrip += (answer.took - p.roundTrip) / 8
+	}
+}
+
+// fail answers an event with its error, and those that were waiting behind it with a BlockedError unless they shall go on.
 // It removes the latter from their lane and returns their number.
 func (p *Producer) fail(head entry, closing bool) int {
 	l := head.lane
-	p.mu.Lock()
-	followers := l.events[1:len(l.events):len(l.events)]
-	l.events = l.events[:1:1]
-	p.mu.Unlock()
+	var followers []*pending
+	if p.cfg.OnFailure == Gapless || closing {
+		p.mu.Lock()
+		followers = l.events[1:len(l.events):len(l.events)]
+		l.events = l.events[:1:1]
+		for _, f := range followers {
+			p.forget(l, f)
+		}
+		p.mu.Unlock()
+	}
 	failure := head.failure(closing)
-	head.answer(Result{Err: failure})
+	head.tell(Result{Err: failure}, &p.cfg.Hooks)
 	for _, f := range followers {
-		f.answer(Result{Err: &BlockedError{EventID: f.event.ID, DeviceID: f.event.DeviceID, BlockedBy: head.event.ID, Err: failure}})
+		f.tell(Result{Err: &BlockedError{EventID: f.event.ID, DeviceID: f.event.DeviceID, BlockedBy: head.event.ID, Err: failure}}, &p.cfg.Hooks)
 	}
 	return len(followers)
 }
 
-// answer tells the caller of an event what became of it. It is called once for every accepted event, without the lock.
-func (event *pending) answer(r Result) {
+// tell lets the caller of an event and the hooks know what became of it. It is called once for every accepted event, without the
+// lock.
+func (event *pending) tell(r Result, hooks *Hooks) {
+	event.answered(r)()
+	if hooks.Resolved != nil {
+		hooks.Resolved(Resolved{
+			EventID: event.event.ID, DeviceID: event.event.DeviceID, Type: event.eventType,
+			Attempts: event.attempts, Took: max(0, time.Duration(time.Now().UnixNano()-event.sequence)), Code: event.code, Err: r.Err,
+		})
+	}
+}
+
+// answered returns what answers the caller of an event, if that has not happened yet.
+func (event *pending) answered(r Result) func() {
+	done, ended := event.done, event.ended
 	r.Event = event.event
-	if event.done != nil {
-		event.done(r)
+	return func() {
+		if ended != nil {
+			ended(r)
+		}
+		if done != nil {
+			done(r)
+		}
 	}
 }
 
@@ -179,7 +276,7 @@ func (event *pending) failure(closing bool) error {
 // backoff is the delay before the attempt that follows attempt number n: 50 ms doubling up to 5 s, less a random part of up to
 // a half, so that many producers do not come back at once.
 func backoff(n int) time.Duration {
-	d := min(firstBackoff<<min(n-1, 10), maxBackoff)
+	d := min(firstBackoff<<min(max(n-1, 0), 10), maxBackoff)
 	return d - rand.N(d/2)
 }
 

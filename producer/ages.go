@@ -1,0 +1,62 @@
+package producer
+
+import (
+	"slices"
+	"sort"
+	"time"
+)
+
+// ages knows how old the oldest unresolved event is, to a tenth of a second, at a cost that does not depend on how many
+// there are: it counts them by the tenth of a second in which they were accepted.
+type ages struct{ counts []ageCount }
+
+type ageCount struct {
+	tenth int64 // since 1970
+	count int
+}
+
+const tenth = int64(100 * time.Millisecond)
+
+// add counts an event by its sequence, which are nanoseconds since 1970. They mostly come in rising order.
+func (a *ages) add(sequence int64) {
+	at := sequence / tenth
+	if n := len(a.counts); n > 0 && a.counts[n-1].tenth == at {
+		a.counts[n-1].count++
+		return
+	}
+	i, found := a.find(at)
+	if !found {
+		a.counts = slices.Insert(a.counts, i, ageCount{tenth: at})
+	}
+	a.counts[i].count++
+}
+
+// remove takes an event out. One that is not known, because its record was damaged, counts as one of the oldest.
+func (a *ages) remove(sequence int64) {
+	i, found := a.find(sequence / tenth)
+	if len(a.counts) == 0 {
+		return
+	}
+	if !found || a.counts[i].count == 0 {
+		i = 0
+	}
+	a.counts[i].count--
+	first := 0
+	for first < len(a.counts) && a.counts[first].count == 0 {
+		first++
+	}
+	a.counts = a.counts[first:]
+}
+
+func (a *ages) find(at int64) (int, bool) {
+	i := sort.Search(len(a.counts), func(i int) bool { return a.counts[i].tenth >= at })
+	return i, i < len(a.counts) && a.counts[i].tenth == at
+}
+
+// oldest is when the oldest was accepted; the zero time when there is none.
+func (a *ages) oldest() time.Time {
+	if len(a.counts) == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, a.counts[0].tenth*tenth)
+}

@@ -1,0 +1,145 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+const (
+	logSuffix   = ".log"
+	doneSuffix  = ".done"
+	asideFolder = "aside"
+	doneBytes   = 8 // of an entry in a list of done records: the offset and a check sum
+)
+
+// logFile is a segment's log.
+type logFile interface {
+	io.ReaderAt
+	io.WriterAt
+	Truncate(size int64) error
+	Sync() error
+	Close() error
+}
+
+func createFile(path string) (logFile, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// segment is one log with its list of done records. Its fields are guarded by the Spool's mu.
+type segment struct {
+	number  uint32
+	log     logFile
+	size    int64
+	waiting int  // records that are not done with
+	sealed  bool // nothing is appended any more
+
+	done     *os.File // opened at the first record that is done with
+	listed   int64    // bytes of it that are written
+	unlisted []byte   // entries that are not
+	unsynced bool
+}
+
+func (g *segment) path(dir, suffix string) string {
+	return filepath.Join(dir, fmt.Sprintf("%010d%s", g.number, suffix))
+}
+
+// finish notes that the record at offset is done with.
+func (g *segment) finish(offset uint32) {
+	g.waiting--
+	g.unlisted = g.appendDone(g.unlisted, offset)
+}
+
+func (g *segment) appendDone(out []byte, offset uint32) []byte {
+	out = binary.BigEndian.AppendUint32(out, offset)
+	return binary.BigEndian.AppendUint32(out, g.doneSum(offset))
+}
+
+func (g *segment) doneSum(offset uint32) uint32 {
+	var text [8]byte
+	binary.BigEndian.PutUint32(text[:], g.number)
+	binary.BigEndian.PutUint32(text[4:], offset)
+	return crc32.Checksum(text[:], castagnoli)
+}
+
+// flush writes the entries that are not yet in the file. It may be tried again after an error.
+func (g *segment) flush(dir string) error {
+	if len(g.unlisted) == 0 {
+		return nil
+	}
+	if g.done == nil {
+		f, err := os.OpenFile(g.path(dir, doneSuffix), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		g.done = f
+	}
+	if _, err := g.done.WriteAt(g.unlisted, g.listed); err != nil {
+		return err
+	}
+	g.listed += int64(len(g.unlisted))
+	g.unlisted = g.unlisted[:0]
+	g.unsynced = true
+	return nil
+}
+
+func (g *segment) syncDone() error {
+	if g.done == nil || !g.unsynced {
+		return nil
+	}
+	if err := g.done.Sync(); err != nil {
+		return err
+	}
+	g.unsynced = false
+	return nil
+}
+
+// readDone reads the list of done records and makes room for more behind what of it is whole.
+func (g *segment) readDone(dir string) (map[uint32]bool, error) {
+	data, err := os.ReadFile(g.path(dir, doneSuffix))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	g.listed = int64(len(data)) / doneBytes * doneBytes
+	offsets := make(map[uint32]bool, len(data)/doneBytes)
+	for ; len(data) >= doneBytes; data = data[doneBytes:] {
+		offset := binary.BigEndian.Uint32(data)
+		if binary.BigEndian.Uint32(data[4:]) == g.doneSum(offset) { // else it is damaged: the record comes again
+			offsets[offset] = true
+		}
+	}
+	return offsets, nil
+}
+
+func (g *segment) close() error {
+	var faults []error
+	if g.log != nil {
+		faults = append(faults, g.log.Close())
+	}
+	if g.done != nil {
+		faults = append(faults, g.done.Close())
+	}
+	g.log, g.done = nil, nil
+	return errors.Join(faults...)
+}
+
+// remove deletes the segment: the log first, because a list without a log means nothing.
+func (g *segment) remove(dir string) error {
+	err := errors.Join(g.close(), os.Remove(g.path(dir, logSuffix)))
+	if rm := os.Remove(g.path(dir, doneSuffix)); rm != nil && !errors.Is(rm, os.ErrNotExist) {
+		err = errors.Join(err, rm)
+	}
+	return err
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

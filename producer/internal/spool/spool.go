@@ -1,0 +1,339 @@
+package spool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Options of a Spool.
+type Options struct {
+	// SegmentBytes is the size at which a new segment begins. Zero means 16 MiB.
+	SegmentBytes int64
+	// SyncEvery says when what was written is forced to the disk: 0 before Append returns, otherwise so long afterwards at
+	// most; negative never.
+	SyncEvery time.Duration
+	// Failed hears of trouble that no call could report. It must not call the Spool.
+	Failed func(error)
+
+	create func(path string) (logFile, error) // for tests; nil means a file
+}
+
+const defaultSegmentBytes = 16 << 20
+
+// ErrLocked comes from Open when another process, or another Spool of this one, has the folder open.
+var ErrLocked = errors.New("another process has it open")
+
+// Ref names a record: where it stands. Refs of later records are greater.
+type Ref struct{ segment, offset uint32 }
+
+// Damage is a piece of a segment that no record could be read from.
+type Damage struct {
+	File   string // the segment
+	Offset int64
+	Bytes  int
+	Aside  string // where the bytes were copied to
+	Torn   bool   // it looks like the beginning of a record that a crash cut off at the end of a file
+}
+
+// Waiting are the records of one key that are not done with, in their order.
+type Waiting struct {
+	Key       string
+	Refs      []Ref
+	Sequences []int64 // of the records, in the order of Refs
+	Bytes     int64
+}
+
+// State is what Open has found.
+type State struct {
+	Waiting      []Waiting // the key with the oldest record first
+	LastSequence int64
+	Damaged      []Damage // not reported by an earlier Open
+}
+
+// Spool is an open folder. Append must not be called concurrently with itself or Close; everything else may.
+type Spool struct {
+	dir  string
+	opts Options
+	lock *flock.Flock
+
+	bytes atomic.Int64 // of all logs
+
+	writing sync.Mutex // held while the active segment's log is written or synced
+	dirty   bool       // guarded by writing: written and not synced
+	timer   *time.Timer
+	broken  error // guarded by writing: a failed write could not be undone
+	buffer  []byte
+
+	mu       sync.Mutex // guards what follows; held across short reads and writes of lists only
+	segments map[uint32]*segment
+	active   *segment // may be nil
+	last     uint32   // number of the newest segment
+}
+
+// Open opens a folder, makes it when there is none, and reads what waits in it.
+func Open(dir string, opts Options) (*Spool, State, error) {
+	opts.SegmentBytes = cmp.Or(opts.SegmentBytes, defaultSegmentBytes)
+	if opts.create == nil {
+		opts.create = createFile
+	}
+	if opts.Failed == nil {
+		opts.Failed = func(error) {}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, asideFolder), 0o700); err != nil {
+		return nil, State{}, err
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, State{}, err
+	}
+	s := &Spool{dir: dir, opts: opts, lock: lock, segments: map[uint32]*segment{}}
+	state, err := s.recover()
+	if err != nil {
+		return nil, State{}, errors.Join(err, s.Close())
+	}
+	return s, state, nil
+}
+
+// lockFolder takes the folder for this process, and writes its number where whoever comes second can read it.
+func lockFolder(dir string) (*flock.Flock, error) {
+	path := filepath.Join(dir, "lock")
+	lock := flock.New(path)
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !ok {
+		owner, _ := os.ReadFile(path) // only to be helpful
+		return nil, fmt.Errorf("%w (process %s)", ErrLocked, cmp.Or(string(owner), "unknown"))
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d", os.Getpid()), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), lock.Unlock())
+	}
+	return lock, nil
+}
+
+// Append writes the records in one piece and returns where they stand, once they are as safe as the sync policy makes
+// them. On an error none of them is kept.
+func (s *Spool) Append(records []Record) ([]Ref, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	seg, err := s.writable()
+	if err != nil {
+		return nil, err
+	}
+	start := seg.size
+	refs := make([]Ref, len(records))
+	s.buffer = s.buffer[:0]
+	for i, r := range records {
+		refs[i] = Ref{seg.number, uint32(start) + uint32(len(s.buffer))}
+		s.buffer = appendRecord(s.buffer, r)
+	}
+	_, err = seg.log.WriteAt(s.buffer, start)
+	if err == nil && s.opts.SyncEvery == 0 {
+		err = seg.log.Sync()
+	}
+	if err != nil {
+		s.undo(seg, start, err)
+		return nil, err
+	}
+	if s.opts.SyncEvery > 0 && !s.dirty {
+		s.dirty = true
+		s.timer = time.AfterFunc(s.opts.SyncEvery, s.syncLater)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.size += int64(len(s.buffer))
+	seg.waiting += len(records)
+	s.bytes.Add(int64(len(s.buffer)))
+	if cap(s.buffer) > maxPayload {
+		s.buffer = nil
+	}
+	return refs, nil
+}
+
+// undo takes back a write that failed, so that nobody finds records after a restart which their writer was told are not kept.
+// The caller holds writing.
+func (s *Spool) undo(seg *segment, size int64, cause error) {
+	if err := seg.log.Truncate(size); err != nil {
+		s.broken = fmt.Errorf("%s is in doubt since %w; taking the write back: %w", seg.path(s.dir, logSuffix), cause, err)
+	}
+	// After a failed sync nobody knows what is on disk behind the part that was synced before: go on in a new file.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.sealed = true
+	s.active = nil
+	s.removeIfDone(seg)
+}
+
+// syncLater forces to the disk what Append has left to it.
+func (s *Spool) syncLater() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.syncNow()
+}
+
+// syncNow syncs the active segment if there is anything to sync. The caller holds writing.
+func (s *Spool) syncNow() {
+	if !s.dirty {
+		return
+	}
+	s.dirty = false
+	s.mu.Lock()
+	seg := s.active
+	s.mu.Unlock()
+	if seg == nil {
+		return
+	}
+	if err := seg.log.Sync(); err != nil {
+		s.opts.Failed(fmt.Errorf("sync %s: %w", seg.path(s.dir, logSuffix), err))
+	}
+}
+
+// writable returns the segment to append to, a new one when the last is full. The caller holds writing.
+func (s *Spool) writable() (*segment, error) {
+	s.mu.Lock()
+	seg := s.active
+	full := seg != nil && (seg.size >= s.opts.SegmentBytes || seg.waiting == 0 && seg.size >= s.opts.SegmentBytes/16)
+	s.mu.Unlock()
+	if seg != nil && !full {
+		return seg, nil
+	}
+	if seg != nil {
+		s.syncNow()
+		s.mu.Lock()
+		seg.sealed = true
+		s.active = nil
+		s.removeIfDone(seg)
+		s.mu.Unlock()
+	}
+	next := &segment{number: s.last + 1}
+	log, err := s.opts.create(next.path(s.dir, logSuffix))
+	if err != nil {
+		return nil, err
+	}
+	if s.opts.SyncEvery >= 0 {
+		if err := syncFolder(s.dir); err != nil {
+			return nil, errors.Join(err, log.Close(), os.Remove(next.path(s.dir, logSuffix)))
+		}
+	}
+	next.log = log
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = next.number
+	s.segments[next.number] = next
+	s.active = next
+	return next, nil
+}
+
+// Read returns the record at ref. A record that does not fit its check sum is a [*DamagedError]; its bytes have been set aside.
+func (s *Spool) Read(ref Ref) (Record, error) {
+	s.mu.Lock()
+	seg := s.segments[ref.segment]
+	s.mu.Unlock()
+	if seg == nil {
+		return Record{}, fmt.Errorf("segment %d is not there", ref.segment)
+	}
+	return s.read(seg, ref.offset)
+}
+
+// Done forgets records. What cannot be written down now is written down later; until then a crash brings it back.
+func (s *Spool) Done(refs ...Ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ref := range refs {
+		if seg := s.segments[ref.segment]; seg != nil {
+			seg.finish(ref.offset)
+		}
+	}
+	for i, ref := range refs {
+		if i > 0 && refs[i-1].segment == ref.segment {
+			continue
+		}
+		seg := s.segments[ref.segment]
+		if seg == nil {
+			continue
+		}
+		if !s.removeIfDone(seg) {
+			s.flush(seg)
+		}
+	}
+}
+
+// flush writes the list of a segment's done records as far as it is not written. The caller holds mu.
+func (s *Spool) flush(seg *segment) {
+	if err := seg.flush(s.dir); err != nil {
+		s.opts.Failed(fmt.Errorf("write down what is done: %w", err))
+	}
+}
+
+// removeIfDone deletes a sealed segment without waiting records. The caller holds mu.
+func (s *Spool) removeIfDone(seg *segment) bool {
+	if !seg.sealed || seg.waiting > 0 {
+		return false
+	}
+	// A done record of this segment stands for earlier ones of its key in older segments. Their own lists must be safe first.
+	for _, older := range s.segments {
+		if older.number < seg.number && older != s.active {
+			s.flush(older)
+			if err := older.syncDone(); err != nil {
+				s.opts.Failed(err)
+			}
+		}
+	}
+	s.bytes.Add(-seg.size)
+	delete(s.segments, seg.number)
+	if err := seg.remove(s.dir); err != nil {
+		s.opts.Failed(err)
+	}
+	return true
+}
+
+// Bytes is how much the logs take on disk.
+func (s *Spool) Bytes() int64 { return s.bytes.Load() }
+
+// Close writes down what is done, removes segments that nothing waits in, and leaves the folder to others.
+func (s *Spool) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.syncNow()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var faults []error
+	if s.active != nil {
+		s.active.sealed = true
+		s.active = nil
+	}
+	for _, seg := range s.inOrder() {
+		if s.removeIfDone(seg) {
+			continue
+		}
+		faults = append(faults, seg.flush(s.dir), seg.close())
+	}
+	s.segments = map[uint32]*segment{}
+	s.broken = os.ErrClosed
+	return errors.Join(append(faults, s.lock.Unlock())...)
+}
+
+func (s *Spool) inOrder() []*segment {
+	list := make([]*segment, 0, len(s.segments))
+	for _, seg := range s.segments {
+		list = append(list, seg)
+	}
+	slices.SortFunc(list, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	return list
+}

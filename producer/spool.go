@@ -1,0 +1,361 @@
+package producer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/producer/internal/spool"
+)
+
+// store is what a Producer needs of its spool.
+type store interface {
+	Append(records []spool.Record) ([]spool.Ref, error)
+	Read(ref spool.Ref) (spool.Record, error)
+	Done(refs ...spool.Ref)
+	SetAside(name string, line []byte) (path string, err error)
+	Bytes() int64
+	Close() error
+}
+
+const (
+	// loadAtOnce is how many events of a device are read from the spool at a time, and how many of one are kept in memory.
+	loadAtOnce = 16
+
+	// commitAtOnce bounds the bytes of one write to the spool, so that the first in it does not wait long for the last.
+	commitAtOnce = 1 << 20
+
+	// deviceShare is the part of the spool that one device may fill.
+	deviceShare = 4
+
+	refusedFile = "refused.ndjson"
+)
+
+// blockade is why the events that wait in a lane must fail.
+type blockade struct {
+	by   string // the event that failed
+	err  error
+	left int // events that it concerns
+}
+
+// openSpool opens the spool and puts what waits in it into lanes.
+func (p *Producer) openSpool() error {
+	opened, state, err := spool.Open(p.cfg.Spool, spool.Options{
+		SegmentBytes: min(16<<20, p.cfg.SpoolBytes/8),
+		SyncEvery:    p.cfg.SpoolSync,
+		Failed:       func(err error) { p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err) },
+	})
+	if errors.Is(err, spool.ErrLocked) {
+		err = fmt.Errorf("%w: %w", ErrSpoolLocked, err)
+	}
+	if err != nil {
+		return &SpoolError{Dir: p.cfg.Spool, Err: err}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.store = opened
+	p.sequence = state.LastSequence
+	for _, d := range state.Damaged {
+		p.reportDamage(d)
+	}
+	for _, waiting := range state.Waiting {
+		l := p.laneOf(waiting.Key)
+		l.later, l.count, l.bytes = waiting.Refs, len(waiting.Refs), waiting.Bytes
+		for _, sequence := range waiting.Sequences {
+			p.ages.add(sequence)
+		}
+		p.stats.Accepted += int64(l.count)
+		p.stats.Buffered += l.count
+		p.stats.Spooled += l.count
+		p.advance(l)
+	}
+	if p.stats.Spooled > 0 {
+		p.cfg.Logger.Info("spool has waiting events", "spool", p.cfg.Spool, "events", p.stats.Spooled, "devices", len(p.lanes))
+	}
+	return nil
+}
+
+// reportDamage tells of a damaged piece. The caller holds mu, or is the only one.
+func (p *Producer) reportDamage(d spool.Damage) {
+	p.stats.SetAside++
+	p.tellSetAside(SetAside{Path: d.Aside, Err: &CorruptRecordError{File: d.File, Offset: d.Offset, Bytes: d.Bytes, Torn: d.Torn}})
+}
+
+func (p *Producer) tellSetAside(s SetAside) {
+	p.cfg.Logger.Error("set aside", "event_id", s.EventID, "device_id", s.DeviceID, "path", s.Path, "err", s.Err)
+	if p.cfg.Hooks.SetAside != nil {
+		p.cfg.Hooks.SetAside(s)
+	}
+}
+
+// spoolHasRoom tells whether one more event fits into the spool. The caller holds mu.
+func (p *Producer) spoolHasRoom(l *lane, event *pending) bool {
+	return len(p.uncommitted) < p.cfg.Buffer &&
+		p.store.Bytes()+p.committing+event.spoolBytes <= p.cfg.SpoolBytes &&
+		(l == nil || l.bytes+event.spoolBytes <= p.cfg.SpoolBytes/deviceShare)
+}
+
+// record is the event as the spool keeps it.
+func (event *pending) record() spool.Record {
+	return spool.Record{
+		Sequence: event.sequence, Key: event.event.DeviceID, Body: event.body,
+		Fields: [spool.Fields]string{event.event.ID, event.eventType, event.event.Source, event.trace.Parent, event.trace.State},
+	}
+}
+
+// fromRecord is an event out of the spool. It can be sent also when this program does not know its type.
+func fromRecord(r spool.Record, ref spool.Ref) *pending {
+	event := &pending{
+		event:     events.Event{ID: r.Fields[0], Source: r.Fields[2], DeviceID: r.Key, Sequence: fmt.Sprintf("%0*d", sequenceDigits, r.Sequence)},
+		eventType: r.Fields[1], trace: Trace{r.Fields[3], r.Fields[4]},
+		body: r.Body, sequence: r.Sequence, ref: ref, spoolBytes: int64(r.Size()),
+	}
+	event.bytes = messageBytes(event)
+	return event
+}
+
+// commit gives an event to the goroutine that writes to the spool. What comes while it writes goes into its next write.
+// The caller holds mu.
+func (p *Producer) commit(l *lane, event *pending) {
+	l.bytes += event.spoolBytes
+	p.committing += event.spoolBytes
+	p.uncommitted = append(p.uncommitted, event)
+	if !p.writing {
+		p.writing = true
+		go p.write()
+	}
+}
+
+// write writes to the spool as long as there is something to write.
+func (p *Producer) write() {
+	for {
+		p.mu.Lock()
+		batch := p.uncommitted
+		if len(batch) == 0 {
+			p.writing = false
+			p.signalDrained()
+			p.mu.Unlock()
+			return
+		}
+		size, n := int64(0), 0
+		for n < len(batch) && (n == 0 || size+batch[n].spoolBytes <= commitAtOnce) {
+			size += batch[n].spoolBytes
+			n++
+		}
+		batch, p.uncommitted = batch[:n:n], batch[n:]
+		p.mu.Unlock()
+
+		records := make([]spool.Record, len(batch))
+		for i, event := range batch {
+			records[i] = event.record()
+		}
+		refs, err := p.store.Append(records)
+		if err != nil {
+			p.notCommitted(batch, err)
+			continue
+		}
+		p.committed(batch, refs)
+	}
+}
+
+// committed takes events that are on disk into their lanes and answers their callers.
+func (p *Producer) committed(batch []*pending, refs []spool.Ref) {
+	answers := make([]func(), 0, len(batch))
+	p.mu.Lock()
+	for i, event := range batch {
+		answers = append(answers, event.answered(Result{Spooled: true}))
+		event.ref = refs[i]
+		event.done, event.ended = nil, nil
+		event.event.Data, event.event.Time = nil, time.Time{}
+		p.committing -= event.spoolBytes
+		p.stats.Spooled++
+		l := p.lanes[event.event.DeviceID]
+		if l.state != loading && len(l.later) == 0 && len(l.events) < loadAtOnce && p.inMemory < p.cfg.Buffer {
+			p.inMemory++
+			l.events = append(l.events, event)
+		} else {
+			l.later = append(l.later, event.ref)
+		}
+		p.advance(l)
+	}
+	p.admitWaiters()
+	p.dispatch()
+	p.mu.Unlock()
+	for _, answer := range answers {
+		answer()
+	}
+}
+
+// notCommitted answers the callers of events that could not be written.
+func (p *Producer) notCommitted(batch []*pending, err error) {
+	p.mu.Lock()
+	for _, event := range batch {
+		p.committing -= event.spoolBytes
+		p.ages.remove(event.sequence)
+		p.stats.Buffered--
+		p.stats.Failed++
+		l := p.lanes[event.event.DeviceID]
+		l.count--
+		l.bytes -= event.spoolBytes
+		p.advance(l)
+	}
+	p.admitWaiters()
+	p.mu.Unlock()
+	for _, event := range batch {
+		event.answered(Result{Err: &SpoolError{EventID: event.event.ID, DeviceID: event.event.DeviceID, Dir: p.cfg.Spool, Err: err}})()
+	}
+}
+
+// feed starts the goroutine that reads from the spool, unless it runs. The caller holds mu.
+func (p *Producer) feed() {
+	if !p.reading && !p.aborted {
+		p.reading = true
+		go p.read()
+	}
+}
+
+// read brings events from the spool into memory as long as lanes wait for that and there is room.
+func (p *Producer) read() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.aborted && len(p.hungry) > 0 && (p.inMemory < p.cfg.Buffer || p.hungry[0].blockade != nil) {
+		l := p.hungry[0]
+		p.hungry[0] = nil
+		p.hungry = p.hungry[1:]
+		err := p.load(l)
+		if err == nil && l.blockade != nil {
+			err = p.failBlocked(l)
+		}
+		if err != nil {
+			p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+			p.hungry = append(p.hungry, l)
+			time.AfterFunc(maxBackoff, func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.feed()
+			})
+			break
+		}
+		l.state = idle
+		p.advance(l)
+		p.admitWaiters()
+		p.dispatch()
+	}
+	p.reading = false
+	p.signalDrained()
+}
+
+// load reads the next events of a lane that has none in memory. The caller holds mu; load lets go of it while it reads.
+func (p *Producer) load(l *lane) error {
+	if len(l.events) > 0 {
+		return nil
+	}
+	refs := l.later[:min(loadAtOnce, len(l.later))]
+	l.later = l.later[len(refs):]
+	p.inMemory += len(refs)
+	p.mu.Unlock()
+	loaded := make([]*pending, 0, len(refs))
+	var damaged []spool.Damage
+	var err error
+	for i, ref := range refs {
+		var r spool.Record
+		var d *spool.DamagedError
+		r, err = p.store.Read(ref)
+		switch {
+		case err == nil:
+			loaded = append(loaded, fromRecord(r, ref))
+			continue
+		case errors.As(err, &d):
+			damaged = append(damaged, d.Damage)
+			p.store.Done(ref)
+			err = nil
+			continue
+		}
+		refs = refs[i:]
+		break
+	}
+	p.mu.Lock()
+	for _, d := range damaged {
+		p.reportDamage(d)
+		p.forget(l, &pending{})
+		p.stats.Failed++
+		l.unblock(1)
+	}
+	if err != nil {
+		p.inMemory -= len(refs)
+		l.later = append(slices.Clone(refs), l.later...)
+	}
+	if len(l.later) == 0 {
+		l.later = nil
+	}
+	l.events = append(l.events, loaded...)
+	return err
+}
+
+// block lets the followers of a failed event fail too, as far as they are on disk now. The caller holds mu.
+func (l *lane) block(by *pending, failure error) {
+	if left := len(l.events) - 1 + len(l.later); left > 0 {
+		l.blockade = &blockade{by: by.event.ID, err: failure, left: left}
+	}
+}
+
+// unblock takes note that n of the events that a blockade concerns have ended.
+func (l *lane) unblock(n int) {
+	if l.blockade == nil {
+		return
+	}
+	if l.blockade.left -= n; l.blockade.left <= 0 {
+		l.blockade = nil
+	}
+}
+
+// failBlocked sets aside what is in memory of the events that a blockade concerns. The caller holds mu; failBlocked lets go of it
+// while it writes.
+func (p *Producer) failBlocked(l *lane) error {
+	b := l.blockade
+	concerned := l.events[:min(b.left, len(l.events))]
+	p.mu.Unlock()
+	var refs []spool.Ref
+	var err error
+	for _, event := range concerned {
+		failure := &BlockedError{EventID: event.event.ID, DeviceID: event.event.DeviceID, BlockedBy: b.by, Err: b.err}
+		if err = p.setAside(event, failure); err != nil {
+			break
+		}
+		event.tell(Result{Err: failure}, &p.cfg.Hooks)
+		refs = append(refs, event.ref)
+	}
+	p.store.Done(refs...)
+	p.mu.Lock()
+	for _, event := range concerned[:len(refs)] {
+		p.forget(l, event)
+	}
+	p.stats.Failed += int64(len(refs))
+	p.stats.SetAside += int64(len(refs))
+	l.events = l.events[len(refs):]
+	l.unblock(len(refs))
+	return err
+}
+
+// setAside writes an event that cannot be sent where a person finds it: as a line of JSON whose member event is the event
+// itself.
+func (p *Producer) setAside(event *pending, failure error) error {
+	line, err := json.Marshal(struct {
+		Time  time.Time       `json:"time"`
+		Code  string          `json:"code,omitempty"`
+		Error string          `json:"error"`
+		Event json.RawMessage `json:"event"`
+	}{time.Now().UTC(), event.code, failure.Error(), event.body})
+	if err != nil {
+		return err
+	}
+	path, err := p.store.SetAside(refusedFile, line)
+	if err != nil {
+		return fmt.Errorf("set aside event %s: %w", event.event.ID, err)
+	}
+	p.tellSetAside(SetAside{EventID: event.event.ID, DeviceID: event.event.DeviceID, Path: path, Err: failure})
+	return nil
+}
