@@ -24,6 +24,8 @@ const (
 	Exhausted Class = "exhausted"
 	// Unknown is any other failure that was not retried at all: the first attempt had used up the time, or retries are off.
 	Unknown Class = "unknown"
+	// Parked is an event that did not fail itself: it followed an earlier one of its device, which is parked. See package parking.
+	Parked Class = "parked"
 	// Moved is a message without a record: SQS itself moved it, after too many receives without an end.
 	Moved Class = "moved"
 )
@@ -52,6 +54,8 @@ type Record struct {
 	FailedAt  time.Time `json:"failed_at"`
 	// Redrives is how often the event was sent back to its queue before.
 	Redrives int `json:"redrives"`
+	// Release is the ID of the last release of its parked device in which the event came back, if there was one.
+	Release string `json:"release,omitempty"`
 }
 
 // Bounds of the texts in a record, in UTF-8 bytes.

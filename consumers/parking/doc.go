@@ -1,0 +1,48 @@
+// Package parking records which devices of a service are parked, and releases them.
+//
+// With [consumers.Park] as its group policy, a service does not go on with a device whose event went to the dead-letter queue:
+// the device is parked, and its later events follow to the dead-letter queue, in order and without a handler, until somebody
+// has mended the cause and releases it.
+//
+//	db, err := database.Open(ctx, "postgres://lights@db.example/lights")
+//	…
+//	lot, err := parkingdb.Open(ctx, db) // creates its table
+//	c, err := consumers.New(api, queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot})
+//
+// and for whoever is on call
+//
+//	devices, err := lot.Find(ctx, "lights") // all that are parked
+//	done, err := parking.Release(ctx, lot, api, parking.Queues{Service: "lights", URL: url, DLQURL: dlqURL}, "lamp-7")
+//
+// # Where it is recorded
+//
+// In a [Lot], which all processes of the service share: a table on SQLite or PostgreSQL (package parkingdb), memory for tests ([NewMemory]), or
+// whatever has a compare-and-swap: the interface has two methods. SQS itself can't be asked which devices are in a queue.
+//
+// The row is written before the dead letter is sent, and the message is deleted after both. Since SQS gives nobody a device's
+// next message before that delete, whoever receives one later finds the row; a consumer asks once per receive. A process that
+// dies between the steps leaves a message that comes again and, as its device is parked, goes on from there.
+//
+// # Release
+//
+// A release must bring back the letters in the dead-letter queue in order, and before the events that are in the queue by now or
+// arrive meanwhile. So it goes in three steps:
+//
+//  1. The row's state becomes [Releasing]. From now on consumers hold the device's live messages instead of moving them, which
+//     keeps everything behind them in the queue as well. A move that was under way is confirmed only if the row is still
+//     [Parked]; otherwise that message, too, is held.
+//  2. The device's letters are sent back to its service's queue in their order, but in a message group of their own ([Group]), so
+//     that they pass by what is held. Each is deleted after its send was confirmed.
+//  3. A last message in that group, the end mark, follows once the last letter that the row knows of was sent. The consumer that
+//     comes to it has handled all letters. It removes the row, and what was held runs.
+//
+// If a released event fails again, it and those behind it go back to the dead-letter queue, and at the end mark the device is
+// parked as before. Release may be interrupted, killed and run again; until it is complete the device waits in state Releasing.
+//
+// # What it does not do
+//
+// It makes no event come once only: a crash can leave a second copy of one in the dead-letter queue, which is then handled twice, in
+// its place; see package inbox. Letters must not be redriven one by one while their device is parked: a redriven event takes its
+// place behind the live ones, and follows them to the dead-letter queue again. A device whose ID is longer than [MaxDeviceID]
+// can be parked but not released.
+package parking

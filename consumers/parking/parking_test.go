@@ -1,0 +1,288 @@
+package parking_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/infra/local"
+)
+
+var cause = parking.Cause{MessageID: "m1", EventID: "e1", Class: "known", Code: "refused", Error: "no", Attempts: 1}
+
+// find returns the device's record, which is the zero value when there is none.
+func find(t *testing.T, lot parking.Lot, device string) parking.Device {
+	t.Helper()
+	found, err := lot.Find(t.Context(), "lights", device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		return parking.Device{}
+	}
+	return found[0]
+}
+
+func confirm(t *testing.T, lot parking.Lot, message string, released, want bool) {
+	t.Helper()
+	got, err := parking.Confirm(t.Context(), lot, "lights", "d1", message, released)
+	if err != nil || got != want {
+		t.Errorf("confirm %s: got %v, %v, want %v", message, got, err, want)
+	}
+}
+
+// stage is a queue with its dead-letter queue.
+type stage struct {
+	t      *testing.T
+	api    *sqs.Client
+	queues parking.Queues
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{t: t, api: local.New(local.Options{}).SQS()}
+	create := func(name string) string {
+		out, err := s.api.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: map[string]string{
+			"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId",
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return aws.ToString(out.QueueUrl)
+	}
+	s.queues = parking.Queues{Service: "lights", URL: create("lights.fifo"), DLQURL: create("lights-dlq.fifo")}
+	return s
+}
+
+// letter puts a dead letter of a device into the dead-letter queue.
+func (s *stage) letter(device, id string) {
+	s.t.Helper()
+	record := deadletter.Record{Service: "lights", Class: deadletter.Parked, MessageID: id}
+	_, err := s.api.SendMessage(s.t.Context(), &sqs.SendMessageInput{
+		QueueUrl: &s.queues.DLQURL, MessageBody: &id, MessageGroupId: &device, MessageDeduplicationId: &id,
+		MessageAttributes: map[string]types.MessageAttributeValue{
+			deadletter.Attribute: {DataType: aws.String("String"), StringValue: aws.String(record.Encode())},
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// read empties a queue and returns group and body of every message.
+func (s *stage) read(url string) (list []string) {
+	s.t.Helper()
+	for {
+		out, err := s.api.ReceiveMessage(s.t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl: &url, MaxNumberOfMessages: 10, MessageSystemAttributeNames: []types.MessageSystemAttributeName{"All"},
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if len(out.Messages) == 0 {
+			return list
+		}
+		for _, m := range out.Messages {
+			list = append(list, m.Attributes["MessageGroupId"]+" "+aws.ToString(m.Body))
+			if _, err := s.api.DeleteMessage(s.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// park records device d1 with letters e00 to e(n-1), between those of another device.
+func (s *stage) park(lot parking.Lot, n int) {
+	s.t.Helper()
+	c := cause
+	c.MessageID = "e00"
+	if err := parking.Park(s.t.Context(), lot, "lights", "d1", c); err != nil {
+		s.t.Fatal(err)
+	}
+	for i := range n {
+		id := fmt.Sprintf("e%02d", i)
+		s.letter("d1", id)
+		s.letter("d2", "other-"+id)
+		confirm(s.t, lot, id, false, true)
+	}
+}
+
+func (s *stage) want(n int, mark bool, release string) {
+	s.t.Helper()
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprintf("~release~d1 e%02d", i))
+	}
+	if mark {
+		want = append(want, fmt.Sprintf(`~release~d1 {"device_id":"d1","release":%q}`, release))
+	}
+	if got := s.read(s.queues.URL); !slices.Equal(got, want) {
+		s.t.Errorf("the queue has\n%q, want\n%q", got, want)
+	}
+}
+
+func TestRelease_SendsAllLettersInOrderAndThenTheMark(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		lot := parking.NewMemory()
+		s.park(lot, 25)
+		if sent, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil || sent != 25 {
+			t.Fatalf("got %d, %v, want 25 letters sent", sent, err)
+		}
+		d := find(t, lot, "d1")
+		if d.State != parking.Releasing || d.Until != "" || d.Followers != 24 {
+			t.Errorf("got %+v, want it to be releasing, with nothing left to send", d)
+		}
+		s.want(25, true, d.Release)
+		if got := s.read(s.queues.DLQURL); len(got) != 25 || got[0] != "d2 other-e00" {
+			t.Errorf("the dead-letter queue has %q, want the other device's letters, visible and in order", got)
+		}
+		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d2"); !errors.Is(err, parking.ErrNotParked) {
+			t.Errorf("a device that is not parked: got %v", err)
+		}
+	})
+}
+
+// lossy fails one call of its kind.
+type lossy struct {
+	*sqs.Client
+	failDelete, failSend func() error
+}
+
+func (l *lossy) DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
+	if err := l.failDelete(); err != nil {
+		return nil, err
+	}
+	return l.Client.DeleteMessage(ctx, in, o...)
+}
+
+func (l *lossy) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+	if err := l.failSend(); err != nil {
+		return nil, err
+	}
+	return l.Client.SendMessage(ctx, in, o...)
+}
+
+// TestRelease_GoesOnWhereItWasCutOff: whatever request fails, the next run sends what is left, once each, and the mark last.
+func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
+	t.Parallel()
+	for cut := range 18 { // requests that the first run makes, and one more
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			lot := parking.NewMemory()
+			s.park(lot, 8)
+			calls := 0
+			fail := func() error {
+				calls++
+				if calls == cut+1 && cut < 17 {
+					return errors.New("connection reset by peer")
+				}
+				return nil
+			}
+			api := &lossy{Client: s.api, failDelete: fail, failSend: fail}
+			if _, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); (err != nil) != (cut < 17) {
+				t.Errorf("request %d fails: got %v", cut+1, err)
+			}
+			if _, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil {
+				t.Fatalf("request %d failed; the second run: %v", cut+1, err)
+			}
+			// A second mark does no harm.
+			got := s.read(s.queues.URL)
+			mark := fmt.Sprintf(`~release~d1 {"device_id":"d1","release":%q}`, find(t, lot, "d1").Release)
+			if len(got) < 9 || got[8] != mark {
+				t.Errorf("request %d failed: the queue has %q, want eight letters and then the mark", cut+1, got)
+			}
+		})
+	}
+}
+
+func TestRelease_SaysWhenSomebodyElseHoldsTheLetters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		lot := parking.NewMemory()
+		s.park(lot, 3)
+		if _, err := s.api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.queues.DLQURL, MaxNumberOfMessages: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err == nil {
+			t.Error("its first letter is held by another reader: got no error")
+		}
+		if got := s.read(s.queues.URL); len(got) != 0 {
+			t.Errorf("the queue has %q, want nothing, and no mark before the letters", got)
+		}
+		time.Sleep(time.Minute)
+		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil {
+			t.Error(err)
+		}
+		s.want(3, true, find(t, lot, "d1").Release)
+	})
+}
+
+func TestConfirm_OnlyWhileTheDeviceIsParked(t *testing.T) {
+	t.Parallel()
+	lot := parking.NewMemory()
+	ctx := t.Context()
+	confirm(t, lot, "m0", false, false)
+	if err := parking.Park(ctx, lot, "lights", "d1", cause); err != nil {
+		t.Fatal(err)
+	}
+	confirm(t, lot, "m1", false, true)
+	confirm(t, lot, "m2", false, true)
+	confirm(t, lot, "m2", false, true) // it came again
+	confirm(t, lot, "r1", true, false)
+	if d := find(t, lot, "d1"); d.Followers != 1 || d.Last != "m2" || d.Cause != cause || d.Since.IsZero() {
+		t.Errorf("got %+v", d)
+	}
+	s := newStage(t) // the letters were dropped
+	if _, err := parking.Release(ctx, lot, s.api, s.queues, "d1"); err != nil {
+		t.Fatal(err)
+	}
+	id := find(t, lot, "d1").Release
+	confirm(t, lot, "m3", false, false)
+	confirm(t, lot, "r1", true, false)
+	if err := parking.FailAgain(ctx, lot, "lights", "d1", parking.Cause{MessageID: "r1", Code: "again"}); err != nil {
+		t.Fatal(err)
+	}
+	confirm(t, lot, "r1", true, true)
+	confirm(t, lot, "r2", true, true)
+	if err := parking.End(ctx, lot, "lights", "d1", "another"); err != nil {
+		t.Fatal(err)
+	}
+	if d := find(t, lot, "d1"); d.State != parking.Releasing {
+		t.Errorf("another release has ended: got %+v", d)
+	}
+	if err := parking.End(ctx, lot, "lights", "d1", id); err != nil {
+		t.Fatal(err)
+	}
+	if d := find(t, lot, "d1"); d.State != parking.Parked || d.Cause.Code != "again" || d.Followers != 1 || d.Last != "r2" {
+		t.Errorf("got %+v, want it parked again for what failed again", d)
+	}
+}
+
+func TestSwap_OneOfManyWins(t *testing.T) {
+	t.Parallel()
+	lot := parking.NewMemory()
+	var all sync.WaitGroup
+	if err := parking.Park(t.Context(), lot, "lights", "d1", cause); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		all.Go(func() { confirm(t, lot, fmt.Sprintf("f%d", i), false, true) })
+	}
+	all.Wait()
+	if d := find(t, lot, "d1"); d.Followers != 20 {
+		t.Errorf("got %d followers, want 20", d.Followers)
+	}
+}

@@ -1,0 +1,106 @@
+// Package parkingdb keeps parked devices in a table of a SQL database, SQLite or PostgreSQL. It stands apart from package parking so
+// that the runtime does not import the drivers.
+package parkingdb
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/device-fanout/fanout/consumers/database"
+	"github.com/device-fanout/fanout/consumers/parking"
+)
+
+// Lot is a [parking.Lot] in a table, which services may share.
+type Lot struct {
+	db *database.DB
+}
+
+// schema is the table. A released step is never changed.
+const schema = `CREATE TABLE parked_device (
+	service   TEXT NOT NULL,
+	device_id TEXT NOT NULL,
+	version   BIGINT NOT NULL,
+	record    TEXT NOT NULL, -- JSON
+	PRIMARY KEY (service, device_id)
+)`
+
+// Open makes a lot of a database; it creates the table parked_device when it is not there. The database must be one that all
+// processes of the service share. Closing it is the caller's.
+func Open(ctx context.Context, db *database.DB) (*Lot, error) {
+	if err := db.Migrate(ctx, "parking", schema); err != nil {
+		return nil, err
+	}
+	return &Lot{db: db}, nil
+}
+
+// Find implements [parking.Lot].
+func (l *Lot) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+	query := "SELECT device_id, version, record FROM parked_device WHERE service = $1"
+	args := []any{service}
+	if len(devices) > 0 {
+		places := make([]string, len(devices))
+		for i, id := range devices {
+			args = append(args, id)
+			places[i] = fmt.Sprintf("$%d", len(args))
+		}
+		query += " AND device_id IN (" + strings.Join(places, ", ") + ")"
+	}
+	rows, err := l.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []parking.Device
+	for rows.Next() {
+		var d parking.Device
+		var id, record string
+		var version int64
+		if err := rows.Scan(&id, &version, &record); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(record), &d); err != nil {
+			return nil, fmt.Errorf("parked_device of %s, device %s: record %.80q: %w", service, id, record, err)
+		}
+		d.Service, d.ID, d.Version = service, id, version
+		found = append(found, d)
+	}
+	slices.SortFunc(found, func(a, b parking.Device) int { return cmp.Compare(a.ID, b.ID) }) // databases sort text each in their way
+	return found, rows.Err()
+}
+
+// Swap implements [parking.Lot].
+func (l *Lot) Swap(ctx context.Context, old, next parking.Device) (done bool, err error) {
+	record, err := json.Marshal(next)
+	if err != nil {
+		return false, err
+	}
+	var query string
+	args := []any{old.Service, old.ID}
+	switch {
+	case old.Version == 0 && next.Version == 0:
+		return true, nil
+	case old.Version == 0:
+		query = "INSERT INTO parked_device (service, device_id, version, record) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+		args = append(args, next.Version, string(record))
+	case next.Version == 0:
+		query = "DELETE FROM parked_device WHERE service = $1 AND device_id = $2 AND version = $3"
+		args = append(args, old.Version)
+	default:
+		query = "UPDATE parked_device SET version = $3, record = $4 WHERE service = $1 AND device_id = $2 AND version = $5"
+		args = append(args, next.Version, string(record), old.Version)
+	}
+	err = l.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
+		result, err := tx.ExecContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		done = n > 0
+		return err
+	})
+	return done && err == nil, err
+}

@@ -1,0 +1,287 @@
+package parking
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/uuid"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+)
+
+// QueueAPI is what a release needs of Amazon SQS; [*sqs.Client] has it.
+type QueueAPI interface {
+	deadletter.DepthAPI
+	ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, optFns ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
+	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	SendMessage(ctx context.Context, in *sqs.SendMessageInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, optFns ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
+}
+
+// Queues are those of the service whose device is released.
+type Queues struct {
+	Service string
+	URL     string
+	DLQURL  string
+}
+
+// ErrNotParked is the error of [Release] for a device that is not recorded.
+var ErrNotParked = errors.New("the device is not parked")
+
+// EndMark is the type, as in the message attribute, of the message that ends a release.
+const EndMark = "fanout.release.end"
+
+// Mark is the body of an end mark.
+type Mark struct {
+	Device  string `json:"device_id"`
+	Release string `json:"release"`
+}
+
+const (
+	// visibility is how long letters are hidden from others while a release works. It is well inside the five minutes in which
+	// SQS recognizes a deduplication ID: a release that was killed between send and delete can then be run again before they are over.
+	visibility = time.Minute
+	// sendTime is the longest that the requests for one letter may take.
+	sendTime = 20 * time.Second
+)
+
+// Release brings a parked device's letters back, in order, and lets it go on; the package comment tells how. It returns once all
+// letters and the end mark were sent, with the number of letters; the device is free when the service has handled them.
+//
+// It may be run again after an error or after it was killed, and goes on with what is left. The error says so when a letter can't
+// be found, because somebody else reads the dead-letter queue at the moment. It wraps [ErrNotParked] when there is nothing to release.
+func Release(ctx context.Context, lot Lot, api QueueAPI, queues Queues, device string) (sent int, err error) {
+	if len(device) > MaxDeviceID {
+		return 0, fmt.Errorf("parking: device %s: its ID has %d characters, want at most %d for a release", device, len(device), MaxDeviceID)
+	}
+	d, err := begin(ctx, lot, queues.Service, device)
+	if err != nil {
+		return 0, err
+	}
+	r := &release{lot: lot, api: api, queues: queues, device: d, held: map[string]string{}}
+	err = r.work(ctx)
+	if err == nil {
+		err = r.mark(ctx)
+	}
+	return r.sent, errors.Join(err, r.giveBack(ctx))
+}
+
+// begin makes the device's state Releasing and tells what is to be released.
+func begin(ctx context.Context, lot Lot, service, device string) (d Device, err error) {
+	id := uuid.NewString()
+	err = change(ctx, lot, service, device, func(next *Device) bool {
+		parked := next.State == Parked
+		if parked {
+			next.State, next.Release, next.Until = Releasing, id, next.Last
+		}
+		d = *next
+		return parked
+	})
+	if err == nil && d.State == "" {
+		err = fmt.Errorf("parking: device %s of %s: %w", device, service, ErrNotParked)
+	}
+	return d, err
+}
+
+type release struct {
+	lot    Lot
+	api    QueueAPI
+	queues Queues
+	device Device
+	sent   int
+
+	order  []string          // message IDs of all letters, as they were received
+	held   map[string]string // receipt handles of those that were not sent
+	hidden time.Time         // when the first of them becomes visible by itself
+}
+
+// work sends the device's letters back until a look at the whole queue shows no more of them.
+func (r *release) work(ctx context.Context) error {
+	for again := 0; ; {
+		received := time.Now()
+		letters, err := r.receive(ctx)
+		if err != nil {
+			return err
+		}
+		if len(letters) == 0 {
+			break
+		}
+		for _, m := range letters {
+			id := aws.ToString(m.MessageId)
+			if _, seen := r.held[id]; seen {
+				again++
+			} else {
+				r.order = append(r.order, id)
+			}
+			r.held[id] = aws.ToString(m.ReceiptHandle)
+		}
+		until := r.device.Until
+		for _, m := range letters {
+			if !r.mine(m) {
+				continue
+			}
+			if time.Since(received) > visibility-sendTime {
+				return fmt.Errorf("parking: device %s: requests take too long; run the release again", r.device.ID)
+			}
+			if err := r.send(ctx, m); err != nil {
+				return err
+			}
+			delete(r.held, aws.ToString(m.MessageId))
+		}
+		if until != "" && r.device.Until == "" { // all that counts was sent
+			return nil
+		}
+		if again > len(r.order)+100 {
+			break // the queue holds more than can be read before the first ones become visible again
+		}
+	}
+	if r.device.Until == "" {
+		return nil
+	}
+	// The last letter is not there: it was sent by a run that died before it could record that, or was dropped, or somebody
+	// else holds it at the moment.
+	depth, err := deadletter.Depth(ctx, r.api, r.queues.DLQURL)
+	if err != nil {
+		return err
+	}
+	if depth > len(r.held) {
+		return fmt.Errorf("parking: device %s: its last letter can't be seen: of %d messages in %s others hold %d; run the release again in a minute",
+			r.device.ID, depth, r.queues.DLQURL, depth-len(r.held))
+	}
+	return r.found(ctx)
+}
+
+// mine tells whether the message is a letter of the device that this release has not sent before.
+func (r *release) mine(m types.Message) bool {
+	return m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)] == r.device.ID && recordOf(m).Release != r.device.Release
+}
+
+// recordOf is the letter's record, or an empty one.
+func recordOf(m types.Message) deadletter.Record {
+	record, _ := deadletter.ParseRecord(aws.ToString(m.MessageAttributes[deadletter.Attribute].StringValue))
+	return record
+}
+
+func (r *release) receive(ctx context.Context) ([]types.Message, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("parking: the release of device %s was interrupted; run it again: %w", r.device.ID, err)
+	}
+	// A receive that is cut off may have hidden messages already.
+	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
+	defer cancel()
+	out, err := r.api.ReceiveMessage(one, &sqs.ReceiveMessageInput{
+		QueueUrl:                    &r.queues.DLQURL,
+		MaxNumberOfMessages:         10,
+		WaitTimeSeconds:             1, // a receive that does not wait asks a part of the servers only
+		VisibilityTimeout:           int32(visibility / time.Second),
+		MessageAttributeNames:       []string{"All"},
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("parking: receive from %s: %w", r.queues.DLQURL, err)
+	}
+	if r.hidden.IsZero() {
+		r.hidden = time.Now().Add(visibility)
+	}
+	return out.Messages, nil
+}
+
+// send moves one letter. Its requests do not end with ctx: one cut off may have been carried out.
+func (r *release) send(ctx context.Context, m types.Message) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
+	defer cancel()
+	record := recordOf(m)
+	was := record.MessageID
+	record.Redrives++
+	record.Release = r.device.Release
+	attributes := maps.Clone(m.MessageAttributes)
+	if _, ok := attributes[deadletter.Attribute]; ok {
+		attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
+	}
+	_, err := r.api.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl:               &r.queues.URL,
+		MessageBody:            m.Body,
+		MessageGroupId:         aws.String(Group(r.device.ID)),
+		MessageDeduplicationId: aws.String("release-" + aws.ToString(m.MessageId)),
+		MessageAttributes:      attributes,
+	})
+	if err != nil {
+		return fmt.Errorf("parking: device %s: send letter %s back to %s: %w", r.device.ID, aws.ToString(m.MessageId), r.queues.URL, err)
+	}
+	_, err = r.api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &r.queues.DLQURL, ReceiptHandle: m.ReceiptHandle})
+	if err != nil {
+		return fmt.Errorf("parking: device %s: letter %s is back in its queue, but was not deleted from %s; run the release again within five minutes: %w",
+			r.device.ID, aws.ToString(m.MessageId), r.queues.DLQURL, err)
+	}
+	r.sent++
+	if was != "" && was == r.device.Until {
+		return r.found(ctx)
+	}
+	return nil
+}
+
+// found records that the last letter is no longer in the dead-letter queue.
+func (r *release) found(ctx context.Context) error {
+	r.device.Until = ""
+	return change(ctx, r.lot, r.device.Service, r.device.ID, func(d *Device) bool {
+		if d.Release != r.device.Release || d.Until == "" {
+			return false
+		}
+		d.Until = ""
+		return true
+	})
+}
+
+// mark sends the end mark.
+func (r *release) mark(ctx context.Context) error {
+	body, err := json.Marshal(Mark{Device: r.device.ID, Release: r.device.Release})
+	if err != nil {
+		return err
+	}
+	_, err = r.api.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl:               &r.queues.URL,
+		MessageBody:            aws.String(string(body)),
+		MessageGroupId:         aws.String(Group(r.device.ID)),
+		MessageDeduplicationId: aws.String("end-" + uuid.NewString()), // two marks do no harm, one that is not sent does
+		MessageAttributes:      map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: aws.String(EndMark)}},
+	})
+	if err != nil {
+		return fmt.Errorf("parking: device %s: all letters were sent back, but not the end mark; run the release again: %w", r.device.ID, err)
+	}
+	return nil
+}
+
+// giveBack makes the letters that were not sent visible again, the last of each device first.
+func (r *release) giveBack(ctx context.Context) error {
+	if !time.Now().Before(r.hidden) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
+	defer cancel()
+	for end := len(r.order); end > 0; {
+		var entries []types.ChangeMessageVisibilityBatchRequestEntry
+		for ; end > 0 && len(entries) < 10; end-- {
+			if handle, ok := r.held[r.order[end-1]]; ok {
+				entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
+					Id: aws.String(strconv.Itoa(len(entries))), ReceiptHandle: &handle,
+				})
+			}
+		}
+		if len(entries) == 0 {
+			return nil
+		}
+		// A single entry that fails has expired, or will within a minute.
+		if _, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.queues.DLQURL, Entries: entries}); err != nil {
+			return fmt.Errorf("parking: letters in %s were not made visible; they will be within %v: %w", r.queues.DLQURL, visibility, err)
+		}
+	}
+	return nil
+}
