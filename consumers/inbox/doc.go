@@ -1,5 +1,8 @@
-// Package inbox makes a second delivery harmless: it remembers in the handler's own SQL transaction which events were
-// handled, so that what the handler did and the fact that it did it are committed together, or not at all.
+// Package inbox makes a second delivery harmless, and a late one: it remembers which events were handled, and how far each
+// device has come, in the handler's own SQL transaction, so that what the handler did and the fact that it did it are
+// committed together, or not at all.
+//
+// # Once per event
 //
 // A queue delivers at least once. The same event comes again when a delete got lost, when a consumer died between its
 // commit and its delete, when an event is redriven from a dead-letter queue although it had been handled, and when a
@@ -14,20 +17,53 @@
 //	… // what must happen once, in tx
 //	return tx.Commit()
 //
-// It works with [*database/sql.Tx] and with the transactions of package database. The table must be there: run
-// [SQLiteSchema] or [PostgresSchema] once, or put the text into your migrations. Several services may share it; each
-// gives its own name.
+// # Never backwards
+//
+// An event that is redriven comes after newer ones of its device. [Advance] tells in the same transaction whether it is
+// newer than what the device's state comes from, and remembers it if so:
+//
+//	newest, err := inbox.Advance(ctx, tx, inbox.MarkOf("billing", event))
+//	if err != nil {
+//		return err
+//	}
+//	if newest {
+//		… // overwrite state
+//	}
+//
+// Each works without the other. With both, First comes first: a stale event is then recorded as handled and changes
+// nothing. Where the state's own row holds time and sequence, compare there instead, as package state does; it saves a
+// statement.
+//
+// It works with [*database/sql.Tx] and with the transactions of package database. The tables must be there: [Create]
+// makes them, [Schema] is their text, and [Migrations] has them as files. Several services may share them; each gives its
+// own name.
+//
+// # Without a SQL transaction
+//
+// A handler whose effect is elsewhere, a call of another service for instance, is wrapped instead:
+//
+//	handle := inbox.Once(claims, "billing", 0, inbox.Newest(marks, "billing", charge))
+//
+// [Once] claims the event before the handler runs and finishes it afterwards; a claim whose process died ends with its
+// lease. [Claims] and [Marks] are small interfaces: [SQL] implements both in the same tables, [Memory] for tests; package
+// inboxtest tests others.
 //
 // # Guarantees
 //
-// When transactions with the same event run at the same time, one gets true; another one waits for its end and gets
+// When transactions with the same event run First at the same time, one gets true; another one waits for its end and gets
 // false if it committed, and true if it was rolled back. PostgreSQL makes it wait at the row, SQLite at the one writer.
 // On PostgreSQL this holds for read committed, the default; at stricter levels the later one fails with a serialization
-// error instead, which is harmless: it is delivered again.
+// error instead, which is harmless: it is delivered again. The same holds for Advance and events of one stream.
+//
+// With Once an event is never handled by two at a time while the handler minds its context, and again only when a process
+// died between handling and finishing it.
+//
+// # Expiry
+//
+// Rows stay until [Expire] deletes them, in small steps. See [DefaultRetention] for how long they are of use. Marks stay:
+// there is one per device and stream.
 //
 // # What it does not do
 //
-// It cannot make effects outside of the transaction happen once, such as a mail that was sent. It does not delete old
-// rows; a row may go once no copy of its event can come any more, which is after the retention of the queue and of the
-// dead-letter queue. It keeps no order: see package state for a guard against older events.
+// First cannot make effects outside of the transaction happen once, such as a mail that was sent.
 package inbox

@@ -26,7 +26,7 @@ func ExampleFirst() {
 	}
 	defer db.Close()
 	ctx := context.Background()
-	for _, statement := range []string{inbox.SQLiteSchema, `CREATE TABLE bills (cents INTEGER)`} {
+	for _, statement := range []string{inbox.Schema(inbox.SQLite), `CREATE TABLE bills (cents INTEGER)`} {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			log.Fatal(err)
 		}

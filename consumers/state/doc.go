@@ -37,6 +37,6 @@
 //
 // # What it does not do
 //
-// It trusts the clock of the device. An event from the year 2099 stays until an event from later than that. Rows of the
-// inbox are not deleted.
+// It trusts the clock of the device. An event from the year 2099 stays until an event from later than that.
+// Rows of the inbox stay until [Service.Expire] deletes them.
 package state

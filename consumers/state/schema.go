@@ -14,7 +14,7 @@ type dialect struct {
 
 var dialects = map[database.Kind]dialect{
 	database.SQLite: {
-		steps: []string{inbox.SQLiteSchema + `;
+		steps: []string{inbox.Schema(inbox.SQLite) + `;
 			CREATE TABLE device_state (
 				device_id TEXT NOT NULL,
 				type      TEXT NOT NULL,
@@ -32,7 +32,7 @@ var dialects = map[database.Kind]dialect{
 		columns: `device_id, type, event_id, sequence, data, time, 0`,
 	},
 	database.Postgres: {
-		steps: []string{inbox.PostgresSchema + `;
+		steps: []string{inbox.Schema(inbox.Postgres) + `;
 			CREATE TABLE device_state (
 				device_id  TEXT NOT NULL,
 				type       TEXT NOT NULL,

@@ -103,6 +103,27 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	return nil
 }
 
+// expireBatch is how many rows of the inbox one transaction deletes.
+const expireBatch = 1000
+
+// Expire deletes the events from the inbox that were handled before that time, in small steps, and returns how many. See
+// [inbox.DefaultRetention] for how long they are of use. Call it once in a while; it may run beside Handle.
+func (s *Service) Expire(ctx context.Context, before time.Time) (int64, error) {
+	for total := int64(0); ; {
+		var n int64
+		err := s.db.Write(ctx, func(ctx context.Context, tx database.Tx) (err error) {
+			n, err = inbox.Expire(ctx, tx, inboxName, before, expireBatch)
+			return err
+		})
+		if err != nil {
+			return total, fmt.Errorf("state: %w", err)
+		}
+		if total += n; n < expireBatch {
+			return total, nil
+		}
+	}
+}
+
 // Device returns the state of a device, one row for each type of event that it has sent, in the order of the types.
 // A device that never sent anything has none.
 func (s *Service) Device(ctx context.Context, deviceID string) ([]Row, error) {

@@ -268,6 +268,26 @@ func TestService_EndedContextChangesNothing(t *testing.T) {
 	})
 }
 
+func TestService_ExpireForgetsEventsAndKeepsState(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		service := open(t, target)
+		handle(t, service, lamp("a", noon, "1", true), lamp("b", noon, "2", false))
+		for _, step := range []struct {
+			before time.Time
+			want   int64
+		}{{time.Now().Add(-time.Hour), 0}, {time.Now().Add(time.Hour), 2}, {time.Now().Add(time.Hour), 0}} {
+			if got, err := service.Expire(t.Context(), step.before); err != nil || got != step.want {
+				t.Errorf("Expire before %v: got %d, %v, want %d", step.before, got, err, step.want)
+			}
+		}
+		handle(t, service, lamp("a", noon, "1", true)) // not known any more, but older than the state
+		if got, want := last(t, service), "b"; got != want {
+			t.Errorf("event: got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestOpen_SaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "no", "state.db")

@@ -58,6 +58,7 @@ history and state keep a database; push offers its events by WebSocket, and a pa
 					return err
 				}
 			}
+			o.logger = newLogger(g.err)
 			opened, err := openService(ctx, s.Name, o)
 			if err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/history"
+	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/consumers/state"
 )
@@ -32,6 +34,7 @@ type serviceOptions struct {
 	// relaxed lets SQLite commit without waiting for the disk. With the local engine beside it nothing is gained by waiting:
 	// a power cut takes the queues as well.
 	relaxed bool
+	logger  *slog.Logger
 }
 
 func (o serviceOptions) url(service string) string {
@@ -59,11 +62,42 @@ func openService(ctx context.Context, name string, o serviceOptions) (*service, 
 		if err != nil {
 			return nil, err
 		}
-		return &service{handle: s.Handle, close: func(context.Context) error { return s.Close() }}, nil
+		stop := hourly(func(ctx context.Context) {
+			if _, err := s.Expire(ctx, time.Now().Add(-inbox.DefaultRetention)); err != nil && ctx.Err() == nil {
+				o.logger.Warn("the inbox's old rows could not be deleted; trying again in an hour", "service", name, "err", err)
+			}
+		})
+		return &service{handle: s.Handle, close: func(context.Context) error {
+			stop()
+			return s.Close()
+		}}, nil
 	case "push":
 		return openPush(o.pushAddr)
 	}
 	return nil, fmt.Errorf("no handler for service %q in this program; there are history, state and push", name)
+}
+
+// hourly calls work now and once an hour, until stop, which waits for it to end.
+func hourly(work func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(time.Hour)
+		defer ticker.Stop()
+		for {
+			work(ctx)
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 func openPush(addr string) (*service, error) {

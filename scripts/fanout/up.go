@@ -134,7 +134,7 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 		return err
 	}
 	temporary := o.data == ""
-	o.data, o.relaxed = f.dataDir, true
+	o.data, o.relaxed, o.logger = f.dataDir, true, newLogger(g.err)
 	defer f.closeServices(ctx)
 	if err := f.openServices(ctx, g, o); err != nil {
 		if temporary {

@@ -1,0 +1,91 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/device-fanout/fanout/events"
+)
+
+// Mark says how far a service has come with a device: to the event of that time and sequence.
+type Mark struct {
+	Service, DeviceID string
+	// Stream is what of the device the events are about, if not all of it is one state: mostly the event's type, so that
+	// a newer temperature does not make a door's event look old.
+	Stream   string
+	Time     time.Time // of the event, at the device
+	Sequence string
+}
+
+// MarkOf returns the mark of event, whose stream is its type.
+func MarkOf(service string, event events.Event) Mark {
+	return Mark{Service: service, DeviceID: event.DeviceID, Stream: event.Type(), Time: event.Time, Sequence: event.Sequence}
+}
+
+// Marks remembers the newest mark of every stream. It is what [Newest] needs; implement it where there is no SQL database.
+// Package inboxtest has tests for implementations.
+type Marks interface {
+	// Advance makes m the mark of its stream, unless that is at a greater (time, sequence), and reports whether it did.
+	// An equal one counts as done, so that an event that is tried again is not stale. It must compare and write in one
+	// step that no other Advance can come between. Sequences compare byte by byte, an empty one is the smallest.
+	Advance(ctx context.Context, m Mark) (bool, error)
+}
+
+const advance = `INSERT INTO inbox_marks (service, device_id, stream, time, sequence) VALUES ($1, $2, $3, $4, $5)
+	ON CONFLICT (service, device_id, stream) DO UPDATE SET time = excluded.time, sequence = excluded.sequence
+	WHERE (excluded.time, excluded.sequence) >= (inbox_marks.time, inbox_marks.sequence)`
+
+// Advance is the staleness guard in the handler's own transaction: it makes m the mark of its stream, unless that is
+// newer already, and reports whether it did. False means that the event is stale: record it if you like, but do not let
+// it overwrite newer state. When tx is rolled back the mark was not moved.
+//
+// Newer is what has the greater (time, sequence); an event with both alike is not stale. It blocks while another
+// transaction with the same stream is open, until ctx ends. An empty service or device ID is an error, and so is a time
+// outside of the years 1 to 9999.
+func Advance(ctx context.Context, tx Tx, m Mark) (bool, error) {
+	if err := m.check(); err != nil {
+		return false, err
+	}
+	n, err := exec(ctx, tx, advance, m.Service, m.DeviceID, m.Stream, m.Time.UTC().Format("2006-01-02T15:04:05.000000000Z"), m.Sequence)
+	if err != nil {
+		return false, fmt.Errorf("inbox: move the mark of device %q for service %q: %w", m.DeviceID, m.Service, err)
+	}
+	return n == 1, nil
+}
+
+func (m Mark) check() error {
+	switch year := m.Time.UTC().Year(); {
+	case m.Service == "":
+		return errNoService
+	case m.DeviceID == "":
+		return errors.New("inbox: device ID of a mark for service " + m.Service + " is empty, want the device's ID")
+	case year < 1 || year > 9999:
+		return fmt.Errorf("inbox: mark of device %q has a time in the year %d, want a year from 1 to 9999", m.DeviceID, year)
+	}
+	return nil
+}
+
+// Newest wraps a handler so that it is called only for events that are not older than what the service has seen of their
+// device and type. A stale event is skipped and counts as handled.
+//
+// The mark moves before the handler runs. So a handler that fails is called again, by the same event, and one whose
+// process dies may have its mark ahead of its effect until the event comes again, which it does: its message is not
+// deleted before. With [Once] around it, a stale event is remembered as handled.
+func Newest(marks Marks, service string, handle Handler) Handler {
+	return func(ctx context.Context, event events.Event) error {
+		m := MarkOf(service, event)
+		if err := m.check(); err != nil {
+			return err
+		}
+		newest, err := marks.Advance(ctx, m)
+		if err != nil {
+			return fmt.Errorf("inbox: move the mark of device %q for service %q: %w", m.DeviceID, service, err)
+		}
+		if !newest {
+			return nil
+		}
+		return handle(ctx, event)
+	}
+}

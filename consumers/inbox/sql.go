@@ -1,0 +1,71 @@
+package inbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DB is the part of a database that [SQL] needs. [*sql.DB] has it, and so has the DB of package database. Each statement
+// is committed by itself.
+type DB interface {
+	Tx
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// SQL is [Claims] and [Marks] in the tables of this package, for handlers whose effects are elsewhere. It is safe for
+// concurrent use. Claims end by the clocks of the machines that the service runs on: a lease should be longer than these
+// may differ.
+type SQL struct {
+	db  DB
+	now func() time.Time
+}
+
+// NewSQL returns the claims and marks in db, whose tables [Create] makes.
+func NewSQL(db DB) *SQL { return &SQL{db: db, now: time.Now} }
+
+const (
+	claim = `INSERT INTO inbox (service, event_id, state, owner, until, updated_at) VALUES ($1, $2, 'in_progress', $3, $4, $5)
+	ON CONFLICT (service, event_id) DO UPDATE SET owner = excluded.owner, until = excluded.until, updated_at = excluded.updated_at
+	WHERE inbox.state = 'in_progress' AND (inbox.until <= excluded.updated_at OR inbox.owner = excluded.owner)`
+	claimed = `SELECT state FROM inbox WHERE service = $1 AND event_id = $2`
+	release = `DELETE FROM inbox WHERE service = $1 AND event_id = $2 AND state = 'in_progress' AND owner = $3`
+)
+
+// Claim implements [Claims].
+func (s *SQL) Claim(ctx context.Context, key Key, owner string, lease time.Duration) (State, error) {
+	now := s.now()
+	n, err := exec(ctx, s.db, claim, key.Service, key.EventID, owner, stamp(now.Add(lease)), stamp(now))
+	switch {
+	case err != nil:
+		return "", err
+	case n == 1:
+		return Claimed, nil
+	}
+	var state State
+	err = s.db.QueryRowContext(ctx, claimed, key.Service, key.EventID).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) { // released just now
+		return InProgress, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read its state: %w", err)
+	}
+	return state, nil
+}
+
+// Finish implements [Claims].
+func (s *SQL) Finish(ctx context.Context, key Key) error {
+	_, err := exec(ctx, s.db, first, key.Service, key.EventID, stamp(s.now()))
+	return err
+}
+
+// Release implements [Claims].
+func (s *SQL) Release(ctx context.Context, key Key, owner string) error {
+	_, err := exec(ctx, s.db, release, key.Service, key.EventID, owner)
+	return err
+}
+
+// Advance implements [Marks].
+func (s *SQL) Advance(ctx context.Context, m Mark) (bool, error) { return Advance(ctx, s.db, m) }
