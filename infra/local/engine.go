@@ -78,6 +78,7 @@ func New(opts Options) *Engine {
 		queues:  queue.NewService(opts.Region, opts.AccountID, opts.Clock),
 		servers: make(map[*http.Server]struct{}),
 	}
+	e.faults.Clock = opts.Clock
 	e.queues.EnforcePolicies = opts.EnforcePolicies
 	e.handler.Queues = e.queues
 	e.handler.Topics = topic.NewService(opts.Region, opts.AccountID, opts.Clock, e.queues)

@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -46,6 +47,52 @@ func TestFaults_DelaysAndConnections(t *testing.T) {
 				w.Errorf("got %v, want context.DeadlineExceeded", err)
 			}
 			w.holds("q", 0, 0, 0)
+		}},
+		{"throttling begins and ends by the clock", func(w *world) {
+			url := w.standard()
+			w.engine.Faults().Add(faults.Rule{Kind: faults.Throttle, Action: "SendMessage", After: 10 * time.Second, For: 5 * time.Second})
+			impatient := w.engine.SQS(func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
+			send := func() error {
+				_, err := impatient.SendMessage(w.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: aws.String("m")})
+				return err
+			}
+			w.must(send())
+			time.Sleep(10*time.Second - time.Nanosecond)
+			w.must(send())
+			time.Sleep(time.Nanosecond)
+			w.refused(send(), "RequestThrottled", "")
+			time.Sleep(5*time.Second - time.Nanosecond)
+			w.refused(send(), "RequestThrottled", "")
+			time.Sleep(time.Nanosecond)
+			w.must(send())
+			w.injected(map[faults.Kind]int64{faults.Throttle: 2})
+		}},
+		{"throttling lets a rate through, and a second's worth at once", func(w *world) {
+			topic := w.topic("t.fifo")
+			w.engine.Faults().Add(faults.Rule{Kind: faults.Throttle, Action: "Publish", Group: "hot", Rate: 4})
+			impatient := w.engine.SNS(func(o *sns.Options) { o.RetryMaxAttempts = 1 })
+			n := 0
+			publish := func(group string) error {
+				n++
+				_, err := impatient.Publish(w.Context(), &sns.PublishInput{
+					TopicArn: &topic, Message: aws.String("m"), MessageGroupId: &group, MessageDeduplicationId: aws.String(fmt.Sprint(n)),
+				})
+				return err
+			}
+			for range 4 {
+				w.must(publish("hot"))
+			}
+			w.refused(publish("hot"), "Throttled", "")
+			w.must(publish("other"))
+			time.Sleep(250 * time.Millisecond)
+			w.must(publish("hot"))
+			w.refused(publish("hot"), "Throttled", "")
+			time.Sleep(time.Hour)
+			for range 4 {
+				w.must(publish("hot"))
+			}
+			w.refused(publish("hot"), "Throttled", "")
+			w.injected(map[faults.Kind]int64{faults.Throttle: 3})
 		}},
 		{"a connection that breaks before anything is done", func(w *world) {
 			url := w.standard()

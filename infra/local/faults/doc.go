@@ -14,7 +14,7 @@
 // Rules can also stand in a file, which [Parse] reads:
 //
 //	[
-//	  {"kind": "throttle", "action": "PublishBatch", "count": 3},
+//	  {"kind": "throttle", "action": "PublishBatch", "rate": 100, "after": "10s", "for": "1m"},
 //	  {"kind": "delay", "delay": "20ms", "delay_p99": "400ms", "seed": 7}
 //	]
 package faults

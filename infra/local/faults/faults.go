@@ -2,11 +2,15 @@ package faults
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/device-fanout/fanout/infra/local/clock"
 )
 
 // Kind is what happens to a request or to an entry of a batch.
@@ -16,7 +20,8 @@ const (
 	// FailEntry fails single entries of a batch with a code; the others go on. A Publish or SendMessage of one message is
 	// refused as a whole.
 	FailEntry Kind = iota + 1
-	// Throttle refuses the request with a throttling error, before anything was done.
+	// Throttle refuses the request with a throttling error, before anything was done: every request, or those that come
+	// faster than Rule.Rate.
 	Throttle
 	// Error500 answers with an internal error, before anything was done.
 	Error500
@@ -40,6 +45,9 @@ var kindNames = map[Kind]string{
 
 // String is the kind's name, such as "fail_entry".
 func (k Kind) String() string { return cmp.Or(kindNames[k], "unknown") }
+
+// Kinds are the names of all kinds, sorted.
+func Kinds() []string { return slices.Sorted(maps.Values(kindNames)) }
 
 // Rule says which requests have which trouble. Conditions left at zero match everything.
 type Rule struct {
@@ -65,6 +73,13 @@ type Rule struct {
 	Delay time.Duration
 	// DelayP99 is how long 99 of 100 requests wait at most; the waits are spread log-normally then. 0 means always Delay.
 	DelayP99 time.Duration
+	// Rate is how many requests a second Throttle lets through, in bursts of up to a second's worth and at least of one.
+	// 0 means none.
+	Rate float64
+	// After is how long after it was added the rule begins to apply.
+	After time.Duration
+	// For is how long the rule applies from then on; 0 means without end.
+	For time.Duration
 	// Count is how often the rule applies before it is spent: entries for FailEntry, requests for the others.
 	// 0 means without end.
 	Count int
@@ -106,6 +121,9 @@ type Verdict struct {
 
 // Set is a changing set of rules. The zero value has none. It is safe for concurrent use.
 type Set struct {
+	// Clock is the time that After, For and Rate follow. Nil means that of the time package. It is set before the first use.
+	Clock clock.Clock
+
 	mu       sync.Mutex
 	rules    []*active
 	injected map[Kind]int64
@@ -113,15 +131,30 @@ type Set struct {
 
 type active struct {
 	Rule
-	left int // when Count is set
-	rand *rand.Rand
+	left  int // when Count is set
+	rand  *rand.Rand
+	added time.Time
+
+	// When Rate is set: how many requests may pass, as of a moment.
+	tokens float64
+	filled time.Time
 }
 
 // Add adds a rule behind those that are there.
 func (s *Set) Add(r Rule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rules = append(s.rules, &active{Rule: r, left: r.Count, rand: rand.New(rand.NewPCG(r.Seed, 0))})
+	now := s.now()
+	s.rules = append(s.rules, &active{
+		Rule: r, left: r.Count, rand: rand.New(rand.NewPCG(r.Seed, 0)), added: now, tokens: r.burst(), filled: now,
+	})
+}
+
+func (s *Set) now() time.Time {
+	if s.Clock == nil {
+		return time.Now()
+	}
+	return s.Clock.Now()
 }
 
 // Clear removes all rules. The counters stay.
@@ -154,8 +187,9 @@ func (s *Set) Judge(r Request) Verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var v Verdict
+	now := s.now()
 	for _, rule := range s.rules {
-		if !rule.matches(r) {
+		if !rule.inForce(now) || !rule.matches(r) {
 			continue
 		}
 		if rule.Kind == Delay {
@@ -165,7 +199,7 @@ func (s *Set) Judge(r Request) Verdict {
 			continue
 		}
 		if rule.Kind != FailEntry {
-			if v.Kind == 0 && rule.matchesAnyGroup(r) && s.applies(rule) {
+			if v.Kind == 0 && rule.matchesAnyGroup(r) && !rule.passes(now) && s.applies(rule) {
 				v.Kind, v.Code = rule.Kind, rule.Code
 			}
 			continue
@@ -208,6 +242,28 @@ func (r *active) matches(q Request) bool {
 		(action == "" || action == q.Action) &&
 		(r.Resource == "" || r.Resource == q.Resource) &&
 		(r.Kind != Redeliver || strings.HasPrefix(q.Action, "DeleteMessage") && !strings.HasSuffix(q.Resource, ".fifo"))
+}
+
+func (r *active) inForce(now time.Time) bool {
+	since := now.Sub(r.added) - r.After
+	return since >= 0 && (r.For == 0 || since < r.For)
+}
+
+// burst is how many requests may come at once when none came before.
+func (r Rule) burst() float64 { return max(1, r.Rate) }
+
+// passes tells whether the rule's rate lets a request through, and counts it. The set's lock is held.
+func (r *active) passes(now time.Time) bool {
+	if r.Rate <= 0 {
+		return false
+	}
+	r.tokens = min(r.burst(), r.tokens+now.Sub(r.filled).Seconds()*r.Rate)
+	r.filled = now
+	if r.tokens < 1 {
+		return false
+	}
+	r.tokens--
+	return true
 }
 
 // p99Deviations is how many standard deviations the 99th percentile of a normal distribution is above its middle.

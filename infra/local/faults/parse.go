@@ -48,6 +48,9 @@ var fields = map[string]func(*Rule, json.RawMessage) error{
 	"sender_fault": func(r *Rule, v json.RawMessage) error { return as(v, "true or false", &r.SenderFault) },
 	"delay":        func(r *Rule, v json.RawMessage) (err error) { r.Delay, err = parseDuration(v); return err },
 	"delay_p99":    func(r *Rule, v json.RawMessage) (err error) { r.DelayP99, err = parseDuration(v); return err },
+	"rate":         func(r *Rule, v json.RawMessage) error { return as(v, "a number", &r.Rate) },
+	"after":        func(r *Rule, v json.RawMessage) (err error) { r.After, err = parseDuration(v); return err },
+	"for":          func(r *Rule, v json.RawMessage) (err error) { r.For, err = parseDuration(v); return err },
 	"count":        func(r *Rule, v json.RawMessage) error { return as(v, "an integer", &r.Count) },
 	"probability":  func(r *Rule, v json.RawMessage) error { return as(v, "a number", &r.Probability) },
 	"seed":         func(r *Rule, v json.RawMessage) error { return as(v, "an integer from 0", &r.Seed) },
@@ -181,7 +184,7 @@ func (p *parser) object() (Rule, error) {
 // concerns lists the fields that concern only some kinds.
 var concerns = map[string][]Kind{
 	"entry": {FailEntry}, "entry_id": {FailEntry}, "sender_fault": {FailEntry}, "code": {FailEntry, Throttle},
-	"delay": {Delay}, "delay_p99": {Delay},
+	"delay": {Delay}, "delay_p99": {Delay}, "rate": {Throttle},
 }
 
 // fault finds what makes no sense in a rule whose given fields are known, or returns "".
@@ -196,6 +199,12 @@ func (r Rule) fault(given map[string]int) (field, reason string) {
 		return "kind", "missing, want " + kindList()
 	case r.Count < 0:
 		return "count", fmt.Sprintf("got %d, want 0 or more", r.Count)
+	case r.Rate < 0:
+		return "rate", fmt.Sprintf("got %v, want 0 or more", r.Rate)
+	case r.After < 0:
+		return "after", fmt.Sprintf("got %v, want 0 or more", r.After)
+	case r.For < 0:
+		return "for", fmt.Sprintf("got %v, want more than 0, or none for a rule without end", r.For)
 	case r.Entry < 0:
 		return "entry", fmt.Sprintf("got %d, want 1 or more", r.Entry)
 	case r.Probability < 0 || r.Probability > 1:
@@ -216,7 +225,7 @@ func as[T any](value json.RawMessage, want string, target *T) error {
 }
 
 func kindList() string {
-	return "one of " + strings.Join(slices.Sorted(maps.Values(kindNames)), ", ")
+	return "one of " + strings.Join(Kinds(), ", ")
 }
 
 func parseKind(value json.RawMessage) (Kind, error) {

@@ -18,7 +18,8 @@ func TestParse(t *testing.T) {
   {"kind": "fail_entry", "action": "PublishBatch", "resource": "t.fifo", "group": "lamp-1", "entry": 2, "entry_id": "x",
    "code": "Throttled", "sender_fault": true, "count": 3, "probability": 0.5, "seed": 18446744073709551615},
   {"kind": "delay", "delay": "20ms", "delay_p99": "1.5s"},
-  {"kind": "redeliver"}
+  {"kind": "redeliver"},
+  {"kind": "throttle", "rate": 2.5, "after": "1m", "for": "10s"}
 ]
 `
 	want := []faults.Rule{
@@ -28,6 +29,7 @@ func TestParse(t *testing.T) {
 		},
 		{Kind: faults.Delay, Delay: 20 * time.Millisecond, DelayP99: 1500 * time.Millisecond},
 		{Kind: faults.Redeliver},
+		{Kind: faults.Throttle, Rate: 2.5, After: time.Minute, For: 10 * time.Second},
 	}
 	got, err := faults.Parse(strings.NewReader(text))
 	if err != nil || !slices.Equal(got, want) {
@@ -46,7 +48,7 @@ func TestParse_Errors(t *testing.T) {
 		{"[\n{\"kind\":\"throttle\"},\n{\"kind\":\"delay\",\n\"delay\":\"soon\"}]", `line 4: rule 2: field "delay": got "soon", want a duration such as "20ms"`},
 		{"[\n{\"kind\":\"x\"}]", `line 2: rule 1: field "kind": got "x", want one of close_connection, delay, drop_reply, error_500, expire_visibility, fail_entry, redeliver, throttle`},
 		{"[\n\n{}]", `line 3: rule 1: field "kind": missing, want one of`},
-		{"[{\"kind\":\"throttle\",\n\"colour\":1}]", `line 2: rule 1: field "colour": unknown, want one of action, code,`},
+		{"[{\"kind\":\"throttle\",\n\"colour\":1}]", `line 2: rule 1: field "colour": unknown, want one of action, after, code,`},
 		{"[{\"kind\":\"throttle\",\n\"kind\":\"delay\"}]", `line 2: rule 1: field "kind": given twice`},
 		{`[{"kind":"throttle","count":-1}]`, `field "count": got -1, want 0 or more`},
 		{`[{"kind":"throttle","count":1.5}]`, `field "count": got 1.5, want an integer`},
@@ -56,6 +58,10 @@ func TestParse_Errors(t *testing.T) {
 		{`[{"kind":"throttle","probability":1.1}]`, `field "probability": got 1.1, want 0 to 1`},
 		{`[{"kind":"throttle","delay":"1s"}]`, `field "delay": has no effect on the kind throttle`},
 		{`[{"kind":"delay","code":"x","delay":"1s"}]`, `field "code": has no effect on the kind delay`},
+		{`[{"kind":"throttle","rate":-1}]`, `field "rate": got -1, want 0 or more`},
+		{`[{"kind":"error_500","rate":1}]`, `field "rate": has no effect on the kind error_500`},
+		{`[{"kind":"throttle","after":"-1s"}]`, `field "after": got -1s, want 0 or more`},
+		{`[{"kind":"throttle","for":"-1s"}]`, `field "for": got -1s, want more than 0`},
 		{`[{"kind":"delay"}]`, `field "delay": got 0s, want more than 0`},
 		{`[{"kind":"delay","delay":"2s","delay_p99":"1s"}]`, `field "delay_p99": got 1s, want at least the delay, 2s`},
 		{`[{"kind":"fail_entry","entry":-1}]`, `field "entry": got -1, want 1 or more`},
