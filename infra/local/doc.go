@@ -68,7 +68,8 @@
 // sequence numbers as strings or big integers (94).
 //
 // The same cases can be run against anything that answers like SNS and SQS, an AWS account included:
-// FANOUT_CONFORMANCE_ENDPOINT is its URL, or "aws"; endpoint_test.go says more.
+// FANOUT_CONFORMANCE_ENDPOINT is its URL, or "aws"; endpoint_test.go says more. The package clients runs clients that
+// nobody here wrote: the AWS CLI, boto3, the SDK for JavaScript, sqs-consumer, watermill-aws.
 //
 // # Trouble on request
 //

@@ -1,8 +1,7 @@
-package local_test
+package clients_test
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,23 +10,16 @@ import (
 // The AWS CLI talks to the engine as to AWS: SQS in JSON, SNS in the Query protocol, both signed.
 func TestAWSCLI_PublishesReceivesAndDeletes(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("the AWS CLI is slow to start; run without -short")
-	}
+	skipShort(t)
 	path, err := exec.LookPath("aws")
 	if err != nil {
 		t.Skip("the AWS CLI is not in PATH; install awscli to run this test")
 	}
-	e, endpoint, _ := listening(t)
+	e, endpoint := serve(t)
 	run := func(args ...string) string {
 		t.Helper()
-		args = append(args, "--endpoint-url", endpoint, "--region", "eu-central-1", "--output", "json")
-		cmd := exec.CommandContext(t.Context(), path, args...)
-		cmd.Env = append(os.Environ(),
-			"AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
-			"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
-		)
-		out, err := cmd.CombinedOutput()
+		args = append(args, "--endpoint-url", endpoint, "--output", "json") // "aws sqs" of version 1 knows no AWS_ENDPOINT_URL
+		out, err := command(t, endpoint, "", path, args...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("aws %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
@@ -49,7 +41,7 @@ func TestAWSCLI_PublishesReceivesAndDeletes(t *testing.T) {
 	}
 	var topic struct{ TopicArn string }
 	read(run("sns", "create-topic", "--name", "t.fifo", "--attributes", "FifoTopic=true"), &topic)
-	run("sns", "subscribe", "--topic-arn", topic.TopicArn, "--protocol", "sqs", "--notification-endpoint", arnPrefix+"q.fifo",
+	run("sns", "subscribe", "--topic-arn", topic.TopicArn, "--protocol", "sqs", "--notification-endpoint", "arn:aws:sqs:eu-central-1:000000000000:q.fifo",
 		"--attributes", `{"RawMessageDelivery":"true","FilterPolicy":"{\"type\":[\"x\"]}"}`)
 	run("sns", "publish", "--topic-arn", topic.TopicArn, "--message", `{"ü":"<&> 100%"}`, "--message-group-id", "g",
 		"--message-deduplication-id", "d", "--message-attributes", `{"type":{"DataType":"String","StringValue":"x"}}`)
