@@ -29,16 +29,8 @@ func (b *button) press(ctx context.Context) error {
 // testButton is how a gateway team tests it; in their package it is TestButton(t *testing.T).
 func testButton(ctx context.Context, t local.TB) {
 	t.Helper()
-	l := local.Start(t, local.Options{})
-	deployment, err := topology.Default().In("dev")
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	there, err := provision.Apply(ctx, l.SNS, l.SQS, deployment)
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	out, err := producer.New(l.SNS, there.TopicARN, producer.Config{Source: "gateway/hall"})
+	fanout := provision.Start(t, topology.Default(), "dev", local.Options{})
+	out, err := producer.New(fanout.SNS, fanout.TopicARN, producer.Config{Source: "gateway/hall"})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -51,8 +43,8 @@ func testButton(ctx context.Context, t local.TB) {
 	if err := out.Close(ctx); err != nil {
 		t.Fatalf("%v", err)
 	}
-	got, err := l.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: aws.String(there.Queues["state"].URL), MaxNumberOfMessages: 10,
+	got, err := fanout.SQS.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: aws.String(fanout.Queues["state"].URL), MaxNumberOfMessages: 10,
 	})
 	if err != nil {
 		t.Fatalf("%v", err)
@@ -66,7 +58,7 @@ func testButton(ctx context.Context, t local.TB) {
 	}
 }
 
-// A gateway team tests its own code: one call gives SNS and SQS, one more the topic and the queues of the services.
+// A gateway team tests its own code: one call gives SNS and SQS, the topic and the queues of the services.
 func ExampleStart() {
 	t := &exampleT{}
 	defer t.done()

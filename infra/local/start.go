@@ -23,7 +23,7 @@ type Local struct {
 // without sockets. Nothing needs to be closed; when the test and those of its cleanups that were registered later are
 // over, the engine is closed. Start needs no goroutine and works inside testing/synctest.
 //
-// Topics and queues are made with the clients, or from a topology by the package provision.
+// Topics and queues are made with the clients. With those of a topology in place, it is provision.Start.
 func Start(t TB, opts Options) *Local {
 	t.Helper()
 	e := New(opts)

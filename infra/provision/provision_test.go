@@ -3,7 +3,11 @@ package provision_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -174,5 +178,45 @@ func TestFind_SaysWhatIsMissing(t *testing.T) {
 	}
 	if _, err := provision.FindQueues(t.Context(), engine.SQS(), deployment(t), "push"); !errors.As(err, &missing) || missing.Name != "dev-push.fifo" {
 		t.Errorf("got %v, want the queue's name", err)
+	}
+}
+
+// failing is a test that fails, as seen by a helper.
+type failing struct {
+	*testing.T
+	said string
+}
+
+func (f *failing) Fatalf(format string, args ...any) {
+	f.said = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+func TestStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fanout := provision.Start(t, topology.Default(), "test", local.Options{EnforcePolicies: true})
+		_, err := fanout.SNS.Publish(t.Context(), &sns.PublishInput{
+			TopicArn: &fanout.TopicARN, Message: aws.String("{}"), MessageGroupId: aws.String("d"), MessageDeduplicationId: aws.String("e"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := fanout.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl: aws.String(fanout.Queues["history"].URL), WaitTimeSeconds: 1,
+		})
+		if err != nil || len(out.Messages) != 1 {
+			t.Errorf("received %v, %v, want one message", out, err)
+		}
+	})
+	f := &failing{T: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		provision.Start(f, topology.Default(), "nowhere", local.Options{})
+	}()
+	<-done
+	if !strings.Contains(f.said, `no environment "nowhere"`) {
+		t.Errorf("it fails with %q", f.said)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -49,14 +50,16 @@ type model struct {
 	now       time.Time
 	maxCount  int
 	retention time.Duration
+	delay     time.Duration
 	messages  []*modelMessage
+	dead      []*modelMessage // in the dead-letter queue, in its order
 	accepted  map[string]time.Time // deduplication IDs and when they were first accepted
 }
 
 type modelMessage struct {
-	body, group string
-	id          queue.ID
-	sequence    queue.Sequence
+	body, group string         // no two have the same body
+	id          queue.ID       // zero when a move task made it and nobody has received it yet
+	sequence    queue.Sequence // likewise
 	sent        time.Time
 	delayed     bool      // has not become visible yet
 	hiddenUntil time.Time // zero when visible
@@ -101,13 +104,27 @@ func (m *model) deliverable(msg *modelMessage) bool {
 	return false
 }
 
-func (m *model) find(id queue.ID) *modelMessage {
+// find finds what was received, and takes down the ID of what a move task made.
+func (m *model) find(d queue.Delivery) *modelMessage {
 	for _, msg := range m.messages {
-		if msg.id == id {
+		switch {
+		case msg.id == d.MessageID:
+			return msg
+		case msg.id == queue.ID{} && msg.body == d.Body:
+			msg.id, msg.sequence = d.MessageID, d.Sequence
 			return msg
 		}
 	}
 	return nil
+}
+
+// enter puts a message that was sent or moved now into the queue.
+func (m *model) enter(msg *modelMessage) {
+	msg.sent = m.now
+	if m.delay > 0 {
+		msg.delayed, msg.hiddenUntil = true, m.now.Add(m.delay)
+	}
+	m.messages = append(m.messages, msg)
 }
 
 func (m *model) remove(msg *modelMessage) {
@@ -119,6 +136,7 @@ type machine struct {
 	clock   *handClock
 	service *queue.Service
 	source  *queue.Queue
+	dlq     *queue.Queue
 	model   *model
 	sent    int
 	handles []string // ever given
@@ -140,13 +158,15 @@ func newMachine(t *rapid.T, isFIFO bool) *machine {
 		}
 		return q
 	}
-	create("dlq")
+	m.dlq = create("dlq")
 	attributes[queue.AttrMessageRetentionPeriod] = "600"
-	attributes[queue.AttrDelaySeconds] = rapid.SampledFrom([]string{"0", "0", "7"}).Draw(t, "delay")
+	delay := rapid.SampledFrom([]int{0, 0, 7}).Draw(t, "delay")
+	attributes[queue.AttrDelaySeconds] = strconv.Itoa(delay)
 	attributes[queue.AttrRedrivePolicy] = fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":%d}`, m.service.ARN("dlq"+suffix), maxCount)
 	m.source = create("source")
 	m.model = &model{
-		fifo: isFIFO, now: m.clock.Now(), maxCount: maxCount, retention: 600 * time.Second, accepted: map[string]time.Time{},
+		fifo: isFIFO, now: m.clock.Now(), maxCount: maxCount, retention: 600 * time.Second,
+		delay: time.Duration(delay) * time.Second, accepted: map[string]time.Time{},
 	}
 	return m
 }
@@ -183,18 +203,11 @@ func (m *machine) send(t *rapid.T) {
 	if duplicate {
 		return
 	}
-	msg := &modelMessage{body: body, group: group, id: out.MessageID, sequence: out.Sequence, sent: m.model.now}
-	attributes, err := m.source.Attributes([]string{queue.AttrDelaySeconds})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if attributes[queue.AttrDelaySeconds] != "0" {
-		msg.delayed, msg.hiddenUntil = true, m.model.now.Add(7*time.Second)
-	}
+	msg := &modelMessage{body: body, group: group, id: out.MessageID, sequence: out.Sequence}
 	if n := len(m.model.messages); m.model.fifo && n > 0 && m.model.messages[n-1].sequence >= out.Sequence {
 		t.Fatalf("sequence number %s follows %s", out.Sequence, m.model.messages[n-1].sequence)
 	}
-	m.model.messages = append(m.model.messages, msg)
+	m.model.enter(msg)
 }
 
 func (m *machine) receive(t *rapid.T) {
@@ -207,7 +220,7 @@ func (m *machine) receive(t *rapid.T) {
 	// What was received in this call is in flight, but does not hold back what follows in the same call.
 	var taken []*modelMessage
 	for _, d := range deliveries {
-		msg := m.model.find(d.MessageID)
+		msg := m.model.find(d)
 		switch {
 		case msg == nil:
 			t.Fatalf("received %s, which is not in the queue", d.Body)
@@ -252,25 +265,25 @@ func (m *machine) receive(t *rapid.T) {
 	}
 }
 
-// moveDead follows the moves to the dead-letter queue. Which of the messages that are due are moved by a receive
-// depends on how far it gets, but only those that are due may be.
+// moveDead follows the moves to the dead-letter queue, which is looked at and left as it is. Which of the messages that are
+// due are moved by a receive depends on how far it gets, but only those that are due may be.
 func (m *machine) moveDead(t *rapid.T) {
-	name := "dlq"
-	if m.model.fifo {
-		name += ".fifo"
-	}
-	dlq, err := m.service.Queue(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var seen []string
+	var inOrder []*modelMessage
 	for {
 		ten, hour := 10, 43200
-		deliveries, err := dlq.Receive(t.Context(), queue.ReceiveInput{MaxMessages: &ten, VisibilityTimeout: &hour, WaitTime: new(int)})
+		deliveries, err := m.dlq.Receive(t.Context(), queue.ReceiveInput{MaxMessages: &ten, VisibilityTimeout: &hour, WaitTime: new(int)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, d := range deliveries {
-			msg := m.model.find(d.MessageID)
+			seen = append(seen, d.ReceiptHandle())
+			known := slices.IndexFunc(m.model.dead, func(msg *modelMessage) bool { return msg.id == d.MessageID })
+			if known >= 0 {
+				inOrder = append(inOrder, m.model.dead[known])
+				continue
+			}
+			msg := m.model.find(d)
 			if msg == nil || msg.receives != m.model.maxCount || !m.model.deliverable(msg) {
 				t.Fatalf("%s moved to the dead-letter queue, which was not due: %v", d.Body, msg)
 			}
@@ -278,14 +291,40 @@ func (m *machine) moveDead(t *rapid.T) {
 				t.Fatalf("%v has count %d and source %s in the dead-letter queue", msg, d.ReceiveCount, d.DeadLetterSource)
 			}
 			m.model.remove(msg)
-			if errs, err := dlq.Delete([]string{d.ReceiptHandle()}); err != nil || errs[0] != nil {
-				t.Fatal(err, errs)
-			}
+			inOrder = append(inOrder, msg)
 		}
 		if len(deliveries) == 0 {
-			return
+			break
 		}
 	}
+	if len(inOrder) < len(m.model.dead) {
+		t.Fatalf("the dead-letter queue holds %v, it held %v", inOrder, m.model.dead)
+	}
+	m.model.dead = inOrder
+	for _, handle := range seen {
+		if errs, err := m.dlq.ChangeVisibility([]queue.VisibilityChange{{ReceiptHandle: handle}}); err != nil || errs[0] != nil {
+			t.Fatal(err, errs)
+		}
+	}
+}
+
+// moveBack brings all dead letters back, as new messages behind those that are there.
+func (m *machine) moveBack(t *rapid.T) {
+	destination := ""
+	if rapid.Bool().Draw(t, "destination") {
+		destination = m.source.ARN()
+	}
+	if _, err := m.service.StartMove(m.dlq.ARN(), destination, nil); err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := m.service.Moves(m.dlq.ARN(), 1)
+	if err != nil || tasks[0].Status != queue.MoveCompleted || tasks[0].Moved != len(m.model.dead) {
+		t.Fatalf("moved %v, %v, want %d", tasks, err, len(m.model.dead))
+	}
+	for _, msg := range m.model.dead {
+		m.model.enter(&modelMessage{body: msg.body, group: msg.group})
+	}
+	m.model.dead = nil
 }
 
 // handle draws a handle that was given some time.
@@ -345,8 +384,11 @@ func (m *machine) hide(t *rapid.T) {
 func (m *machine) check(t *rapid.T) {
 	var got queue.Status
 	for _, s := range m.service.Status() {
-		if s.Name == m.source.Name() {
+		switch {
+		case s.Name == m.source.Name():
 			got = s
+		case s.Visible != len(m.model.dead) || s.InFlight != 0:
+			t.Fatalf("the dead-letter queue holds %+v, want %v", s, m.model.dead)
 		}
 	}
 	want := queue.Status{Name: got.Name, FIFO: got.FIFO}
@@ -378,7 +420,7 @@ func testAgainstModel(t *testing.T, isFIFO bool) {
 		m := newMachine(t, isFIFO)
 		t.Repeat(map[string]func(*rapid.T){
 			"send": m.send, "send again": m.send, "receive": m.receive, "receive again": m.receive,
-			"delete": m.delete, "delete again": m.delete, "hide": m.hide, "pass": m.pass, "": m.check,
+			"delete": m.delete, "delete again": m.delete, "hide": m.hide, "pass": m.pass, "move back": m.moveBack, "": m.check,
 		})
 	})
 }
