@@ -3,7 +3,9 @@ package producer_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,9 +17,6 @@ import (
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/producer"
 )
-
-// latencies are those of a topic in the same process and of one in the same region.
-var latencies = []time.Duration{0, 10 * time.Millisecond}
 
 // slowTopic answers as late as a network makes it.
 type slowTopic struct {
@@ -44,38 +43,136 @@ func newTopic(b *testing.B, latency time.Duration) (api producer.TopicAPI, arn s
 	return slowTopic{client, latency}, aws.ToString(out.TopicArn)
 }
 
-func devices() []string {
-	names := make([]string, 1000)
+func devices(n int) []string {
+	names := make([]string, n)
 	for i := range names {
-		names[i] = fmt.Sprintf("device-%03d", i)
+		names[i] = fmt.Sprintf("device-%07d", i)
 	}
 	return names
 }
 
-// BenchmarkProducer publishes events of 1,000 devices, one per operation. Compare it with BenchmarkPlainLoop.
-func BenchmarkProducer(b *testing.B) {
-	for _, latency := range latencies {
-		b.Run("latency="+latency.String(), func(b *testing.B) {
+// reading is what device number i says.
+func reading(names []string, i int) events.Event {
+	return events.New(names[i%len(names)], events.TemperatureMeasured{Celsius: float64(i % 40)})
+}
+
+// BenchmarkThroughput compares, in one run over the same engine, a plain loop of PublishBatch with a Producer, without and with a
+// spool: events per second until the last is confirmed, with 1,000 devices. An operation is one event.
+func BenchmarkThroughput(b *testing.B) {
+	b.Run("plain-loop", plainLoop)
+	b.Run("producer", func(b *testing.B) { throughput(b, 0, producer.Config{}) })
+	b.Run("spool", func(b *testing.B) { throughput(b, 0, producer.Config{Spool: b.TempDir()}) })
+	b.Run("spool/sync=1s", func(b *testing.B) { throughput(b, 0, producer.Config{Spool: b.TempDir(), SpoolSync: time.Second}) })
+}
+
+// BenchmarkRoundTrip is BenchmarkThroughput for a topic 10 ms away.
+func BenchmarkRoundTrip(b *testing.B) {
+	const latency = 10 * time.Millisecond
+	b.Run("producer", func(b *testing.B) { throughput(b, latency, producer.Config{}) })
+	b.Run("spool", func(b *testing.B) { throughput(b, latency, producer.Config{Spool: b.TempDir()}) })
+}
+
+func throughput(b *testing.B, latency time.Duration, cfg producer.Config) {
+	b.ReportAllocs()
+	api, arn := newTopic(b, latency)
+	cfg.Source, cfg.Buffer = "gateway", 4000
+	p, err := producer.New(api, arn, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	names := devices(1000)
+	ctx := context.Background()
+	failed := func(r producer.Result) {
+		if r.Err != nil {
+			b.Error(r.Err)
+		}
+	}
+	start := time.Now()
+	for i := 0; b.Loop(); i++ {
+		if err := p.Enqueue(ctx, reading(names, i), failed); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := p.Close(ctx); err != nil {
+		b.Error(err)
+	}
+	b.ReportMetric(float64(p.Stats().Confirmed)/time.Since(start).Seconds(), "events/s")
+	b.ReportMetric(p.Stats().BatchFill(), "entries/batch")
+}
+
+// plainLoop does by hand what a Producer does when nothing fails: it encodes events and sends every ten in one request, one
+// request after the other.
+func plainLoop(b *testing.B) {
+	b.ReportAllocs()
+	api, arn := newTopic(b, 0)
+	names := devices(1000)
+	ctx := context.Background()
+	var batch []types.PublishBatchRequestEntry
+	start := time.Now()
+	for i := 0; b.Loop(); i++ {
+		e := reading(names, i)
+		e.Source = "gateway"
+		body, err := events.Encode(e)
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch = append(batch, types.PublishBatchRequestEntry{
+			Id: aws.String(strconv.Itoa(len(batch))), Message: aws.String(string(body)),
+			MessageGroupId: aws.String(e.DeviceID), MessageDeduplicationId: aws.String(e.ID),
+			MessageAttributes: map[string]types.MessageAttributeValue{
+				"type":   {DataType: aws.String("String"), StringValue: aws.String(e.Type())},
+				"source": {DataType: aws.String("String"), StringValue: aws.String(e.Source)},
+			},
+		})
+		if len(batch) < producer.MaxBatchEntries {
+			continue
+		}
+		out, err := api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &arn, PublishBatchRequestEntries: batch})
+		if err != nil || len(out.Failed) > 0 {
+			b.Fatal(err, out)
+		}
+		batch = batch[:0]
+	}
+	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "events/s")
+}
+
+// agreeable is a topic that confirms everything at no cost, once it is open.
+type agreeable struct{ open atomic.Bool }
+
+func (a *agreeable) PublishBatch(ctx context.Context, in *sns.PublishBatchInput, _ ...func(*sns.Options)) (*sns.PublishBatchOutput, error) {
+	if !a.open.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	out := &sns.PublishBatchOutput{Successful: make([]types.PublishBatchResultEntry, len(in.PublishBatchRequestEntries))}
+	for i := range out.Successful {
+		out.Successful[i].Id = in.PublishBatchRequestEntries[i].Id
+	}
+	return out, nil
+}
+
+const benchTopic = "arn:aws:sns:eu-central-1:000000000000:dev-device-events.fifo"
+
+// BenchmarkOwnCost is what a Producer itself costs per event, for few devices and for many: no topic, no network.
+func BenchmarkOwnCost(b *testing.B) {
+	for _, n := range []int{10, 1000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("devices=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
-			api, arn := newTopic(b, latency)
-			p, err := producer.New(api, arn, producer.Config{Source: "gateway", Buffer: 2000})
+			topic := &agreeable{}
+			topic.open.Store(true)
+			p, err := producer.New(topic, benchTopic, producer.Config{Source: "gateway", Buffer: 2000, BufferPerDevice: 200})
 			if err != nil {
 				b.Fatal(err)
 			}
-			names := devices()
+			names := devices(n)
+			event := reading(names, 0)
 			ctx := context.Background()
-			failed := func(r producer.Result) {
-				if r.Err != nil {
-					b.Error(r.Err)
-				}
-			}
 			for i := 0; b.Loop(); i++ {
-				if err := p.Enqueue(ctx, events.New(names[i%len(names)], events.TemperatureMeasured{Celsius: float64(i % 40)}), failed); err != nil {
+				event.DeviceID = names[i%n]
+				if err := p.Enqueue(ctx, event, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(p.Stats().Confirmed)/b.Elapsed().Seconds(), "events/s")
-			b.ReportMetric(p.Stats().BatchFill(), "entries/batch")
 			if err := p.Close(ctx); err != nil {
 				b.Error(err)
 			}
@@ -83,41 +180,84 @@ func BenchmarkProducer(b *testing.B) {
 	}
 }
 
-// BenchmarkPlainLoop does by hand what a Producer does when nothing fails: it encodes events and sends every ten in one request,
-// one request after the other.
-func BenchmarkPlainLoop(b *testing.B) {
-	for _, latency := range latencies {
-		b.Run("latency="+latency.String(), func(b *testing.B) {
-			b.ReportAllocs()
-			api, arn := newTopic(b, latency)
-			names := devices()
-			ctx := context.Background()
-			var batch []types.PublishBatchRequestEntry
-			for i := 0; b.Loop(); i++ {
-				e := events.New(names[i%len(names)], events.TemperatureMeasured{Celsius: float64(i % 40)})
-				e.Source = "gateway"
-				body, err := events.Encode(e)
-				if err != nil {
-					b.Fatal(err)
+// BenchmarkMemory is what an event costs in memory while it waits: in the buffer, and in the spool during an outage. The number of
+// events is fixed.
+func BenchmarkMemory(b *testing.B) {
+	const count = 200_000
+	for _, spooled := range []bool{false, true} {
+		for _, n := range []int{1000, 100_000} {
+			b.Run(fmt.Sprintf("spool=%v/devices=%d", spooled, n), func(b *testing.B) {
+				for b.Loop() {
+					b.ReportMetric(memoryOf(b, spooled, n, count), "B/event")
 				}
-				batch = append(batch, types.PublishBatchRequestEntry{
-					Id: aws.String(strconv.Itoa(len(batch))), Message: aws.String(string(body)),
-					MessageGroupId: aws.String(e.DeviceID), MessageDeduplicationId: aws.String(e.ID),
-					MessageAttributes: map[string]types.MessageAttributeValue{
-						"type":   {DataType: aws.String("String"), StringValue: aws.String(e.Type())},
-						"source": {DataType: aws.String("String"), StringValue: aws.String(e.Source)},
-					},
-				})
-				if len(batch) < producer.MaxBatchEntries {
-					continue
-				}
-				out, err := api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &arn, PublishBatchRequestEntries: batch})
-				if err != nil || len(out.Failed) > 0 {
-					b.Fatal(err, out)
-				}
-				batch = batch[:0]
-			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-		})
+			})
+		}
+	}
+}
+
+func memoryOf(b *testing.B, spooled bool, devicesInAll, count int) float64 {
+	b.Helper()
+	names := devices(devicesInAll)
+	cfg := producer.Config{Buffer: count, BufferPerDevice: count}
+	if spooled {
+		cfg = producer.Config{Spool: b.TempDir(), SpoolSync: -1, Buffer: 1000}
+	}
+	p, err := producer.New(&agreeable{}, benchTopic, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	before := heap()
+	for i := range count {
+		if err := p.Enqueue(context.Background(), reading(names, i), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for spooled && p.Stats().Spooled < count {
+		runtime.Gosched()
+	}
+	perEvent := float64(heap()-before) / float64(count)
+	if err := p.Close(over()); (err != nil) == spooled {
+		b.Error(err)
+	}
+	return perEvent
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkRestart opens a spool in which 100,000 events of 1,000 devices wait.
+func BenchmarkRestart(b *testing.B) {
+	const count = 100_000
+	cfg := producer.Config{Spool: b.TempDir(), SpoolSync: -1}
+	names := devices(1000)
+	p, err := producer.New(&agreeable{}, benchTopic, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range count {
+		if err := p.Enqueue(context.Background(), reading(names, i), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := p.Close(over()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		p, err := producer.New(&agreeable{}, benchTopic, cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n := p.Stats().Spooled; n != count {
+			b.Fatalf("%d events wait, want %d", n, count)
+		}
+		b.StopTimer()
+		if err := p.Close(over()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
 	}
 }

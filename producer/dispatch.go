@@ -9,31 +9,35 @@ import (
 const guessedRoundTrip = 10 * time.Millisecond
 
 // dispatch sends as many batches as are worth sending now. The caller holds mu.
+func (p *Producer) dispatch() {
+	for batch := p.worthSending(); batch != nil; batch = p.worthSending() {
+		go p.send(batch)
+	}
+}
+
+// worthSending takes the next batch if it shall leave now. The caller holds mu, and sends it.
 //
 // A batch leaves at once when none is under way. Otherwise it leaves when it is full, or when its oldest event has waited for
 // a typical round trip, so that one slow request does not hold back what came after it.
-func (p *Producer) dispatch() {
-	if p.aborted {
-		return
+func (p *Producer) worthSending() []entry {
+	if p.aborted || len(p.ready) == 0 || p.underWay >= p.pace.limit {
+		return nil
 	}
-	for len(p.ready) > 0 && p.underWay < p.pace.limit {
-		if !p.pace.until.IsZero() {
-			if pause := time.Until(p.pace.until); pause > 0 {
-				p.nudgeIn(pause)
-				return
-			}
-			p.pace.until = time.Time{}
+	if !p.pace.until.IsZero() {
+		if pause := time.Until(p.pace.until); pause > 0 {
+			p.nudgeIn(pause)
+			return nil
 		}
-		if p.underWay > 0 && len(p.ready) < MaxBatchEntries {
-			if wait := cmp.Or(p.roundTrip, guessedRoundTrip) - time.Since(p.ready[0].since); wait > 0 {
-				p.nudgeIn(wait)
-				return
-			}
-		}
-		batch := p.nextBatch()
-		p.underWay++
-		go p.send(batch)
+		p.pace.until = time.Time{}
 	}
+	if p.underWay > 0 && len(p.ready) < MaxBatchEntries {
+		if wait := cmp.Or(p.roundTrip, guessedRoundTrip) - time.Since(p.ready[0].since); wait > 0 {
+			p.nudgeIn(wait)
+			return nil
+		}
+	}
+	p.underWay++
+	return p.nextBatch()
 }
 
 // entry is the first event of a lane while it is in a batch.

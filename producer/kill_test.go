@@ -56,7 +56,7 @@ func TestSpool_SurvivesKill(t *testing.T) {
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		killAt := 200 + rand.IntN(800)
+		killAt := 100 + rand.IntN(400)
 		lines := bufio.NewScanner(out)
 		for n := 0; lines.Scan(); n++ {
 			device, id, _ := strings.Cut(lines.Text(), " ")

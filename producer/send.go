@@ -18,8 +18,16 @@ const (
 	maxBackoff   = 5 * time.Second
 )
 
-// send makes one request and settles what it carried.
+// send makes requests, first with batch, until there is none worth sending. It makes the next where the last has ended, because the
+// stack that a request needs is there already.
 func (p *Producer) send(batch []entry) {
+	for batch != nil {
+		batch = p.sendOne(batch)
+	}
+}
+
+// sendOne makes one request, settles what it carried, and returns the next batch if there is one.
+func (p *Producer) sendOne(batch []entry) []entry {
 	entries := make([]types.PublishBatchRequestEntry, 0, len(batch))
 	unsent := make([]fate, len(batch)) // of what can't be sent any more
 	start := time.Now()
@@ -53,7 +61,7 @@ func (p *Producer) send(batch []entry) {
 			outcomes[i] = outcome{fate: f, code: batch[i].code, err: batch[i].err}
 		}
 	}
-	p.settle(batch, outcomes, answer)
+	return p.settle(batch, outcomes, answer)
 }
 
 // answered tells what a request as a whole came to.
@@ -100,8 +108,8 @@ func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEnt
 func oneAttempt(o *sns.Options) { o.Retryer = aws.NopRetryer{} }
 
 // settle acts on the outcome of every entry. First the callers hear of what has ended, then the lanes move on: so a device's
-// callbacks run in its order.
-func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) {
+// callbacks run in its order. It returns the next batch for its caller to send, if there is one.
+func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []entry {
 	again := make([]time.Duration, len(batch)) // the delay before each entry's next attempt; 0 for what has ended
 	var done, failed, blocked, aside int
 	var refs []spool.Ref // of what has ended
@@ -171,8 +179,10 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) {
 	if len(p.hungry) > 0 {
 		p.feed()
 	}
+	next := p.worthSending()
 	p.dispatch()
 	p.signalDrained()
+	return next
 }
 
 // sendAgain tells whether an event that was not confirmed is to be sent again, after delay.
