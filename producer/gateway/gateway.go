@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/producer"
+)
+
+// Publisher is what a Gateway needs of a producer; [*producer.Producer] has it.
+type Publisher interface {
+	Enqueue(ctx context.Context, e events.Event, done func(producer.Result)) error
+	Stats() producer.Stats
+}
+
+// Gateway takes events over HTTP and MQTT. It is safe for concurrent use. Make one with [New].
+type Gateway struct {
+	publisher Publisher
+	keys      *Keys
+	cfg       Config
+	limits    *limits
+	metrics   *metrics
+
+	closing     chan struct{} // closed once Serve's context has ended
+	closeOnce   sync.Once
+	lastNoRoom  atomic.Int64 // Unix nanoseconds
+	subscribers atomic.Int64 // running Subscribe calls
+	connected   atomic.Int64 // those that are connected
+}
+
+// New makes a Gateway that hands its events to publisher. It starts nothing. Events without a source get the producer's.
+// The error lists every fault of cfg.
+func New(publisher Publisher, keys *Keys, cfg Config) (*Gateway, error) {
+	cfg = cfg.withDefaults()
+	err := cfg.validate()
+	if publisher == nil {
+		err = errors.Join(errors.New("gateway: publisher: got nil, want a producer"), err)
+	}
+	if keys == nil {
+		err = errors.Join(errors.New("gateway: keys: got nil, want those of LoadKeys, or Anyone"), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{publisher: publisher, keys: keys, cfg: cfg, limits: newLimits(), closing: make(chan struct{})}
+	g.metrics = newMetrics(g)
+	return g, nil
+}
+
+// Serve answers requests on listener until ctx ends. Then it refuses new events, lets those under way be answered for as long as
+// Config.DrainTimeout, and returns nil. It closes the listener. Encrypt with [crypto/tls.NewListener].
+func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           g.Handler(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug), // clients that vanish, mostly
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }() // ends with Shutdown
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	g.close()
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.DrainTimeout)
+	defer cancel()
+	if err := server.Shutdown(draining); err != nil {
+		g.cfg.Logger.Warn("requests were cut off", "err", err)
+		_ = server.Close()
+	}
+	<-ended
+	return nil
+}
+
+// close makes /readyz say no, refuses new events, and ends streams after the line that they are at.
+func (g *Gateway) close() { g.closeOnce.Do(func() { close(g.closing) }) }
+
+func (g *Gateway) isClosing() bool {
+	select {
+	case <-g.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// send hands one event to the producer and calls done exactly once, with nil when the event is accepted: confirmed, or
+// in the spool. It returns once the event is in the producer's buffer or has failed. done must not block.
+func (g *Gateway) send(ctx context.Context, e events.Event, done func(error)) {
+	waiting, cancel := context.WithTimeout(ctx, roomPatience)
+	defer cancel()
+	answer := func(r producer.Result) { done(r.Err) }
+	if g.cfg.Spooled {
+		answer = nil // from here on it is the spool's
+	}
+	err := g.publisher.Enqueue(waiting, e, answer)
+	switch {
+	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		g.lastNoRoom.Store(time.Now().UnixNano())
+		done(errNoRoom)
+	case err != nil:
+		done(err)
+	case g.cfg.Spooled:
+		done(nil)
+	}
+}
+
+// full tells whether an event was refused a moment ago because there was no room.
+func (g *Gateway) full() bool {
+	return time.Now().UnixNano()-g.lastNoRoom.Load() < int64(2*roomPatience)
+}

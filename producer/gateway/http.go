@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/device-fanout/fanout/events"
+)
+
+// Handler returns the HTTP side: POST /v1/events, /healthz and /readyz. Timeouts of headers are the server's; [Gateway.Serve] is one
+// that has them.
+func (g *Gateway) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/events", g.postEvents)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeState(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", g.ready)
+	return mux
+}
+
+// transports, as labels of metrics.
+const (
+	overHTTP   = "http"
+	overStream = "ndjson"
+	overMQTT   = "mqtt"
+)
+
+func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	transport, p := overHTTP, (*Problem)(nil)
+	lines, problem := isStream(r.Header)
+	if lines {
+		transport = overStream
+	}
+	key, known := g.authenticate(r)
+	switch {
+	case !known:
+		p = newProblem(kindUnauthorized, "want the header Authorization: Bearer NAME.SECRET")
+	case g.isClosing():
+		p = newProblem(kindClosing, "")
+	case problem != nil:
+		p = problem
+	case lines:
+		g.stream(w, r, key)
+		return
+	}
+	if p == nil {
+		var id string
+		if id, p = g.one(w, r, key); p == nil {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusAccepted)
+			_ = json.NewEncoder(w).Encode(acceptance{EventID: id}) // the client may be gone
+		}
+	}
+	g.metrics.count(transport, p, time.Since(begin))
+	if p != nil {
+		p.write(w)
+	}
+}
+
+// acceptance is the answer to an accepted event.
+type acceptance struct {
+	Line    int    `json:"line,omitempty"`
+	Status  int    `json:"status,omitempty"`
+	EventID string `json:"event_id"`
+}
+
+func (g *Gateway) authenticate(r *http.Request) (Key, bool) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = ""
+	}
+	return g.keys.Check(strings.TrimSpace(token))
+}
+
+// isStream tells whether a body has one event or many.
+func isStream(header http.Header) (lines bool, _ *Problem) {
+	if coding := header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return false, newProblem(kindMediaType, fmt.Sprintf("Content-Encoding: got %q, want none", coding))
+	}
+	text := header.Get("Content-Type")
+	media, _, _ := mime.ParseMediaType(text)
+	switch media {
+	case "application/json", "application/cloudevents+json":
+		return false, nil
+	case "application/x-ndjson", "application/ndjson", "application/jsonl":
+		return true, nil
+	}
+	return false, newProblem(kindMediaType, fmt.Sprintf("Content-Type: got %q, want application/json or application/cloudevents+json for one event, "+
+		"application/x-ndjson for one event a line", text))
+}
+
+// one takes the body as one event and waits for its acceptance.
+func (g *Gateway) one(w http.ResponseWriter, r *http.Request, key Key) (id string, _ *Problem) {
+	limit := key.Limit.or(g.cfg.Limit)
+	if wait := take(g.limits.ofKey(key.Name, limit)); wait > 0 {
+		return "", limited(fmt.Sprintf("the key %q may send %v events per second", key.Name, limit.PerSecond), wait)
+	}
+	body, p := g.readBody(w, r)
+	if p != nil {
+		return "", p
+	}
+	e, p := parse(body, &key)
+	if p != nil {
+		return "", p
+	}
+	if wait := take(g.limits.ofDevice(key.Name, e.DeviceID, limit)); wait > 0 {
+		return "", limited(fmt.Sprintf("the device may send %v events per second", limit.PerDevicePerSecond), wait)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Patience)
+	defer cancel()
+	answer := make(chan error, 1)
+	g.send(ctx, e, func(err error) { answer <- err })
+	var err error
+	select {
+	case err = <-answer:
+	case <-ctx.Done():
+		err = newProblem(kindUnconfirmed, "its outcome is unknown: send it again with the same id")
+	}
+	if err == nil {
+		return e.ID, nil
+	}
+	p = problemOf(err)
+	if p.mayPass() {
+		p.EventID = e.ID
+	}
+	return "", p
+}
+
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Problem) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) // where the server can't, it has timeouts of its own
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxEventBytes)))
+	switch {
+	case err == nil:
+		_ = control.SetReadDeadline(time.Time{})
+		return body, nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, newProblem(kindTooSlow, fmt.Sprintf("want all of it within %v", g.cfg.BodyTimeout))
+	}
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return nil, newProblem(kindTooLarge, fmt.Sprintf("want at most %d bytes", g.cfg.MaxEventBytes))
+	}
+	return nil, newProblem(kindMalformed, "the body breaks off: "+err.Error())
+}
+
+// parse reads one event and sees whether the key may send it.
+func parse(text []byte, key *Key) (events.Event, *Problem) {
+	e, err := events.ParseLine(text)
+	if err != nil {
+		return e, problemOf(err)
+	}
+	if !key.MayUse(e.DeviceID) {
+		return e, newProblem(kindForbidden, fmt.Sprintf("the key %q may not speak for device %q", key.Name, e.DeviceID))
+	}
+	return e, nil
+}
+
+func limited(detail string, wait time.Duration) *Problem {
+	p := newProblem(kindLimited, detail)
+	p.retryAfter = wait
+	return p
+}
+
+// ready says whether this gateway should get new connections.
+func (g *Gateway) ready(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case g.isClosing():
+		writeState(w, http.StatusServiceUnavailable, "closing")
+	case g.full():
+		writeState(w, http.StatusServiceUnavailable, "buffer full")
+	case g.connected.Load() < g.subscribers.Load():
+		writeState(w, http.StatusServiceUnavailable, "not connected to the MQTT broker")
+	default:
+		writeState(w, http.StatusOK, "ok")
+	}
+}
+
+func writeState(w http.ResponseWriter, code int, state string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": state}) // the client may be gone
+}

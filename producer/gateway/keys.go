@@ -1,0 +1,290 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Key is what one API key may do. It does not hold the secret, only its hash.
+type Key struct {
+	// Name tells keys apart: in the key itself, in logs and in the file. It is no secret.
+	Name string
+	// Devices are the devices that the key may speak for: whole IDs, or beginnings that end with *. None means all.
+	Devices []string
+	// Limit is the key's own limit; where it is zero, Config.Limit counts.
+	Limit Limit
+
+	hash [sha256.Size]byte // of the secret
+}
+
+// MayUse tells whether the key may speak for a device.
+func (k *Key) MayUse(device string) bool {
+	if len(k.Devices) == 0 {
+		return true
+	}
+	for _, allowed := range k.Devices {
+		if prefix, open := strings.CutSuffix(allowed, "*"); allowed == device || open && strings.HasPrefix(device, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Keys are the API keys that a Gateway knows. It is safe for concurrent use.
+type Keys struct {
+	path     string                         // empty for [Anyone]
+	byName   atomic.Pointer[map[string]Key] // nil for Anyone
+	failures atomic.Int64                   // reloads that failed
+
+	reloading sync.Mutex // guards text
+	text      []byte     // of the file as it was last looked at
+}
+
+// Anyone lets everyone in as the key named "anyone". It is for a gateway that only this machine can reach.
+func Anyone() *Keys { return &Keys{} }
+
+// LoadKeys reads a file of keys:
+//
+//	{"keys": [{"name": "hall", "sha256": "…", "devices": ["hall-*"], "per_second": 100, "per_device_per_second": 5}]}
+//
+// name and sha256 are required; [NewKey] makes them. There may also be burst and per_device_burst. An error lists everything
+// that is wrong in the file.
+func LoadKeys(path string) (*Keys, error) {
+	k := &Keys{path: path}
+	if _, err := k.Reload(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Reload reads the file again, and tells whether it has changed. When it cannot be used, the keys stay as they were, and the
+// error says why.
+func (k *Keys) Reload() (changed bool, err error) {
+	if k.path == "" {
+		return false, nil
+	}
+	k.reloading.Lock()
+	defer k.reloading.Unlock()
+	text, err := os.ReadFile(k.path)
+	if err == nil && k.text != nil && bytes.Equal(text, k.text) {
+		return false, nil
+	}
+	var byName map[string]Key
+	if err == nil {
+		k.text = append([]byte{}, text...)
+		byName, err = parseKeys(text)
+	}
+	if err != nil {
+		k.failures.Add(1)
+		return false, fmt.Errorf("gateway: keys: %s: %w", k.path, withoutPath(err))
+	}
+	k.byName.Store(&byName)
+	return true, nil
+}
+
+// withoutPath drops the path of a file error, for a text that names it already.
+func withoutPath(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return file.Err
+	}
+	return err
+}
+
+// defaultWatch is how often Watch looks at the file.
+const defaultWatch = 2 * time.Second
+
+// Watch reloads the keys when their file changes, until ctx ends. It looks every so often; zero means every 2 seconds. What is wrong in a
+// changed file goes to logger, once, and the keys stay as they were.
+func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logger) {
+	if every <= 0 {
+		every = defaultWatch
+	}
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		switch changed, err := k.Reload(); {
+		case err != nil && err.Error() != last:
+			last = err.Error()
+			logger.Error("the changed file of keys cannot be used; the keys stay as they were", "err", err)
+		case changed:
+			last = ""
+			logger.Info("keys reloaded", "keys", k.Len())
+		}
+	}
+}
+
+// Len is the number of keys.
+func (k *Keys) Len() int {
+	if all := k.byName.Load(); all != nil {
+		return len(*all)
+	}
+	return 0
+}
+
+// Check returns the key that a text NAME.SECRET is. Its time does not depend on how much of the secret is right.
+func (k *Keys) Check(text string) (Key, bool) {
+	if k.path == "" {
+		return Key{Name: "anyone"}, true
+	}
+	name, secret, _ := strings.Cut(text, ".")
+	key, known := (*k.byName.Load())[name]
+	hash := sha256.Sum256([]byte(secret))
+	same := subtle.ConstantTimeCompare(hash[:], key.hash[:]) == 1 // also for an unknown name
+	if !known || !same {
+		return Key{}, false
+	}
+	return key, true
+}
+
+// NewKey makes a key with a new random secret: the text for the client, which is written down nowhere else, and the entry for the
+// file of keys.
+func NewKey(name string) (text string, entry []byte, err error) {
+	if !legalKeyName.MatchString(name) {
+		return "", nil, fmt.Errorf("gateway: key name: got %q, want %s", name, wantKeyName)
+	}
+	random := make([]byte, sha256.Size)
+	rand.Read(random)
+	secret := base64.RawURLEncoding.EncodeToString(random)
+	hash := sha256.Sum256([]byte(secret))
+	entry, err = json.Marshal(keyEntry{Name: name, SHA256: hex.EncodeToString(hash[:])})
+	return name + "." + secret, entry, err
+}
+
+const wantKeyName = "1 to 64 letters, digits, - or _"
+
+var legalKeyName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// keyEntry is a key in the file.
+type keyEntry struct {
+	Name               string   `json:"name"`
+	SHA256             string   `json:"sha256"`
+	Devices            []string `json:"devices,omitempty"`
+	PerSecond          float64  `json:"per_second,omitempty"`
+	Burst              int      `json:"burst,omitempty"`
+	PerDevicePerSecond float64  `json:"per_device_per_second,omitempty"`
+	PerDeviceBurst     int      `json:"per_device_burst,omitempty"`
+}
+
+// parseKeys reads the file's text. The error lists every fault with the key that has it.
+func parseKeys(text []byte) (map[string]Key, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	var file struct {
+		Keys []keyEntry `json:"keys"`
+	}
+	if err := decoder.Decode(&file); err != nil {
+		return nil, fmt.Errorf(`near line %d: %w; want {"keys": [{"name": …, "sha256": …}]}`, 1+bytes.Count(text[:min(decoder.InputOffset(), int64(len(text)))], []byte("\n")), err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more behind the first JSON value, want nothing")
+	}
+	var faults []error
+	byName := map[string]Key{}
+	for i, entry := range file.Keys {
+		fault := func(format string, args ...any) {
+			faults = append(faults, fmt.Errorf("key %d (%q): %s", i+1, entry.Name, fmt.Sprintf(format, args...)))
+		}
+		key := Key{Name: entry.Name, Devices: entry.Devices}
+		if !legalKeyName.MatchString(entry.Name) {
+			fault("name: want %s", wantKeyName)
+		}
+		if _, twice := byName[entry.Name]; twice {
+			fault("name: there is a key of that name already")
+		}
+		// The text is not shown: who has mixed up the two would find the secret in the log.
+		if hash, err := hex.DecodeString(entry.SHA256); err != nil || len(hash) != sha256.Size {
+			fault("sha256: want the 64 hexadecimal digits of a SHA-256 hash")
+		} else {
+			key.hash = [sha256.Size]byte(hash)
+		}
+		for _, device := range entry.Devices {
+			if device == "" || strings.Contains(strings.TrimSuffix(device, "*"), "*") {
+				fault("devices: got %q, want a device ID, or a beginning with * at its end", device)
+			}
+		}
+		limit := Limit{entry.PerSecond, entry.Burst, entry.PerDevicePerSecond, entry.PerDeviceBurst}
+		if err := limit.validate(); err != nil {
+			fault("limit: %v", err)
+		}
+		key.Limit = limit
+		byName[entry.Name] = key
+	}
+	return byName, errors.Join(faults...)
+}
+
+// or fills in what l leaves open from other.
+func (l Limit) or(other Limit) Limit {
+	if l.PerSecond == 0 {
+		l.PerSecond, l.Burst = other.PerSecond, other.Burst
+	}
+	if l.PerDevicePerSecond == 0 {
+		l.PerDevicePerSecond, l.PerDeviceBurst = other.PerDevicePerSecond, other.PerDeviceBurst
+	}
+	return l.withDefaults()
+}
+
+// AddKey makes a key as [NewKey] does and adds it to the file at path, which is made if it is not there. A gateway that watches the
+// file then knows it. It returns the text for the client.
+func AddKey(path, name string) (text string, err error) {
+	before, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		before, err = []byte(`{"keys":[]}`), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("gateway: keys: %w", err)
+	}
+	known, err := parseKeys(before)
+	if err != nil {
+		return "", fmt.Errorf("gateway: keys: %s: %w", path, err)
+	}
+	if _, twice := known[name]; twice {
+		return "", fmt.Errorf("gateway: keys: %s: there is a key named %q already", path, name)
+	}
+	text, entry, err := NewKey(name)
+	if err != nil {
+		return "", err
+	}
+	var file struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(before, &file); err != nil {
+		return "", fmt.Errorf("gateway: keys: %s: %w", path, err)
+	}
+	file.Keys = append(file.Keys, entry)
+	after, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	// By a new file, so that nobody reads half of one.
+	next := path + ".new"
+	if err := os.WriteFile(next, append(after, '\n'), 0o600); err != nil {
+		return "", fmt.Errorf("gateway: keys: %w", err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return "", fmt.Errorf("gateway: keys: %w", err)
+	}
+	return text, nil
+}

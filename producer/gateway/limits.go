@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// limits holds a token bucket for every key, and for every device of a key that was heard of lately.
+type limits struct {
+	mu      sync.Mutex
+	keys    map[string]*rate.Limiter
+	devices map[keyedDevice]*rate.Limiter
+	sweepAt int // number of devices at which full buckets are thrown away
+}
+
+type keyedDevice struct{ key, device string }
+
+// minSweep is the fewest devices for which sweeping is worth its while.
+const minSweep = 1024
+
+func newLimits() *limits {
+	return &limits{keys: map[string]*rate.Limiter{}, devices: map[keyedDevice]*rate.Limiter{}, sweepAt: minSweep}
+}
+
+// ofKey is the bucket of a key, or nil when it has no limit.
+func (l *limits) ofKey(key string, limit Limit) *rate.Limiter {
+	if limit.PerSecond == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bucket := l.keys[key]
+	if bucket == nil {
+		bucket = newBucket(limit.PerSecond, limit.Burst)
+		l.keys[key] = bucket
+	}
+	adjust(bucket, limit.PerSecond, limit.Burst)
+	return bucket
+}
+
+// ofDevice is the bucket of a device of a key, or nil when it has no limit.
+func (l *limits) ofDevice(key, device string, limit Limit) *rate.Limiter {
+	if limit.PerDevicePerSecond == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := keyedDevice{key, device}
+	bucket := l.devices[id]
+	if bucket == nil {
+		if len(l.devices) >= l.sweepAt {
+			l.sweep()
+		}
+		bucket = newBucket(limit.PerDevicePerSecond, limit.PerDeviceBurst)
+		l.devices[id] = bucket
+	}
+	adjust(bucket, limit.PerDevicePerSecond, limit.PerDeviceBurst)
+	return bucket
+}
+
+// sweep forgets devices whose bucket is full again: a new one would be the same. The caller holds mu.
+func (l *limits) sweep() {
+	now := time.Now()
+	for id, bucket := range l.devices {
+		if bucket.TokensAt(now) >= float64(bucket.Burst()) {
+			delete(l.devices, id)
+		}
+	}
+	l.sweepAt = max(minSweep, 2*len(l.devices))
+}
+
+func newBucket(perSecond float64, burst int) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(perSecond), burst)
+}
+
+// adjust follows a limit that has changed with the file of keys.
+func adjust(bucket *rate.Limiter, perSecond float64, burst int) {
+	if bucket.Limit() != rate.Limit(perSecond) {
+		bucket.SetLimit(rate.Limit(perSecond))
+	}
+	if bucket.Burst() != burst {
+		bucket.SetBurst(burst)
+	}
+}
+
+// take takes one token, or tells how long to wait for the next without taking one. A nil bucket has tokens always.
+func take(bucket *rate.Limiter) (wait time.Duration) {
+	if bucket == nil {
+		return 0
+	}
+	r := bucket.Reserve()
+	if wait = r.Delay(); wait > 0 {
+		r.Cancel()
+	}
+	return wait
+}
+
+// seconds rounds up to whole seconds, at least 1, as Retry-After wants them.
+func seconds(d time.Duration) int {
+	return max(1, int(math.Ceil(d.Seconds())))
+}

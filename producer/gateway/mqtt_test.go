@@ -1,0 +1,331 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	broker "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/listeners"
+
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/infra/local/faults"
+	"github.com/device-fanout/fanout/producer"
+	"github.com/device-fanout/fanout/producer/gateway"
+)
+
+// patience is how long a test waits for something that must come. It is no measure of speed.
+const patience = time.Minute
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// startBroker starts an MQTT broker on a free port of this machine.
+func startBroker(t *testing.T) (*broker.Server, string) {
+	t.Helper()
+	b := broker.New(&broker.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
+	if err := b.AddHook(new(auth.AllowHook), nil); err != nil {
+		t.Fatal(err)
+	}
+	tcp := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
+	if err := b.AddListener(tcp); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b, "tcp://" + tcp.Address()
+}
+
+// subscribe runs the gateway on a broker until the test ends or stop is called, and waits until it has subscribed.
+func (w *world) subscribe(t *testing.T, url string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Subscribe(ctx, gateway.MQTT{Broker: url, ClientID: "gateway-1"}) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("subscribe: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	eventually(t, "the subscription", func() bool {
+		return w.get(t, "/readyz").status == 200 && strings.Contains(w.scrape(t), "mqtt_connected 1")
+	})
+	return stop
+}
+
+// scrape reads the metrics.
+func (w *world) scrape(t *testing.T) string {
+	t.Helper()
+	r := httptest.NewRecorder()
+	w.Metrics().ServeHTTP(r, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	return r.Body.String()
+}
+
+// publish sends a message to the broker as a device does, and returns once the broker has it.
+func publish(t *testing.T, client paho.Client, topic, payload string, retained bool) {
+	t.Helper()
+	token := client.Publish(topic, 1, retained, payload)
+	if !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatalf("publish to %s: %v", topic, token.Error())
+	}
+}
+
+func connect(t *testing.T, url, name string) paho.Client {
+	t.Helper()
+	client := paho.NewClient(paho.NewClientOptions().AddBroker(url).SetClientID(name))
+	if token := client.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatalf("connect: %v", token.Error())
+	}
+	t.Cleanup(func() { client.Disconnect(100) })
+	return client
+}
+
+func TestSubscribe_KeepsTheOrderOfEveryDeviceThroughFaults(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gateway.Config{})
+	w.engine.Faults().Add(faults.Rule{Kind: faults.FailEntry, Probability: 0.02, Seed: 1})
+	w.engine.Faults().Add(faults.Rule{Kind: faults.DropReply, Action: "PublishBatch", Probability: 0.02, Seed: 2})
+	_, url := startBroker(t)
+	w.subscribe(t, url)
+	device := connect(t, url, "device")
+	const each = 30
+	var tokens []paho.Token
+	for i := range each {
+		for d := range 8 {
+			topic := fmt.Sprintf("devices/lamp-%d/events", d)
+			// The topic says which device it is.
+			payload := strings.Replace(power("x", fmt.Sprintf("e%d-%d", d, i)), `"device_id":"x",`, "", 1)
+			tokens = append(tokens, device.Publish(topic, 1, false, payload))
+		}
+	}
+	for _, token := range tokens {
+		if !token.WaitTimeout(patience) || token.Error() != nil {
+			t.Fatal(token.Error())
+		}
+	}
+	eventually(t, "all acceptances", func() bool {
+		return strings.Contains(w.scrape(t), fmt.Sprintf(`fanout_gateway_events_total{result="accepted",transport="mqtt"} %d`, 8*each))
+	})
+	w.engine.Faults().Clear()
+	got := byDevice(w.delivered(t))
+	for d := range 8 {
+		var want []string
+		for i := range each {
+			want = append(want, fmt.Sprintf("e%d-%d", d, i))
+		}
+		if ids := got[fmt.Sprint("lamp-", d)]; !slices.Equal(ids, want) {
+			t.Errorf("lamp-%d: got %q, want %q", d, ids, want)
+		}
+	}
+}
+
+func TestSubscribe_RefusesWhatIsNoEventAndGoesOn(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var taken []string
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		mu.Lock()
+		taken = append(taken, e.DeviceID+" "+e.ID)
+		mu.Unlock()
+		done(producer.Result{Event: e})
+		return nil
+	}}, gateway.Config{MaxEventBytes: 5000})
+	b, url := startBroker(t)
+	device := connect(t, url, "device")
+	publish(t, device, "devices/lamp-0/events", power("lamp-0", "kept"), true) // no event for who subscribes later
+	w.subscribe(t, url)
+	for _, message := range []struct{ topic, payload string }{
+		{"devices/lamp-1/events", "{broken"},
+		{"devices/lamp-1/events", ""},
+		{"devices/lamp-1/events", power("lamp-2", "forged")},
+		{"devices/lamp-1/events", strings.Repeat("x", 6000)},
+		{"devices/lamp-1/events", strings.Replace(power("lamp-1", "e"), "power", "teleport", 1)},
+		{"devices/lamp-1/other", power("lamp-1", "elsewhere")},
+		{"devices/lamp-1/events", power("lamp-1", "good")},
+	} {
+		publish(t, device, message.topic, message.payload, false)
+	}
+	eventually(t, "the good one", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(taken) > 0
+	})
+	mu.Lock()
+	if want := []string{"lamp-1 good"}; !slices.Equal(taken, want) {
+		t.Errorf("taken: got %q, want %q", taken, want)
+	}
+	mu.Unlock()
+	eventually(t, "everything acknowledged", func() bool {
+		client, ok := b.Clients.Get("gateway-1")
+		return ok && client.State.Inflight.Len() == 0
+	})
+	for _, want := range []string{
+		`{result="malformed-json",transport="mqtt"} 2`, `{result="forbidden-device",transport="mqtt"} 1`, `{result="too-large",transport="mqtt"} 1`,
+		`{result="unknown-type",transport="mqtt"} 1`, `{result="accepted",transport="mqtt"} 1`, `mqtt_unacknowledged 0`,
+	} {
+		if got := w.scrape(t); !strings.Contains(got, want) {
+			t.Errorf("metrics: got %s, want them to have %s", got, want)
+		}
+	}
+}
+
+// An event that is not accepted for a reason that may pass is tried again, unacknowledged, with its followers behind it, while
+// other devices go on.
+func TestSubscribe_AcknowledgesAfterAcceptanceOnly(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var taken []string
+	open := false
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		mu.Lock()
+		defer mu.Unlock()
+		r := producer.Result{Event: e}
+		if e.DeviceID == "stuck" && !open {
+			r.Err = &producer.PublishError{EventID: e.ID, DeviceID: e.DeviceID, Code: "Throttled"}
+		} else {
+			taken = append(taken, e.ID)
+		}
+		go done(r)
+		return nil
+	}}, gateway.Config{})
+	b, url := startBroker(t)
+	stop := w.subscribe(t, url)
+	device := connect(t, url, "device")
+	for i := range 3 {
+		publish(t, device, "devices/stuck/events", power("stuck", fmt.Sprint("s", i)), false)
+		publish(t, device, "devices/lamp-1/events", power("lamp-1", fmt.Sprint("e", i)), false)
+	}
+	inFlight := func() int {
+		client, ok := b.Clients.Get("gateway-1")
+		if !ok {
+			return -1
+		}
+		return client.State.Inflight.Len()
+	}
+	eventually(t, "three acknowledgements", func() bool { return inFlight() == 3 })
+	mu.Lock()
+	if want := []string{"e0", "e1", "e2"}; !slices.Equal(taken, want) {
+		t.Errorf("taken: got %q, want %q", taken, want)
+	}
+	open = true
+	mu.Unlock()
+	eventually(t, "all acknowledgements", func() bool { return inFlight() == 0 })
+	mu.Lock()
+	if want := []string{"e0", "e1", "e2", "s0", "s1", "s2"}; !slices.Equal(taken, want) {
+		t.Errorf("taken: got %q, want %q", taken, want)
+	}
+	mu.Unlock()
+	stop()
+}
+
+// When the connection breaks, the broker delivers again what was not acknowledged. That is no second event, also without an ID.
+func TestSubscribe_ReconnectsWithoutASecondEvent(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var taken []string
+	held := map[string]func(){}
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		mu.Lock()
+		defer mu.Unlock()
+		taken = append(taken, e.DeviceID)
+		held[e.DeviceID] = func() { done(producer.Result{Event: e}) }
+		return nil
+	}}, gateway.Config{})
+	b, url := startBroker(t)
+	w.subscribe(t, url)
+	device := connect(t, url, "device")
+	withoutID := strings.Replace(power("x", "e"), `"device_id":"x","id":"e",`, "", 1)
+	publish(t, device, "devices/early/events", withoutID, false)
+	publish(t, device, "devices/late/events", withoutID, false)
+	eventually(t, "both events", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(held) == 2
+	})
+	client, _ := b.Clients.Get("gateway-1")
+	client.Stop(io.ErrUnexpectedEOF)
+	eventually(t, "the loss to be noticed", func() bool { return w.get(t, "/readyz").status == 503 })
+	held["early"]() // accepted while there is no connection to acknowledge it on
+	eventually(t, "the connection", func() bool { return w.get(t, "/readyz").status == 200 })
+	eventually(t, "the early acknowledgement", func() bool {
+		again, ok := b.Clients.Get("gateway-1")
+		return ok && again != client && again.State.Inflight.Len() == 1
+	})
+	held["late"]()
+	eventually(t, "the late acknowledgement", func() bool {
+		again, ok := b.Clients.Get("gateway-1")
+		return ok && again.State.Inflight.Len() == 0
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []string{"early", "late"}; !slices.Equal(taken, want) {
+		t.Errorf("taken: got %q, want %q", taken, want)
+	}
+}
+
+// What comes while the gateway is away the broker keeps.
+func TestSubscribe_GetsWhatCameWhileItWasAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gateway.Config{})
+	_, url := startBroker(t)
+	w.subscribe(t, url)()
+	device := connect(t, url, "device")
+	for i := range 5 {
+		publish(t, device, "devices/lamp-1/events", power("lamp-1", fmt.Sprint("e", i)), false)
+	}
+	w.subscribe(t, url)
+	eventually(t, "all acceptances", func() bool {
+		return strings.Contains(w.scrape(t), `{result="accepted",transport="mqtt"} 5`)
+	})
+	// The broker of this test does not keep the order of messages of one second that it has kept for a client; Mosquitto does.
+	got := byDevice(w.delivered(t))["lamp-1"]
+	slices.Sort(got)
+	if want := []string{"e0", "e1", "e2", "e3", "e4"}; !slices.Equal(got, want) {
+		t.Errorf("delivered: got %q, want %q", got, want)
+	}
+}
+
+func TestSubscribe_NamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	g, err := gateway.New(confirming, gateway.Anyone(), gateway.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, cfg := range map[string]gateway.MQTT{
+		`Broker: got ""`:                    {ClientID: "g"},
+		`Broker: got "http://x"`:            {Broker: "http://x", ClientID: "g"},
+		`ClientID: got "", want a name`:     {Broker: "tcp://x:1"},
+		`want a topic with one +`:           {Broker: "tcp://x:1", ClientID: "g", Topic: "devices/#"},
+		`got "devices/+/+", want a topic`:   {Broker: "tcp://x:1", ClientID: "g", Topic: "devices/+/+"},
+		`want no shared subscription`:       {Broker: "tcp://x:1", ClientID: "g", Topic: "$share/a/devices/+/events"},
+		`got "devices/a+/ev", want a topic`: {Broker: "tcp://x:1", ClientID: "g", Topic: "devices/a+/ev"},
+	} {
+		if err := g.Subscribe(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// stream takes a body of lines, one event each, and answers every line while it reads the next. The lines are read on a
+// goroutine; answers are written on the request's own.
+func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, key Key) {
+	g.metrics.streams.Inc()
+	defer g.metrics.streams.Dec()
+	control := http.NewResponseController(w)
+	_ = control.EnableFullDuplex() // HTTP/1 wants to be asked; HTTP/2 always is
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // proxies pass the answers on as they come
+
+	// The request's own context ends with a read that is cut off, though the client is still there to read answers. So it counts
+	// only after the body's end.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	s := &lineStream{
+		gateway: g, key: key, control: control,
+		places:  make(chan struct{}, g.cfg.Window),
+		answers: make(chan any, g.cfg.Window),
+		lanes:   newLanes(ctx, g.send),
+	}
+	read := make(chan struct{})
+	go func() { // ends with the body, with ctx, or with a read that is cut off
+		defer close(read)
+		if atEnd := s.read(ctx, r.Body); atEnd {
+			context.AfterFunc(r.Context(), cancel)
+		}
+	}()
+	var watching sync.WaitGroup
+	watching.Go(func() { // ends with the reader
+		select {
+		case <-g.closing:
+		case <-ctx.Done():
+		case <-read:
+			return
+		}
+		for { // again and again, for the reader may just have set another deadline
+			_ = control.SetReadDeadline(time.Now())
+			select {
+			case <-time.After(cutOff):
+			case <-read:
+				return
+			}
+		}
+	})
+	s.write(ctx, w, read)
+	cancel()
+	<-read
+	watching.Wait()
+	s.lanes.close()
+}
+
+// cutOff is how often a read that shall end is cut off.
+const cutOff = 50 * time.Millisecond
+
+// lineStream is one stream of lines.
+type lineStream struct {
+	gateway *Gateway
+	key     Key
+	control *http.ResponseController
+	places  chan struct{} // a place is taken by every line whose answer is not written yet
+	answers chan any      // acceptances and problems; a line with a place never finds it full
+	lanes   *lanes
+}
+
+// read takes the lines of body in their order. It tells whether it has come to the end of the body.
+func (s *lineStream) read(ctx context.Context, body io.Reader) (atEnd bool) {
+	g := s.gateway
+	limit := s.key.Limit.or(g.cfg.Limit)
+	in := bufio.NewReaderSize(body, 32<<10)
+	var line []byte
+	for n := 1; ; n++ {
+		if g.isClosing() {
+			s.lastWord(ctx, n, newProblem(kindClosing, "this line and those after it were not read"))
+			return false
+		}
+		_ = s.control.SetReadDeadline(time.Now().Add(g.cfg.LineTimeout))
+		var tooLong bool
+		var err error
+		line, tooLong, err = readLine(in, line[:0], g.cfg.MaxEventBytes)
+		if err != nil && !errors.Is(err, io.EOF) {
+			s.brokenOff(ctx, n, err)
+			return false
+		}
+		if tooLong || len(bytes.TrimSpace(line)) > 0 {
+			if !s.takePlace(ctx) {
+				return false
+			}
+			s.take(ctx, n, line, tooLong, limit)
+		}
+		if err != nil {
+			_ = s.control.SetReadDeadline(time.Time{}) // the body is over, and the answers may take longer
+			return true
+		}
+	}
+}
+
+// brokenOff says why line n was not read to its end.
+func (s *lineStream) brokenOff(ctx context.Context, n int, err error) {
+	g := s.gateway
+	switch {
+	case g.isClosing():
+		s.lastWord(ctx, n, newProblem(kindClosing, "this line and those after it were not read"))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.lastWord(ctx, n, newProblem(kindTooSlow, fmt.Sprintf("want the next line within %v; an empty one will do", g.cfg.LineTimeout)))
+	default: // if it is still there
+		s.lastWord(ctx, n, newProblem(kindMalformed, "the body breaks off: "+err.Error()))
+	}
+}
+
+// take hands one line on. Whatever becomes of it, it is answered once.
+func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool, limit Limit) {
+	g := s.gateway
+	begin := time.Now()
+	answer := func(id string, err error) {
+		if err == nil {
+			g.metrics.count(overStream, nil, time.Since(begin))
+			s.answers <- acceptance{Line: n, Status: http.StatusAccepted, EventID: id}
+			return
+		}
+		p := *problemOf(err)
+		p.Line = n
+		if p.mayPass() && id != "" {
+			p.EventID = id
+		}
+		g.metrics.count(overStream, &p, time.Since(begin))
+		s.answers <- &p
+	}
+	if err := wait(ctx, g.limits.ofKey(s.key.Name, limit)); err != nil {
+		answer("", err)
+		return
+	}
+	if tooLong {
+		answer("", newProblem(kindTooLarge, fmt.Sprintf("want at most %d bytes", g.cfg.MaxEventBytes)))
+		return
+	}
+	e, p := parse(line, &s.key)
+	if p != nil {
+		answer("", p)
+		return
+	}
+	if err := wait(ctx, g.limits.ofDevice(s.key.Name, e.DeviceID, limit)); err != nil {
+		answer(e.ID, err)
+		return
+	}
+	s.lanes.submit(e, func(err error) { answer(e.ID, err) })
+}
+
+// wait takes a token and waits until it is there.
+func wait(ctx context.Context, bucket *rate.Limiter) error {
+	if bucket == nil {
+		return nil
+	}
+	return bucket.Wait(ctx)
+}
+
+// lastWord answers the line at which reading ended before the body did.
+func (s *lineStream) lastWord(ctx context.Context, line int, p *Problem) {
+	p.Line = line
+	if s.takePlace(ctx) {
+		s.answers <- p
+	}
+}
+
+func (s *lineStream) takePlace(ctx context.Context) bool {
+	select {
+	case s.places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// write writes answers as they come, until every line that was read is answered, or the client is gone.
+func (s *lineStream) write(ctx context.Context, w io.Writer, read <-chan struct{}) {
+	encoder := json.NewEncoder(w)
+	for read != nil || len(s.places) > 0 {
+		var a any
+		select {
+		case a = <-s.answers:
+		default: // none at hand: the client should have what there is
+			if err := s.flush(); err != nil {
+				return
+			}
+			select {
+			case a = <-s.answers:
+			case <-ctx.Done():
+				return
+			case <-read:
+				read = nil // only lines that wait are left
+				continue
+			}
+		}
+		_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if err := encoder.Encode(a); err != nil {
+			return
+		}
+		<-s.places
+	}
+	_ = s.flush()
+}
+
+// flush sends what is written. A client that does not read must not hold up the answers for ever.
+func (s *lineStream) flush() error {
+	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return s.control.Flush()
+}
+
+// readLine appends the next line to buf, without its end. Of a line that is longer than most, the rest is skipped.
+// The error is io.EOF at the end of the input; there may be a last line with it.
+func readLine(in *bufio.Reader, buf []byte, most int) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(buf)+len(part) > most+len("\r\n") {
+			tooLong, buf = true, buf[:0]
+		}
+		if !tooLong {
+			buf = append(buf, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		return bytes.TrimRight(buf, "\r\n"), tooLong, err
+	}
+}

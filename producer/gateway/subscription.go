@@ -1,0 +1,238 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// subscription is one running Subscribe.
+type subscription struct {
+	gateway    *Gateway
+	cfg        MQTT
+	logger     *slog.Logger
+	lanes      *lanes
+	received   chan received
+	stopped    chan struct{} // closed once nothing is taken any more
+	wake       chan struct{} // tells that there are acknowledgements to send
+	connection atomic.Int64  // number of the connection, counted from 0
+	online     atomic.Bool
+
+	mu      sync.Mutex
+	waiting map[uint16]*held // by packet ID: received, and not known to be acknowledged
+	acks    []received       // to be acknowledged
+	open    int              // of those, the ones that are not accepted yet
+	idle    chan struct{}    // closed once open is 0 again; nil while nobody waits for that
+}
+
+// received is a message as it came in.
+type received struct {
+	mqtt.Message
+	connection int64
+}
+
+// held is a message that is not acknowledged yet.
+type held struct {
+	received
+	accepted bool // but its connection was lost before it could be acknowledged
+}
+
+func newSubscription(g *Gateway, cfg MQTT, sending context.Context) *subscription {
+	s := &subscription{
+		gateway: g, cfg: cfg, logger: g.cfg.Logger.With("broker", cfg.Broker),
+		received: make(chan received, maxMQTTQueue), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
+		waiting: map[uint16]*held{},
+	}
+	s.lanes = newLanes(sending, g.send)
+	s.lanes.backoff = mqttRetryAfter
+	return s
+}
+
+func (s *subscription) setConnected(yes bool) {
+	if s.online.CompareAndSwap(!yes, yes) {
+		if yes {
+			s.gateway.connected.Add(1)
+		} else {
+			s.gateway.connected.Add(-1)
+		}
+	}
+}
+
+// receive is called by the MQTT client for every message, one after another. It must not wait for the producer: the client's pings
+// would wait too, and the broker would give up on it.
+func (s *subscription) receive(_ mqtt.Client, m mqtt.Message) {
+	select {
+	case s.received <- received{m, s.connection.Load()}:
+	case <-s.stopped:
+	}
+}
+
+// take hands messages on in the order of their arrival, until ctx ends.
+func (s *subscription) take(ctx context.Context) {
+	defer close(s.stopped)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case m := <-s.received:
+			s.takeOne(m)
+		}
+	}
+}
+
+func (s *subscription) takeOne(m received) {
+	begin := time.Now()
+	h, again := s.hold(m)
+	if again {
+		return
+	}
+	answer := func(err error) {
+		p := (*Problem)(nil)
+		if err != nil {
+			if p = problemOf(err); p.mayPass() {
+				s.release(h, false) // Subscribe ends; the broker delivers it again
+				return
+			}
+			s.logger.Warn("message refused", "topic", m.Topic(), "err", p)
+		}
+		s.gateway.metrics.count(overMQTT, p, time.Since(begin))
+		s.release(h, true)
+	}
+	switch {
+	case m.Retained():
+		answer(newProblem(kindInvalid, "a retained message is no event: publish without the retain flag"))
+		return
+	case len(m.Payload()) > s.gateway.cfg.MaxEventBytes:
+		answer(newProblem(kindTooLarge, fmt.Sprintf("got %d bytes, want at most %d", len(m.Payload()), s.gateway.cfg.MaxEventBytes)))
+		return
+	}
+	e, p := s.cfg.parseMessage(m)
+	if p != nil {
+		answer(p)
+		return
+	}
+	s.lanes.submit(e, answer)
+}
+
+// hold notes a message as not acknowledged. After a connection was lost, the broker delivers again what was not acknowledged, under the
+// same packet ID. A message that is still held is then the same one, for only after an acknowledgement the ID can get
+// another: it must not become a second event.
+func (s *subscription) hold(m received) (_ *held, again bool) {
+	s.mu.Lock()
+	h := s.waiting[m.MessageID()]
+	same := h != nil && m.Duplicate() && m.Qos() > 0 && h.Topic() == m.Topic() && bytes.Equal(h.Payload(), m.Payload())
+	if !same {
+		h = &held{received: m}
+		if m.Qos() > 0 {
+			s.waiting[m.MessageID()] = h
+		}
+		s.open++
+		s.mu.Unlock()
+		s.gateway.metrics.unacked.Inc()
+		return h, false
+	}
+	h.received = m
+	if h.accepted {
+		delete(s.waiting, m.MessageID())
+		s.acknowledge(m)
+	}
+	s.mu.Unlock()
+	return h, true
+}
+
+// release ends the holding of a message. It may be called by the producer, and must not wait for the connection.
+func (s *subscription) release(h *held, acknowledge bool) {
+	s.gateway.metrics.unacked.Dec()
+	s.mu.Lock()
+	m := h.received
+	live := m.connection == s.connection.Load()
+	switch {
+	case acknowledge && !live:
+		h.accepted = true // acknowledged when it comes again
+	case s.waiting[m.MessageID()] == h:
+		delete(s.waiting, m.MessageID())
+	}
+	if acknowledge && live {
+		s.acknowledge(m)
+	}
+	if s.open--; s.open == 0 && s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
+	s.mu.Unlock()
+}
+
+// acknowledge has a message acknowledged soon. The caller holds mu.
+func (s *subscription) acknowledge(m received) {
+	s.acks = append(s.acks, m)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// sendAcks sends acknowledgements, in the order of acceptance, until end is closed and none is left.
+func (s *subscription) sendAcks(end <-chan struct{}) {
+	for ending := false; ; {
+		s.mu.Lock()
+		acks := s.acks
+		s.acks = nil
+		s.mu.Unlock()
+		for _, m := range acks {
+			m.Ack()
+		}
+		if ending {
+			return
+		}
+		select {
+		case <-s.wake:
+		case <-end:
+			ending = true
+		}
+	}
+}
+
+// drain waits until every message that was taken is accepted, or for as long as patience.
+func (s *subscription) drain(patience time.Duration) {
+	s.mu.Lock()
+	if s.open == 0 {
+		s.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	s.idle = idle
+	s.mu.Unlock()
+	select {
+	case <-idle:
+	case <-time.After(patience):
+		s.logger.Warn("messages were not accepted in time; the broker will deliver them again")
+	}
+}
+
+// withDevice adds the device to a payload in the short form that does not name it. What is no JSON object stays as it is, for
+// the parser to refuse.
+func withDevice(payload []byte, device string) []byte {
+	var names struct {
+		DeviceID    json.RawMessage `json:"device_id"`
+		SpecVersion json.RawMessage `json:"specversion"`
+	}
+	trimmed := bytes.TrimSpace(payload)
+	if json.Unmarshal(trimmed, &names) != nil || names.DeviceID != nil || names.SpecVersion != nil || len(trimmed) == 0 || trimmed[0] != '{' {
+		return payload
+	}
+	member, err := json.Marshal(device)
+	if err != nil {
+		return payload
+	}
+	text := append([]byte(`{"device_id":`), member...)
+	if rest := bytes.TrimSpace(trimmed[1:]); len(rest) > 0 && rest[0] != '}' {
+		text = append(text, ',')
+	}
+	return append(text, trimmed[1:]...)
+}
