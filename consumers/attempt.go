@@ -1,10 +1,13 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
@@ -27,28 +30,42 @@ const (
 	released fate = iota // not our turn any more: the consumer stops, or the lease is lost
 	handled
 	dead
+	later // the device goes back to the queue for a while
+	down  // a dependency of the handler is down
 )
 
 // failure is what is kept of a handler's error. The error itself is not touched again: it is the handler's, and its methods
 // may panic.
 type failure struct {
+	fate  fate // dead, later or down
 	known bool
 	code  string
 	text  string
+	delay time.Duration
 }
 
 // attempt decodes a message and runs its handler, with quick retries. It runs on a goroutine of its own; ctx ends when the
 // lease is lost or when draining takes too long. The verdict is complete at any moment at which a handler may end the
 // goroutine.
 func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
+	m.goroutine.Store(goroutineID())
 	v.eventType = m.eventType()
+	if m.isMark() { // the end of a release that is no more, or a policy that knows none
+		v.fate = handled
+		return
+	}
 	event, err := events.Decode([]byte(m.body))
+	if r.cfg.Hooks.Handle != nil {
+		hooked, finish := r.cfg.Hooks.Handle(ctx, m.delivery(r.queue.Service, event))
+		ctx = hooked
+		defer func() { finish(v.outcome()) }()
+	}
 	if err != nil {
 		v.refuse(failure{known: true, code: codeOf(err), text: err.Error()})
 		return
 	}
 	v.eventType, v.eventID = event.Type(), event.ID
-	if event.DeviceID != m.group {
+	if event.DeviceID != m.device {
 		v.refuse(failure{known: true, code: CodeGroupMismatch, text: fmt.Sprintf(
 			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.group, event.DeviceID)})
 		return
@@ -61,7 +78,7 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 			r.stats.retries.Add(1)
 		}
 		v.refuse(failure{code: CodePanic, text: "handler ended its goroutine"}) // unless it returns
-		f := call(budget, r.handler, event)
+		f := r.call(budget, event)
 		if f == nil {
 			v.fate = handled
 			return
@@ -71,9 +88,10 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 			return
 		}
 		v.refuse(*f)
-		if f.known {
+		if v.known || v.fate != dead {
 			return
 		}
+		m.stumble(v)
 		delay := r.cfg.RetryDelay << (v.attempts - 1)
 		end, _ := budget.Deadline()
 		if lease := m.leaseEnd(); lease.Before(end) {
@@ -93,7 +111,8 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 
 // refuse makes it the verdict of a dead letter.
 func (v *verdict) refuse(f failure) {
-	v.fate, v.failure = dead, f
+	v.fate, v.failure = cmp.Or(f.fate, dead), f
+	v.failure.fate = v.fate
 	switch {
 	case f.known:
 		v.class = deadletter.Known
@@ -107,20 +126,52 @@ func (v *verdict) refuse(f failure) {
 // panicked makes it the verdict of a dead letter whose code, other than its handler, has panicked.
 func (v *verdict) panicked(value any) { v.refuse(panicFailure(value)) }
 
-// call runs a handler. It returns nil for success; a panic, also one of the error's methods, is a failure like others.
-func call(ctx context.Context, handle Handler, event events.Event) (f *failure) {
+// call runs the handler. It returns nil for success; a panic, also one of the error's methods, is a failure like others.
+func (r *run) call(ctx context.Context, event events.Event) (f *failure) {
 	defer func() {
 		if value := recover(); value != nil {
 			panicked := panicFailure(value)
 			f = &panicked
 		}
 	}()
-	err := handle(ctx, event)
+	err := r.handler(ctx, event)
 	if err == nil {
 		return nil
 	}
+	f = &failure{fate: dead, code: codeOf(err), text: err.Error()}
 	var known *KnownError
-	return &failure{known: errors.As(err, &known), code: codeOf(err), text: err.Error()}
+	var after *RetryAfterError
+	var unavailable *UnavailableError
+	switch {
+	case errors.As(err, &known):
+		f.known = true
+	case errors.As(err, &unavailable):
+		f.fate = down
+	case errors.As(err, &after):
+		f.fate, f.delay = later, after.Delay
+	default:
+		for _, s := range r.sentinels {
+			if errors.Is(err, s.err) {
+				f.known, f.code = true, s.code
+				break
+			}
+		}
+	}
+	return f
+}
+
+// sentinel is one of Config.Known.
+type sentinel struct {
+	code string
+	err  error
+}
+
+func sentinelsOf(known map[string]error) []sentinel {
+	var list []sentinel
+	for _, code := range slices.Sorted(maps.Keys(known)) {
+		list = append(list, sentinel{code, known[code]})
+	}
+	return list
 }
 
 func panicFailure(value any) failure {

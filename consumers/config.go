@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/device-fanout/fanout/consumers/parking"
 )
 
 // QueueAPI is what a Consumer needs of Amazon SQS; [*sqs.Client] has it.
@@ -52,8 +56,19 @@ type Config struct {
 	// DrainTimeout is how long running handlers may go on after Run's context has ended, at least WaitTime. Then their
 	// contexts end. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
+	// BreakAfter is how many devices in a row may fail with unknown errors, with no success and no known error in between, before
+	// the circuit breaker opens as if the last handler had returned [Unavailable]: rather than pour the queue into the dead-letter
+	// queue, the consumer waits. Zero means DefaultBreakAfter; a negative value means never.
+	BreakAfter int
+	// Known are errors of the service's own that no retry can mend, by their codes: an error that matches one, as errors.Is tells,
+	// is treated like [Known] with that code.
+	Known map[string]error
 	// GroupPolicy is what happens to a device's later events when one is dead-lettered. Empty means Skip.
 	GroupPolicy GroupPolicy
+	// Parking is where parked devices are recorded, for all processes of the service alike. [Park] needs it.
+	Parking parking.Lot
+	// Hooks hear of every event that is handled, for traces and metrics. See package telemetry.
+	Hooks Hooks
 	// Logger hears of starts, stops, dead letters and trouble. Nil logs nothing. Event bodies are never logged.
 	Logger *slog.Logger
 }
@@ -68,6 +83,7 @@ const (
 	DefaultRetryDelay   = 100 * time.Millisecond
 	DefaultDeleteLinger = 10 * time.Millisecond
 	DefaultDrainTimeout = 30 * time.Second
+	DefaultBreakAfter   = 10
 )
 
 // maxBatch is the most that one receive returns and one batch request carries.
@@ -83,6 +99,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, DefaultRetryDelay)
 	cfg.DeleteLinger = cmp.Or(cfg.DeleteLinger, DefaultDeleteLinger)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
+	cfg.BreakAfter = cmp.Or(cfg.BreakAfter, DefaultBreakAfter)
 	cfg.GroupPolicy = cmp.Or(cfg.GroupPolicy, Skip)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -115,6 +132,14 @@ func (cfg Config) validate() error {
 	}
 	if err := cfg.GroupPolicy.Validate(); err != nil {
 		fault("GroupPolicy: %w", err)
+	}
+	for _, code := range slices.Sorted(maps.Keys(cfg.Known)) {
+		if code == "" || cfg.Known[code] == nil {
+			fault("Known: got code %q with error %v, want a code and an error", code, cfg.Known[code])
+		}
+	}
+	if cfg.GroupPolicy == Park && cfg.Parking == nil {
+		fault("Parking: got nil, want a lot: GroupPolicy park records its devices there; see package parkingdb")
 	}
 	return errors.Join(faults...)
 }

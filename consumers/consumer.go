@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 )
 
 // Consumer reads one service's queue. Make one with [New] and let it work with [Consumer.Run].
@@ -19,6 +21,11 @@ type Consumer struct {
 	handler Handler
 	cfg     Config
 	stats   counters
+
+	sentinels []sentinel
+	paused    atomic.Bool
+	wake      chan struct{}       // tells a run that paused has changed
+	current   atomic.Pointer[run] // nil while it does not run
 }
 
 // Stats counts what a Consumer has done so far.
@@ -28,18 +35,27 @@ type Stats struct {
 	Handled       int64 // messages whose handler succeeded
 	Retries       int64 // handlers started again after an unknown error
 	DeadLettered  int64 // messages that the dead-letter queue has confirmed
+	Parked        int64 // of them, those that did not fail but followed an earlier one of their device
+	RetriesLater  int64 // messages whose device was handed back by RetryAfter
 	Released      int64 // messages handed back unhandled
 	LeasesLost    int64 // messages whose visibility timeout could not be extended
 	Receives      int64 // receive requests
 	Deletes       int64 // delete requests
 	DeleteEntries int64 // messages in those requests
 	Extensions    int64 // requests that extended visibility timeouts
+	DeletesFailed int64 // of them, those that were not deleted, to be tried again or lost with their lease
+	Breaks        int64 // how often the circuit breaker opened
 	Held          int64 // messages held now
+	Devices       int64 // devices they are of
+	Open          bool  // the circuit breaker is open now
+	Paused        bool  // it is paused now
 }
 
 type counters struct {
 	received, redelivered, handled, retries, deadLettered, released, leasesLost atomic.Int64
-	receives, deletes, deleteEntries, extensions, held                          atomic.Int64
+	receives, deletes, deleteEntries, extensions, held, devices                 atomic.Int64
+	parked, retriesLater, deletesFailed, breaks                                 atomic.Int64
+	open                                                                        atomic.Bool
 }
 
 // New makes a Consumer of queue. It makes no request. The error lists every fault of queue and cfg.
@@ -53,7 +69,23 @@ func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, err
 		return nil, err
 	}
 	cfg.Logger = cfg.Logger.With("service", queue.Service)
-	return &Consumer{api: api, queue: queue, handler: handler, cfg: cfg}, nil
+	return &Consumer{
+		api: api, queue: queue, handler: handler, cfg: cfg, sentinels: sentinelsOf(cfg.Known), wake: make(chan struct{}, 1),
+	}, nil
+}
+
+// Pause stops receiving until [Consumer.Resume]. What is held is handled. It may be called at any time, also before Run.
+func (c *Consumer) Pause() { c.setPaused(true) }
+
+// Resume ends a [Consumer.Pause].
+func (c *Consumer) Resume() { c.setPaused(false) }
+
+func (c *Consumer) setPaused(paused bool) {
+	c.paused.Store(paused)
+	select {
+	case c.wake <- struct{}{}:
+	default: // it is told already
+	}
 }
 
 // Stats returns what the Consumer has done so far. It may be called at any time.
@@ -63,7 +95,9 @@ func (c *Consumer) Stats() Stats {
 		Received: s.received.Load(), Redelivered: s.redelivered.Load(), Handled: s.handled.Load(), Retries: s.retries.Load(),
 		DeadLettered: s.deadLettered.Load(), Released: s.released.Load(), LeasesLost: s.leasesLost.Load(),
 		Receives: s.receives.Load(), Deletes: s.deletes.Load(), DeleteEntries: s.deleteEntries.Load(),
-		Extensions: s.extensions.Load(), Held: s.held.Load(),
+		Extensions: s.extensions.Load(), Held: s.held.Load(), Devices: s.devices.Load(), Parked: s.parked.Load(),
+		RetriesLater: s.retriesLater.Load(), DeletesFailed: s.deletesFailed.Load(), Breaks: s.breaks.Load(),
+		Open: s.open.Load(), Paused: c.paused.Load(),
 	}
 }
 
@@ -80,39 +114,47 @@ func (c *Consumer) Run(ctx context.Context) error {
 		return err
 	}
 	r := newRun(c, facts)
+	c.current.Store(r)
+	defer c.current.Store(nil)
 	c.cfg.Logger.Info("consumer started", "queue", facts.arn, "visibility_timeout", facts.visibility)
 	return r.loop(ctx)
 }
 
 // facts is what a consumer learns of its queue at the start.
 type facts struct {
-	arn        string
-	visibility time.Duration
+	arn         string
+	visibility  time.Duration
+	maxReceives int // before SQS moves a message to the dead-letter queue; zero for never
 }
 
 // check looks at both queues before the first receive, so that a mistake shows now and not with the first dead letter.
 func (c *Consumer) check(ctx context.Context) (facts, error) {
 	source, err := c.attributes(ctx, c.queue.URL)
 	if err != nil {
-		return facts{}, fmt.Errorf("consumers: queue of %s: %w", c.queue.Service, err)
+		return facts{}, fmt.Errorf("consumers: queue of %s: %w%s", c.queue.Service, err, advice(err))
 	}
 	dlq, err := c.attributes(ctx, c.queue.DLQURL)
 	if err != nil {
-		return facts{}, fmt.Errorf("consumers: dead-letter queue of %s: %w", c.queue.Service, err)
+		return facts{}, fmt.Errorf("consumers: dead-letter queue of %s: %w%s", c.queue.Service, err, advice(err))
 	}
 	fifo := string(types.QueueAttributeNameFifoQueue)
 	var faults []error
 	if source[fifo] != "true" {
-		faults = append(faults, fmt.Errorf("consumers: queue %s is not FIFO: it would not keep a device's events in order", c.queue.URL))
+		faults = append(faults, fmt.Errorf("consumers: queue %s is not FIFO, so that it would not keep a device's events in order; make one whose name ends in .fifo", c.queue.URL))
 	}
 	if dlq[fifo] != "true" {
-		faults = append(faults, fmt.Errorf("consumers: dead-letter queue %s is not FIFO: it would not keep a device's events in order", c.queue.DLQURL))
+		faults = append(faults, fmt.Errorf("consumers: dead-letter queue %s is not FIFO, so that it would not keep a device's events in order; make one whose name ends in .fifo", c.queue.DLQURL))
 	}
 	seconds, _ := strconv.Atoi(source[string(types.QueueAttributeNameVisibilityTimeout)])
 	visibility := time.Duration(seconds) * time.Second
 	if visibility < minVisibility {
 		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least %v: it could not be extended in time",
 			c.queue.URL, visibility, minVisibility))
+	}
+	if visibility < c.cfg.Budget {
+		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least the budget of a handler, %v: "+
+			"a consumer that can't reach the queue for a while would lose events that it still handles; raise the one or lower Config.Budget",
+			c.queue.URL, visibility, c.cfg.Budget))
 	}
 	size := string(types.QueueAttributeNameMaximumMessageSize)
 	most, _ := strconv.Atoi(source[size])
@@ -123,7 +165,33 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 	if err := errors.Join(faults...); err != nil {
 		return facts{}, err
 	}
-	return facts{arn: source[string(types.QueueAttributeNameQueueArn)], visibility: visibility}, nil
+	return facts{arn: source[string(types.QueueAttributeNameQueueArn)], visibility: visibility, maxReceives: maxReceivesOf(source)}, nil
+}
+
+// advice says what to do about a queue that can't be looked at.
+func advice(err error) string {
+	var answer smithy.APIError
+	if !errors.As(err, &answer) {
+		return ""
+	}
+	switch answer.ErrorCode() {
+	case "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue":
+		return "; create it, or check the service's name, the environment, the region and the account"
+	case "AccessDenied", "AccessDeniedException":
+		return "; allow sqs:GetQueueAttributes, ReceiveMessage, DeleteMessage and ChangeMessageVisibility on the queue, and " +
+			"sqs:GetQueueAttributes and SendMessage on the dead-letter queue"
+	}
+	return ""
+}
+
+// maxReceivesOf reads the queue's redrive policy.
+func maxReceivesOf(attributes map[string]string) int {
+	var policy struct {
+		MaxReceiveCount json.Number `json:"maxReceiveCount"`
+	}
+	_ = json.Unmarshal([]byte(attributes[string(types.QueueAttributeNameRedrivePolicy)]), &policy) // without one there is no limit
+	n, _ := strconv.Atoi(string(policy.MaxReceiveCount))
+	return n
 }
 
 func (c *Consumer) attributes(ctx context.Context, url string) (map[string]string, error) {
@@ -134,6 +202,7 @@ func (c *Consumer) attributes(ctx context.Context, url string) (map[string]strin
 			types.QueueAttributeNameVisibilityTimeout,
 			types.QueueAttributeNameFifoQueue,
 			types.QueueAttributeNameMaximumMessageSize,
+			types.QueueAttributeNameRedrivePolicy,
 		},
 	})
 	var unknown *types.InvalidAttributeName // a standard queue does not know FifoQueue

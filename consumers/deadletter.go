@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -79,7 +80,7 @@ func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
 	}
 	if before, ok := attributes[deadletter.Attribute]; ok { // it was redriven: go on counting
 		if old, err := deadletter.ParseRecord(aws.ToString(before.StringValue)); err == nil {
-			record.Redrives = old.Redrives
+			record.Redrives, record.Release = old.Redrives, old.Release
 		}
 		delete(attributes, deadletter.Attribute)
 	}
@@ -88,10 +89,12 @@ func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
 	} else {
 		r.cfg.Logger.Warn("no room for the dead-letter record: the message has ten attributes already", "message_id", m.id)
 	}
+	// SQS takes no body that is not UTF-8, so that there should be none; but if there is, it must not hold its device up for ever.
+	body := strings.ToValidUTF8(m.body, "\uFFFD")
 	return &sqs.SendMessageInput{
 		QueueUrl:               &r.queue.DLQURL,
-		MessageBody:            &m.body,
-		MessageGroupId:         aws.String(cmp.Or(m.group, m.id)),
+		MessageBody:            &body,
+		MessageGroupId:         aws.String(cmp.Or(m.device, m.id)),
 		MessageDeduplicationId: &m.id,
 		MessageAttributes:      attributes,
 	}

@@ -131,6 +131,9 @@ func (r *run) deleted(batch []*message, answers answers) {
 		if m.state != finished { // lost meanwhile
 			continue
 		}
+		if answers[i].err != nil {
+			r.stats.deletesFailed.Add(1)
+		}
 		switch a := answers[i]; {
 		case a.err == nil:
 			r.forget(m)

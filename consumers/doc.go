@@ -19,15 +19,30 @@
 //
 //	verdict                   the message                            followers                     receive count
 //	nil                       deleted                                the next one runs at once     –
-//	a Known error             to the DLQ at once, then deleted       the next one runs after that  –
+//	a Known error, or one     to the DLQ at once, then deleted       the next one runs after that  –
+//	that matches Config.Known
 //	any other error, a panic  tried again in process, at once; when  wait meanwhile; the next one  unchanged by retries
 //	                          Retries or Budget are used up, to the  runs after that
 //	                          DLQ, then deleted
 //	what can't be decoded     as a Known error; no handler is called
-//	lease lost                nothing: it is delivered again         handed back, to come after it  one more
+//	RetryAfter(d, err)        handed back, hidden for d; when it has handed back first, last one   one more for each
+//	                          been received maxReceiveCount times,   first; they come after it
+//	                          to the DLQ as exhausted
+//	Unavailable(err), or      kept, tried again every 1 s to 1 min   kept                          –
+//	BreakAfter devices failed until one succeeds; nothing is
+//	in a row                  received meanwhile
+//	lease lost                nothing: it is delivered again         handed back, to come after it one more
 //	                          (the handler's context ends)
 //	stopping, DrainTimeout    handed back; counts as not attempted   handed back, last first       one more when it
 //	is over                                                                                        comes again
+//
+// [Config.GroupPolicy] changes the rows that lead to the DLQ:
+//
+//	skip                      as above
+//	park                      to the DLQ, and its device is parked   to the DLQ too, untried,      –
+//	                                                                 until it is released
+//	block                     kept, tried again every 1 s to 1 min   handed back once; they wait   one more for followers
+//	                          until it succeeds                      behind it in the queue
 //
 // A dead letter is the message as it was, with one attribute more; see package deadletter, which also brings it back.
 //
@@ -39,7 +54,10 @@
 //     makes it easy.
 //   - Within a device, no event is handled before the one before it was handled or dead-lettered. Within one Consumer a device has
 //     one handler at a time; in two, only for as long as one of them has not noticed that its lease is lost.
-//   - No event is dead-lettered by the runtime that was not tried, unless it can't be decoded.
+//   - No event is dead-lettered by the runtime that was not tried, unless it can't be decoded or follows the one for which its
+//     device was parked. When draining, an event that SQS would move at its next receive is run rather than handed back.
+//   - An event that kills its process ends in the dead-letter queue by its receive count, alone: from its third delivery on, its
+//     followers are hidden for longer than itself before it is run, so that it comes again without them.
 //
 // # Leases
 //
@@ -49,6 +67,24 @@
 // all the same, the message is not handled again when it comes back to this Consumer.
 //
 // A handler that goes on after its context has ended keeps its slot, its device and its lease; the log tells of it.
+//
+// # Parked devices
+//
+// With [Park] as the group policy, an event that goes to the dead-letter queue parks its device: the later events follow it there, in
+// order and untried, until the device is released. Which devices are parked is recorded in [Config.Parking], which all processes of
+// the service share, so that it survives restarts. Package parking tells how, lists them and releases them.
+//
+// # Parked devices
+//
+// With [Park] as the group policy, an event that goes to the dead-letter queue parks its device: the later events follow it there, in
+// order and untried, until the device is released. Which devices are parked is recorded in [Config.Parking], which all processes of
+// the service share, so that it survives restarts. Package parking tells how, lists them and releases them.
+//
+// # When a dependency is down
+//
+// A handler that returns [Unavailable] opens the circuit breaker, and so does a run of failures, see [Config.BreakAfter]: nothing is
+// received and nothing started, what is held stays held, and one event is tried now and then. As soon as one succeeds all go on.
+// So an outage costs a few dead letters at most, and no receives. [Consumer.Pause] stops the intake by hand.
 //
 // # Draining
 //
@@ -60,12 +96,19 @@
 // # Load
 //
 // A Consumer asks for no more than its free slots can take: one receive at a time when idle, up to [Config.Pollers] while they come
-// back full. Deletes share requests of ten. [Consumer.Stats] counts all of it.
+// back full. Deletes share requests of ten. [NewClient] makes a client whose long polls and other requests have connections of
+// their own.
+//
+// # What can be seen
+//
+// [Consumer.Stats] counts everything, [Consumer.Blocked] lists the devices whose events can't be handled at the moment: which event,
+// why, since when, how many behind it. [Config.Hooks] hear of every event; package telemetry makes OpenTelemetry spans and metrics of
+// them, and package health answers /healthz, /readyz and /blocked.
 //
 // # What it does not do
 //
 // It does not make handling happen exactly once. It does not keep a redriven event from coming after newer ones; compare time and
-// sequence where that matters, as package state does. It can't save followers from a handler that kills the process again and
-// again: every crash counts as a receive of all that was held, and in the end SQS moves them to the DLQ too, untried. Keep
-// maxReceiveCount high.
+// sequence where that matters, as package state does. Events that run beside one that
+// kills the process are started again with it. A message that SQS itself moves to the dead-letter queue parks no device and blocks
+// none: with [Block], set the queue's maxReceiveCount as high as it goes.
 package consumers

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -67,6 +68,18 @@ func (b *bench) sendBody(group, id, eventType, body string) {
 			"type":   {DataType: aws.String("String"), StringValue: &eventType},
 			"source": {DataType: aws.String("String"), StringValue: aws.String("test")},
 		},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// maxReceives gives the queue a redrive policy.
+func (b *bench) maxReceives(n int) {
+	b.t.Helper()
+	policy := fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:000000000000:test-dlq.fifo","maxReceiveCount":%d}`, n)
+	_, err := b.api.SetQueueAttributes(b.t.Context(), &sqs.SetQueueAttributesInput{
+		QueueUrl: &b.queue.URL, Attributes: map[string]string{"RedrivePolicy": policy},
 	})
 	if err != nil {
 		b.t.Fatal(err)

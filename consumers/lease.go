@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -59,7 +60,10 @@ func (r *run) startChanges() {
 		if wait <= 0 {
 			batch := c.take(&c.releases)
 			c.underWay = true
-			go r.change(batch, 0, func(a answers) { r.released(batch, a) })
+			for _, m := range batch {
+				m.asked = min(m.delay, 12*time.Hour-time.Minute-time.Since(m.receivedAt))
+			}
+			go r.change(batch, func(a answers) { r.released(batch, a) })
 			return
 		}
 		r.lookAgainIn(wait)
@@ -68,6 +72,7 @@ func (r *run) startChanges() {
 		var batch []*message
 		for _, m := range c.take(&c.extends) {
 			if m.state != gone {
+				m.asked = cmp.Or(m.hide, r.facts.visibility)
 				batch = append(batch, m)
 			}
 		}
@@ -76,7 +81,7 @@ func (r *run) startChanges() {
 		}
 		c.underWay = true
 		sent := time.Now()
-		go r.change(batch, r.facts.visibility, func(a answers) { r.extended(batch, a, sent) })
+		go r.change(batch, func(a answers) { r.extended(batch, a, sent) })
 		return
 	}
 }
@@ -89,13 +94,13 @@ func (c *changing) take(list *[]*message) []*message {
 }
 
 // change makes one request and reports its answers to the loop.
-func (r *run) change(batch []*message, visibility time.Duration, then func(answers)) {
+func (r *run) change(batch []*message, then func(answers)) {
 	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(batch))
 	for i, m := range batch {
 		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
 			Id:                aws.String(strconv.Itoa(i)),
 			ReceiptHandle:     &m.handle,
-			VisibilityTimeout: int32(visibility / time.Second),
+			VisibilityTimeout: int32(max(0, m.asked+time.Second-1) / time.Second),
 		}
 	}
 	// One that hangs must leave time for others before leases end.
@@ -147,9 +152,10 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 		if m.state == gone {
 			continue
 		}
+		r.shielded(m) // whatever came of it: it is a precaution
 		switch a := answers[i]; {
 		case a.err == nil:
-			m.setLease(sent.Add(r.facts.visibility))
+			m.setLease(sent.Add(m.asked))
 		case a.leaseOver && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
 		case a.leaseOver:
 			r.lose(m, false)
@@ -157,5 +163,6 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.id, "group_id", m.group,
 				"left", m.leaseLeft(time.Now()).Round(time.Millisecond), "err", a.err)
 		}
+		r.proceed(m.lane) // it may have waited for the shield
 	}
 }

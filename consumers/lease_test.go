@@ -29,7 +29,7 @@ func TestLease_IsKeptAllTheWhile(t *testing.T) {
 			j.add(e.ID)
 			time.Sleep(70 * time.Second) // longer than the visibility timeout of 30 s; e3 waits for 140 s
 			return nil
-		}, consumers.Config{Budget: 100 * time.Second, DrainTimeout: 5 * time.Minute})
+		}, consumers.Config{Budget: 30 * time.Second, DrainTimeout: 5 * time.Minute})
 		time.Sleep(4 * time.Minute)
 		stop()
 		j.want(t, "e1", "e2", "e3")
@@ -43,7 +43,7 @@ func TestLease_LostOneCancelsItsHandlerAndHandsBackItsFollowers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		b.send(motion("d1", "e0"), motion("d1", "e1"), motion("d1", "e2"))
 		api := &meddler{QueueAPI: b.api}
 		api.change = func(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
 			if in.Entries[0].VisibilityTimeout > 0 {
@@ -54,6 +54,10 @@ func TestLease_LostOneCancelsItsHandlerAndHandsBackItsFollowers(t *testing.T) {
 		var j journal
 		var first sync.Once
 		_, stop := b.start(api, func(ctx context.Context, e events.Event) error {
+			if e.ID == "e0" { // so that the lease of e1 ends before its budget
+				time.Sleep(10 * time.Second)
+				return nil
+			}
 			slow := false
 			first.Do(func() { slow = true })
 			if slow {
@@ -63,7 +67,7 @@ func TestLease_LostOneCancelsItsHandlerAndHandsBackItsFollowers(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 5 * time.Minute})
+		}, consumers.Config{Budget: 30 * time.Second})
 		time.Sleep(3 * time.Minute)
 		stop()
 		// e1 had been handled when it came again, so that it was only deleted; e2 never ran before that.
@@ -105,7 +109,7 @@ func TestLease_LostOneIsRunAgainBeforeItsFollowers(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 5 * time.Minute})
+		}, consumers.Config{Budget: 30 * time.Second})
 		time.Sleep(3 * time.Minute)
 		stop()
 		j.want(t, "e1 cancelled", "e1", "e2")
@@ -152,7 +156,7 @@ func TestLease_SurvivesRequestsThatHang(t *testing.T) {
 		}
 		var j journal
 		c, stop := b.start(api, func(context.Context, events.Event) error { j.add("run"); time.Sleep(time.Minute); return nil },
-			consumers.Config{Budget: 2 * time.Minute, DrainTimeout: 2 * time.Minute})
+			consumers.Config{Budget: 30 * time.Second, DrainTimeout: 2 * time.Minute})
 		time.Sleep(2 * time.Minute)
 		stop()
 		j.want(t, "run")
@@ -284,13 +288,13 @@ func TestLease_RefusedExtensionCancelsAtOnce(t *testing.T) {
 			}
 			first.add(context.Cause(ctx).Error())
 			return ctx.Err()
-		}, consumers.Config{Budget: time.Minute, Slots: 1, WaitTime: time.Second})
+		}, consumers.Config{Budget: 30 * time.Second, Slots: 1, WaitTime: time.Second})
 		time.Sleep(time.Second)
 		_, stopSecond := b.start(b.api, func(_ context.Context, e events.Event) error {
 			time.Sleep(30 * time.Second)
 			second.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: time.Minute, WaitTime: time.Second, DrainTimeout: time.Minute})
+		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second, DrainTimeout: time.Minute})
 		if _, err := b.engine.ExpireVisibility("test.fifo", ""); err != nil {
 			t.Fatal(err)
 		}
@@ -308,12 +312,12 @@ func TestLease_ComesBackBeforeItsFollowers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d1", "e3"))
+		b.send(motion("d1", "e0"), motion("d1", "e1"), motion("d1", "e2"), motion("d1", "e3"))
 		api := &meddler{QueueAPI: b.api}
 		var first string // e1's receipt handle of its first delivery
 		api.receiveReply = func(out *sqs.ReceiveMessageOutput) (*sqs.ReceiveMessageOutput, error) {
 			if first == "" && len(out.Messages) > 0 {
-				first = aws.ToString(out.Messages[0].ReceiptHandle)
+				first = aws.ToString(out.Messages[1].ReceiptHandle)
 			}
 			return out, nil
 		}
@@ -338,6 +342,10 @@ func TestLease_ComesBackBeforeItsFollowers(t *testing.T) {
 		}
 		var j journal
 		c, stop := b.start(api, func(ctx context.Context, e events.Event) error {
+			if e.ID == "e0" { // so that the lease of e1 ends before its budget
+				time.Sleep(10 * time.Second)
+				return nil
+			}
 			if e.ID == "e1" && len(j.all()) == 0 {
 				<-ctx.Done()
 				j.add("e1 cancelled")
@@ -345,7 +353,7 @@ func TestLease_ComesBackBeforeItsFollowers(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 5 * time.Minute, WaitTime: time.Second})
+		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second})
 		time.Sleep(2 * time.Minute)
 		stop()
 		j.want(t, "e1 cancelled", "e1", "e2", "e3")
@@ -385,7 +393,7 @@ func TestLease_LostByAWaitingEvent(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 5 * time.Minute, WaitTime: time.Second})
+		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second})
 		time.Sleep(2 * time.Minute)
 		stop()
 		j.want(t, "e1", "e2", "e3")
@@ -403,7 +411,7 @@ func TestLease_BoundsRetries(t *testing.T) {
 			return nil, errReset
 		}
 		_, stop := b.start(api, func(context.Context, events.Event) error { return errBroken },
-			consumers.Config{Budget: 5 * time.Minute, RetryDelay: 15 * time.Second, WaitTime: time.Second})
+			consumers.Config{Budget: 30 * time.Second, RetryDelay: 15 * time.Second, WaitTime: time.Second})
 		time.Sleep(20 * time.Second) // attempts at 0 s and 15 s; the next would be at 45 s
 		stop()
 		if letters := b.letters(); len(letters) != 1 || letters[0].Record.Attempts != 2 {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers/parking"
 )
 
 // message is one received message while it is held: from its receive until it was deleted, released or lost.
@@ -17,11 +19,14 @@ type message struct {
 	id           string
 	handle       string
 	group        string
+	device       string // of the group: the same, but for a message of a release
+	isReleased   bool   // its group is that of a release
 	sequence     string // 20 digits on a FIFO queue, so that it sorts as text
 	body         string
 	attributes   map[string]types.MessageAttributeValue
 	receiveCount int
 	sentAt       time.Time
+	receivedAt   time.Time
 
 	lane  *lane
 	state state
@@ -30,7 +35,18 @@ type message struct {
 	extending bool
 	cancel    context.CancelCauseFunc // ends the context of what runs for the message
 	overdue   time.Time               // when its handler should have ended long since; zero when none runs or it was reported
+	stuck     bool                    // that was reported
+	hide      time.Duration           // what the next extension asks for to shield it; zero for the usual
+	asked     time.Duration           // what the extension under way asks for
+	delay     time.Duration           // after its release it stays hidden for so long
+	cleared   bool                    // the lot says that it may run
+	failed    *verdict                // for which it goes to the dead-letter queue
+	trouble   atomic.Pointer[trouble] // what went wrong so far; the handler's goroutine writes too
+	goroutine atomic.Uint64           // of its handler
 }
+
+// isMark tells whether the message is the end mark of a release.
+func (m *message) isMark() bool { return m.isReleased && m.eventType() == parking.EndMark }
 
 // state is where a held message stands.
 type state int
@@ -51,10 +67,12 @@ func newMessage(in types.Message, lease time.Time) *message {
 		body:       aws.ToString(in.Body),
 		attributes: in.MessageAttributes,
 	}
+	m.device, m.isReleased = parking.DeviceOf(m.group)
 	m.receiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
 	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		m.sentAt = time.UnixMilli(ms).UTC()
 	}
+	m.receivedAt = time.Now()
 	m.setLease(lease)
 	return m
 }
@@ -79,6 +97,9 @@ type lane struct {
 	waiting []*message
 	current *message // its handler runs, or it is on its way to the dead-letter queue
 	queued  bool     // in the list of lanes that wait for a slot
+	blocker *message // at its head, to be tried again after a pause
+	shields int      // followers whose longer visibility timeout is not confirmed yet
+	asks    bool     // its device is parked as far as we know: ask before every message
 }
 
 // insert puts a message at its place in the order. That is the end, except for one that was delivered again.

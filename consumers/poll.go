@@ -32,17 +32,22 @@ const pollLinger = 20 * time.Millisecond
 // Dead letters on their way take no slot: a dead-letter queue that can't be reached does not stop the devices that are well.
 // What is held in all bounds their number.
 func (r *run) startPolls() {
-	for !r.draining && r.poll.underWay < r.poll.wanted {
+	for !r.draining && !r.paused.Load() && r.poll.underWay < r.poll.wanted {
 		if wait := time.Until(r.poll.after); wait > 0 {
 			r.lookAgainIn(wait)
 			return
 		}
 		busy := r.running + len(r.ready)
 		free := r.cfg.Slots - busy - r.poll.asked
-		if !r.worthAPoll(free) {
+		if r.breaker.open {
+			if r.breaker.mayPoll(1) == 0 {
+				return
+			}
+			free, r.breaker.polled = 1, true
+		} else if !r.worthAPoll(free) {
 			return
 		}
-		if len(r.held) >= maxBatch*r.cfg.Slots { // deletes or dead letters do not keep up
+		if len(r.held) >= r.mostHeld() { // deletes or dead letters do not keep up
 			return
 		}
 		attempt, ok := r.poll.takeLost()
@@ -134,10 +139,16 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 	for i, in := range out.Messages {
 		messages[i] = newMessage(in, lease)
 	}
+	parked, err := r.parked(ctx, messages)
 	r.post(func() {
 		r.stats.receives.Add(1)
 		r.poll.underWay--
 		r.poll.asked -= n
+		if err != nil { // nobody knows what may be done with them
+			r.release(reversed(messages)...)
+			r.waitAfterFailure(err)
+			return
+		}
 		r.poll.failures = 0
 		switch {
 		case len(messages) >= n:
@@ -145,7 +156,7 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 		case len(messages) == 0:
 			r.poll.wanted = 1
 		}
-		r.received(messages)
+		r.received(messages, parked)
 	})
 }
 
@@ -162,6 +173,10 @@ func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	if again && !errors.As(err, &answered) {
 		r.poll.lost = append(r.poll.lost, attempt)
 	}
+	r.waitAfterFailure(err)
+}
+
+func (r *run) waitAfterFailure(err error) {
 	r.poll.failures++
 	delay := min(100*time.Millisecond<<min(r.poll.failures-1, 8), 10*time.Second)
 	r.poll.after = time.Now().Add(delay)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
 const (
@@ -21,21 +23,25 @@ type run struct {
 	*Consumer
 	facts facts
 
-	inbox chan func()   // what goroutines report, for the loop to call
-	ended chan struct{} // closed when the loop has returned
+	inbox    chan func()   // what goroutines report, for the loop to call
+	ended    chan struct{} // closed when the loop has returned
+	stopping chan struct{} // closed when draining begins
 
 	work     context.Context // of handlers; ends when draining takes too long
 	abort    context.CancelCauseFunc
 	requests context.Context // of requests; ends a little later
 	cutOff   context.CancelFunc
 
-	held    map[string]*message // by message ID
-	lanes   map[string]*lane    // by message group
-	ready   []*lane             // lanes that wait for a slot, the longest waiting first
-	running int                 // handlers
-	sending int                 // dead letters on their way
-	done    memory              // messages that are done with, though they may be delivered again
+	held     map[string]*message // by message ID
+	lanes    map[string]*lane    // by message group
+	ready    []*lane             // lanes that wait for a slot, the longest waiting first
+	running  int                 // handlers
+	sending  int                 // dead letters on their way
+	done     memory              // messages that are done with, though they may be delivered again
+	blocking map[*message]int    // messages that block their devices, and how often they did
+	trusted  memory              // messages whose handlers have ended before in this process
 
+	breaker breaker
 	poll    polling
 	deletes deleting
 	changes changing
@@ -50,8 +56,10 @@ func newRun(c *Consumer, f facts) *run {
 		facts:    f,
 		inbox:    make(chan func(), 64),
 		ended:    make(chan struct{}),
+		stopping: make(chan struct{}),
 		held:     map[string]*message{},
 		lanes:    map[string]*lane{},
+		blocking: map[*message]int{},
 		poll:     polling{wanted: 1},
 	}
 	r.work, r.abort = context.WithCancelCause(context.Background())
@@ -94,6 +102,7 @@ func (r *run) loop(ctx context.Context) error {
 		case report := <-r.inbox:
 			report()
 		case <-wake.C:
+		case <-r.wake: // it was paused or resumed
 		case <-heartbeat.C:
 			r.keepLeases()
 			r.reportOverdue()
@@ -109,6 +118,8 @@ func (r *run) loop(ctx context.Context) error {
 				r.queue.Service, r.cfg.DrainTimeout, r.running, len(r.held))
 		}
 		r.stats.held.Store(int64(len(r.held)))
+		r.stats.devices.Store(int64(len(r.lanes)))
+		r.stats.open.Store(r.breaker.open)
 	}
 }
 
@@ -128,17 +139,31 @@ func (r *run) lookAgainIn(d time.Duration) {
 func (r *run) drain() {
 	r.cfg.Logger.Info("consumer draining", "running", r.running, "held", len(r.held))
 	r.draining = true
+	close(r.stopping)
 	r.ready = nil
+	r.breaker = breaker{}
 	for _, l := range r.lanes {
-		l.queued = false
-		r.release(reversed(l.waiting)...)
-		l.waiting = nil
+		l.queued, l.blocker = false, nil
+		r.handBack(l)
 		r.proceed(l)
 	}
 }
 
-// received takes in what one receive returned.
-func (r *run) received(messages []*message) {
+// handBack releases what waits in a lane, last first. What has been received as often as the queue allows stays, and what is
+// before it, to be run: SQS would move it to the dead-letter queue untried at its next receive.
+func (r *run) handBack(l *lane) {
+	keep := 0
+	for i, m := range l.waiting {
+		if r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives && m.trouble.Load() == nil {
+			keep = i + 1
+		}
+	}
+	r.release(reversed(l.waiting[keep:])...)
+	l.waiting = l.waiting[:keep]
+}
+
+// received takes in what one receive returned; parked has the devices that are parked.
+func (r *run) received(messages []*message, parked map[string]bool) {
 	for _, m := range messages {
 		r.stats.received.Add(1)
 		if m.receiveCount > 1 {
@@ -153,17 +178,41 @@ func (r *run) received(messages []*message) {
 			r.finish(m)
 			continue
 		}
+		m.lane.asks = m.lane.asks || parked[m.device]
 		m.lane.insert(m)
 	}
-	for _, m := range reversed(messages) {
-		if r.draining && m.state == waiting {
-			m.lane.waiting = m.lane.waiting[:0]
-			r.release(m)
-		}
-	}
 	for _, m := range messages {
-		if m.lane != nil {
-			r.proceed(m.lane)
+		if m.state == waiting && r.draining {
+			r.handBack(m.lane)
+		}
+		r.shield(m.lane)
+		r.proceed(m.lane)
+	}
+}
+
+// suspectAfter is how often an event must have come before, without a verdict, to be suspected of killing its process.
+const suspectAfter = 2
+
+// shield hides the followers of a suspect for longer than itself, before it is run. If it kills the process again, it comes
+// again alone, time after time, until SQS moves it to the dead-letter queue; else the receives would count for the followers as
+// well, and they would be moved there with it, untried.
+func (r *run) shield(l *lane) {
+	if l.current != nil || l.queued || l.shields > 0 || len(l.waiting) < 2 || r.draining {
+		return
+	}
+	head := l.waiting[0]
+	if head.receiveCount <= suspectAfter || r.trusted.has(head.id) {
+		return
+	}
+	times := 10
+	if r.facts.maxReceives > 0 {
+		times = min(max(r.facts.maxReceives-head.receiveCount, 0)+2, times)
+	}
+	for _, m := range l.waiting[1:] {
+		if !m.extending {
+			m.extending, m.hide = true, time.Duration(times)*r.facts.visibility
+			r.changes.extends = append(r.changes.extends, m)
+			l.shields++
 		}
 	}
 }
@@ -182,14 +231,25 @@ func (r *run) lane(m *message) *lane {
 	return l
 }
 
+// shielded says that a follower needs no longer visibility timeout any more.
+func (r *run) shielded(m *message) {
+	if m.hide > 0 {
+		m.hide = 0
+		m.lane.shields--
+	}
+}
+
 // proceed lets a lane go on: its next message waits for a slot, or the lane ends.
 func (r *run) proceed(l *lane) {
 	switch {
-	case l.current != nil || l.queued:
+	case l.current != nil || l.queued || l.shields > 0:
+	case l.blocker != nil && l.blocker.state == waiting:
+	case len(l.waiting) > 0 && l.asks && !l.waiting[0].cleared && r.cfg.Parking != nil:
+		r.follow(l)
 	case len(l.waiting) > 0:
 		l.queued = true
 		r.ready = append(r.ready, l)
-	default:
+	case r.lanes[l.group] == l:
 		delete(r.lanes, l.group)
 		r.deletes.hurry() // the device's next events stay locked until what we hold of it is deleted
 	}
@@ -197,7 +257,7 @@ func (r *run) proceed(l *lane) {
 
 // startHandlers fills the free slots.
 func (r *run) startHandlers() {
-	for r.running < r.cfg.Slots && len(r.ready) > 0 {
+	for r.running < r.cfg.Slots && r.mayStart() && len(r.ready) > 0 {
 		l := r.ready[0]
 		r.ready[0] = nil
 		r.ready = r.ready[1:]
@@ -218,6 +278,12 @@ func (r *run) startHandlers() {
 		m.state = running
 		m.overdue = time.Now().Add(2 * r.cfg.Budget)
 		r.running++
+		if m.trouble.Load() != nil {
+			m.hinders(BlockedRetrying, nil)
+		}
+		if r.breaker.open {
+			r.breaker.probe = m
+		}
 		ctx, cancel := context.WithCancelCause(r.work)
 		m.cancel = cancel
 		go func() {
@@ -239,9 +305,9 @@ func (r *run) startHandlers() {
 func (r *run) reportOverdue() {
 	for _, l := range r.lanes {
 		if m := l.current; m != nil && !m.overdue.IsZero() && time.Now().After(m.overdue) {
-			m.overdue = time.Time{}
+			m.overdue, m.stuck = time.Time{}, true
 			r.cfg.Logger.Error("handler does not end although its context has ended; the device waits",
-				"message_id", m.id, "group_id", m.group, "budget", r.cfg.Budget)
+				"message_id", m.id, "group_id", m.group, "budget", r.cfg.Budget, "stack", stackOf(m.goroutine.Load()))
 		}
 	}
 }
@@ -249,7 +315,11 @@ func (r *run) reportOverdue() {
 // decide acts on a verdict.
 func (r *run) decide(m *message, v *verdict) {
 	r.running--
-	m.overdue = time.Time{}
+	m.overdue, m.stuck = time.Time{}, false
+	if v.fate != handled {
+		r.trusted.add(m.id)
+	}
+	r.probed(m, v.fate == handled || v.fate == later || v.fate == dead && v.known)
 	l := m.lane
 	if m.state == gone { // the lease was lost meanwhile: nothing is deleted on this handler's behalf
 		if v.fate == handled {
@@ -263,11 +333,29 @@ func (r *run) decide(m *message, v *verdict) {
 	switch v.fate {
 	case handled:
 		r.stats.handled.Add(1)
+		clear(r.breaker.failed)
 		l.current = nil
 		r.finish(m)
 		r.proceed(l)
+	case later:
+		if r.cfg.GroupPolicy != Block && r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives {
+			v.fate, v.class = dead, deadletter.Exhausted
+			r.dead(m, v)
+			return
+		}
+		r.stats.retriesLater.Add(1)
+		l.current = nil
+		r.release(reversed(l.waiting)...)
+		l.waiting = nil
+		m.delay = min(max(v.delay, time.Second), MaxRetryAfter)
+		r.release(m)
+		r.proceed(l)
+	case down:
+		m.hinders(BlockedBreaker, v)
+		r.openBreaker(v)
+		r.postpone(m)
 	case dead:
-		r.sendDeadLetter(m, v) // followers wait until it is there and m is deleted
+		r.dead(m, v)
 	case released: // we stop; what waited has gone back already
 		l.current = nil
 		r.release(m)
@@ -275,15 +363,86 @@ func (r *run) decide(m *message, v *verdict) {
 	}
 }
 
+// dead sees to an event that failed for good, or that can't be handled at all.
+func (r *run) dead(m *message, v *verdict) {
+	if v.known {
+		clear(r.breaker.failed)
+	} else if v.fate == dead && r.unknownFailure(m, v) {
+		m.hinders(BlockedBreaker, v)
+		r.postpone(m)
+		return
+	}
+	switch r.cfg.GroupPolicy {
+	case Block:
+		r.block(m, v)
+	case Park:
+		m.failed = v
+		m.lane.asks = true
+		m.hinders(BlockedDeadLetter, v)
+		r.sendParked(m)
+	default:
+		m.hinders(BlockedDeadLetter, v)
+		r.sendDeadLetter(m, v) // followers wait until it is there and m is deleted
+	}
+}
+
+// Pauses between attempts at an event that blocks its device.
+const (
+	minBlock = time.Second
+	maxBlock = time.Minute
+)
+
+// maxBlockers bounds how many events that block their devices are held beside the others.
+const maxBlockers = 10_000
+
+// block keeps an event at the head of its device and tries it again later. Its followers go back, so that they are not held: they
+// stay withheld behind it.
+func (r *run) block(m *message, v *verdict) {
+	l := m.lane
+	m.hinders(BlockedPolicy, v)
+	r.blocking[m]++
+	l.current = nil
+	if r.draining {
+		r.release(m)
+		r.proceed(l)
+		return
+	}
+	r.release(reversed(l.waiting)...)
+	m.state = waiting
+	l.waiting = []*message{m}
+	l.blocker = m
+	pause := min(minBlock<<min(r.blocking[m]-1, 10), maxBlock)
+	r.cfg.Logger.Error("event blocks its device", "event_id", v.eventID, "event_type", v.eventType, "device_id", m.device,
+		"message_id", m.id, "code", v.code, "attempts", v.attempts, "retry_in", pause, "err", v.text)
+	time.AfterFunc(pause, func() {
+		r.post(func() {
+			if l.blocker == m {
+				l.blocker = nil
+				if m.state == waiting && !r.draining {
+					r.proceed(l)
+				}
+			}
+		})
+	})
+}
+
+// mostHeld is how many messages may be held in all. Those that block their devices don't count: they must not stop the others.
+func (r *run) mostHeld() int {
+	return maxBatch*r.cfg.Slots + min(len(r.blocking), maxBlockers)
+}
+
 // finish marks a message as done; what is left is to delete it.
 func (r *run) finish(m *message) {
 	m.state = finished
+	delete(r.blocking, m)
 	r.deletes.add(m)
 }
 
 // forget drops a message that is no longer ours.
 func (r *run) forget(m *message) {
 	m.state = gone
+	delete(r.blocking, m)
+	r.shielded(m)
 	if r.held[m.id] == m {
 		delete(r.held, m.id)
 	}
@@ -318,6 +477,7 @@ func (r *run) lose(m *message, cameBack bool) {
 	case was == waiting:
 		behind := l.takeFrom(m)
 		r.release(behind[:len(behind)-1]...) // the last of them is m
+		r.proceed(l)
 	case was == running && !cameBack:
 		r.release(reversed(l.waiting)...)
 		l.waiting = nil

@@ -285,3 +285,12 @@ func (r *release) giveBack(ctx context.Context) error {
 	}
 	return nil
 }
+
+// ParseMark reads the body of an end mark.
+func ParseMark(body string) (Mark, error) {
+	var m Mark
+	if err := json.Unmarshal([]byte(body), &m); err != nil {
+		return Mark{}, fmt.Errorf("parking: end mark %.80q: %w", body, err)
+	}
+	return m, nil
+}

@@ -38,8 +38,8 @@ type Service struct {
 	// as the environment says; a negative value means for ever, for a service that hears of rare things.
 	MaxSilence time.Duration
 	// MaxReceiveCount is how often a message may be received before SQS itself moves it to the dead-letter queue, from
-	// MinReceiveCount to 1000. Zero means 10. It is a backstop for crashes only: consumers decide on dead letters themselves,
-	// and every receive counts for all messages that it returns, so that a low count would dead-letter events that nobody tried.
+	// MinReceiveCount to 1000. Zero means 10, or 1000 with the group policy block, which lets nothing go there. It is a backstop
+	// for crashes only: consumers decide on dead letters themselves, and every receive counts for all messages that it returns, so that a low count would dead-letter events that nobody tried.
 	MaxReceiveCount int
 	// GroupPolicy says what happens to a device's later events when one goes to the dead-letter queue.
 	// Empty means [consumers.Skip].
@@ -138,11 +138,14 @@ func (s Service) Wants(eventType string) bool {
 }
 
 func (s Service) withDefaults() Service {
-	if s.MaxReceiveCount == 0 {
-		s.MaxReceiveCount = DefaultMaxReceiveCount
-	}
 	if s.GroupPolicy == "" {
 		s.GroupPolicy = consumers.Skip
+	}
+	if s.MaxReceiveCount == 0 {
+		s.MaxReceiveCount = DefaultMaxReceiveCount
+		if s.GroupPolicy == consumers.Block {
+			s.MaxReceiveCount = maxReceiveCount
+		}
 	}
 	if s.Retention == 0 {
 		s.Retention = DefaultRetention

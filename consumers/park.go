@@ -1,0 +1,219 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
+)
+
+// CodeParked is the code of events that follow a failed one of their parked device to the dead-letter queue.
+const CodeParked = "parked"
+
+const (
+	// lookAtRelease is how often a consumer that holds events of a device being released asks whether that is over.
+	lookAtRelease = time.Second
+	// askTimeout bounds a question to the lot.
+	askTimeout = 5 * time.Second
+)
+
+// parked asks which of the devices of a receive are parked. Whoever parked one did so before it let go of the message that failed,
+// and until then SQS gives nobody the next one: so what was received later sees it.
+func (r *run) parked(ctx context.Context, messages []*message) (map[string]bool, error) {
+	if r.cfg.GroupPolicy != Park || len(messages) == 0 {
+		return nil, nil
+	}
+	ask := map[string]bool{}
+	var devices []string
+	for _, m := range messages {
+		if !ask[m.device] {
+			ask[m.device] = true
+			devices = append(devices, m.device)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(askTimeout, r.facts.visibility/4))
+	defer cancel()
+	found, err := r.cfg.Parking.Find(ctx, r.queue.Service, devices...)
+	if err != nil {
+		return nil, fmt.Errorf("ask which devices are parked: %w", err)
+	}
+	clear(ask)
+	for _, d := range found {
+		ask[d.ID] = true
+	}
+	return ask, nil
+}
+
+// follow sees to the first message of a lane whose device is parked, or is to be parked for it.
+func (r *run) follow(l *lane) {
+	m := l.waiting[0]
+	l.waiting = l.waiting[1:]
+	l.current = m
+	m.state = running
+	r.sendParked(m)
+}
+
+// sendParked brings a message to the dead-letter queue, or waits for its turn if the device is being released.
+func (r *run) sendParked(m *message) {
+	r.sending++
+	ctx, cancel := context.WithCancelCause(r.work)
+	m.cancel = cancel
+	go func() {
+		defer cancel(nil)
+		where, err := r.parkingStep(ctx, m)
+		r.post(func() {
+			r.sending--
+			l := m.lane
+			switch {
+			case m.state == gone: // the lease was lost meanwhile
+				if where == inDLQ && err == nil {
+					r.done.add(m.id)
+				}
+				l.current = nil
+			case err != nil: // we stop
+				l.current = nil
+				r.release(m)
+			case where == free:
+				l.current = nil
+				m.state, m.cleared, m.failed = waiting, true, nil
+				m.trouble.Store(nil)
+				l.waiting = append([]*message{m}, l.waiting...)
+				l.asks = m.isReleased // of a release, each message asks: an earlier one may have failed
+				if r.draining {
+					r.handBack(l)
+				}
+			default:
+				if where == inDLQ {
+					r.stats.deadLettered.Add(1)
+					if m.failed == nil {
+						r.stats.parked.Add(1)
+					}
+				}
+				r.finish(m)
+				r.deletes.hurry()
+				return
+			}
+			r.proceed(l)
+		})
+	}()
+}
+
+// place is where parkingStep leaves a message.
+type place int
+
+const (
+	free  place = iota // it may run
+	inDLQ              // it may be deleted: the dead-letter queue and the lot have it
+	ended              // it may be deleted: it was the end mark
+	held               // it waits for its turn
+)
+
+// parkingStep does what is to be done with a message, for as long as it takes. The error is ctx's cause, or ErrStopping when
+// draining begins while the message only waits.
+func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
+	lot, service := r.cfg.Parking, r.queue.Service
+	recorded := m.failed == nil
+	for failures := 0; ; {
+		again := lookAtRelease
+		where, err := free, error(nil)
+		switch {
+		case m.isMark():
+			where, err = ended, r.endRelease(ctx, m)
+		case !recorded:
+			if err = r.recordParked(ctx, m); err == nil {
+				recorded = true
+				continue
+			}
+		default:
+			var found []parking.Device
+			found, err = r.askLot(ctx, m)
+			switch {
+			case err != nil:
+			case len(found) == 0 || m.isReleased && found[0].State == parking.Releasing && !found[0].FailedAgain:
+				return free, nil
+			case found[0].State == parking.Releasing && !m.isReleased: // its letters come first
+				m.hinders(BlockedReleasing, nil)
+				where = held
+			default:
+				m.hinders(BlockedParked, nil)
+				if err := r.sendUntilConfirmed(ctx, m, r.deadLetter(m, parkedVerdict(m, found[0]))); err != nil {
+					return free, err
+				}
+				var ok bool
+				ok, err = parking.Confirm(ctx, lot, service, m.device, m.id, m.isReleased && found[0].State == parking.Releasing)
+				if err == nil && !ok { // the release began meanwhile: the copy comes back with the other letters
+					continue
+				}
+				where = inDLQ
+			}
+		}
+		if err == nil && where != held {
+			return where, nil
+		}
+		if err != nil {
+			failures++
+			again = min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
+			if ctx.Err() == nil {
+				r.cfg.Logger.Error("the parking lot does not answer; the device waits", "group_id", m.group, "failures", failures, "retry_in", again, "err", err)
+			}
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return free, context.Cause(ctx)
+		case <-r.stopping:
+			return free, ErrStopping
+		}
+	}
+}
+
+func (r *run) askLot(ctx context.Context, m *message) ([]parking.Device, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return r.cfg.Parking.Find(ctx, r.queue.Service, m.device)
+}
+
+// recordParked records the failure of a message before its dead letter is sent.
+func (r *run) recordParked(ctx context.Context, m *message) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	v := m.failed
+	cause := parking.Cause{
+		MessageID: m.id, EventID: v.eventID, EventType: v.eventType, Class: string(v.class), Code: v.code, Error: v.text, Attempts: v.attempts,
+	}
+	if m.isReleased {
+		return parking.FailAgain(ctx, r.cfg.Parking, r.queue.Service, m.device, cause)
+	}
+	return parking.Park(ctx, r.cfg.Parking, r.queue.Service, m.device, cause)
+}
+
+func (r *run) endRelease(ctx context.Context, m *message) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	mark, err := parking.ParseMark(m.body)
+	if err != nil || mark.Device != m.device {
+		r.cfg.Logger.Error("end mark of a release can't be read; it is dropped", "message_id", m.id, "group_id", m.group, "err", err)
+		return nil
+	}
+	return parking.End(ctx, r.cfg.Parking, r.queue.Service, m.device, mark.Release)
+}
+
+// parkedVerdict is what the dead letter says: why the device was parked for this message, or which other one it follows.
+func parkedVerdict(m *message, d parking.Device) *verdict {
+	if m.failed != nil {
+		return m.failed
+	}
+	c := d.Cause
+	if c.MessageID == m.id { // it came again before it was deleted
+		return &verdict{
+			fate: dead, failure: failure{code: c.Code, text: c.Error}, class: deadletter.Class(c.Class),
+			eventID: c.EventID, eventType: c.EventType, attempts: c.Attempts,
+		}
+	}
+	return &verdict{
+		fate: dead, class: deadletter.Parked, eventType: m.eventType(),
+		failure: failure{code: CodeParked, text: fmt.Sprintf("follows event %s of its parked device, which failed with code %s", c.EventID, c.Code)},
+	}
+}

@@ -1,0 +1,298 @@
+package consumers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/events"
+)
+
+// lot is a parking lot that can be made to fail.
+type lot struct {
+	*parking.Memory
+	broken atomic.Bool
+}
+
+func newLot() *lot { return &lot{Memory: parking.NewMemory()} }
+
+var errLot = errors.New("database is down")
+
+func (l *lot) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+	if l.broken.Load() {
+		return nil, errLot
+	}
+	return l.Memory.Find(ctx, service, devices...)
+}
+
+func (l *lot) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
+	if l.broken.Load() {
+		return false, errLot
+	}
+	return l.Memory.Swap(ctx, old, next)
+}
+
+func (b *bench) parked(l parking.Lot, device string) parking.Device {
+	b.t.Helper()
+	found, err := l.Find(b.t.Context(), "test", device)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if len(found) == 0 {
+		return parking.Device{}
+	}
+	return found[0]
+}
+
+func (b *bench) releaseDevice(l parking.Lot, device string) {
+	b.t.Helper()
+	queues := parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}
+	if _, err := parking.Release(b.t.Context(), l, b.api, queues, device); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// dead lists what the dead-letter queue has, event and class, without changing it.
+func (b *bench) dead() string {
+	b.t.Helper()
+	var list []string
+	for _, l := range b.letters() {
+		list = append(list, l.EventID+" "+string(l.Record.Class))
+	}
+	return strings.Join(list, ", ")
+}
+
+func TestPark_FollowersGoWhereTheFailedOneWent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		var j journal
+		lot := newLot()
+		var mended atomic.Bool
+		handle := func(_ context.Context, e events.Event) error {
+			j.add(e.ID)
+			if e.ID == "e1" && !mended.Load() {
+				return consumers.Known("refused", errBroken)
+			}
+			return nil
+		}
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		c, stop := b.start(b.api, handle, cfg)
+		time.Sleep(time.Second)
+		b.send(motion("d1", "e3"), motion("d2", "x1"))
+		time.Sleep(5 * time.Second)
+		stop()
+		if s := c.Stats(); s.DeadLettered != 3 || s.Parked != 2 || s.Handled != 1 {
+			t.Errorf("got %+v, want one that failed and two that followed", s)
+		}
+		// Another process, after a restart, knows it too.
+		_, stop = b.start(b.api, handle, cfg)
+		b.send(motion("d1", "e4"))
+		time.Sleep(5 * time.Second)
+		j.want(t, "e1", "x1")
+		if got, want := b.dead(), "e1 known, e2 parked, e3 parked, e4 parked"; got != want {
+			t.Errorf("dead letters: got %s, want %s", got, want)
+		}
+		if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Followers != 3 || d.Cause.EventID != "e1" || d.Cause.Code != "refused" {
+			t.Errorf("got %+v", d)
+		}
+		mended.Store(true)
+		b.releaseDevice(lot, "d1")
+		time.Sleep(5 * time.Second)
+		b.send(motion("d1", "e5"))
+		time.Sleep(5 * time.Second)
+		stop()
+		j.want(t, "e1", "x1", "e1", "e2", "e3", "e4", "e5")
+		if d := b.parked(lot, "d1"); d.State != "" {
+			t.Errorf("got %+v, want it free", d)
+		}
+		if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
+
+// TestPark_LiveEventsComeAfterTheReleasedOnes, though they stand in the queue before them, and come without a break.
+func TestPark_LiveEventsComeAfterTheReleasedOnes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var j journal
+		lot := newLot()
+		var mended atomic.Bool
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		handle := func(_ context.Context, e events.Event) error {
+			if !mended.Load() {
+				return consumers.Known("refused", errBroken)
+			}
+			time.Sleep(200 * time.Millisecond)
+			j.add(e.ID)
+			return nil
+		}
+		_, stopFirst := b.start(b.api, handle, cfg)
+		_, stopSecond := b.start(b.api, handle, cfg)
+		var want []string
+		for i := range 100 {
+			id := fmt.Sprintf("e%02d", i)
+			want = append(want, id)
+			b.send(motion("d1", id))
+			time.Sleep(100 * time.Millisecond)
+			if i == 60 {
+				mended.Store(true)
+				go b.releaseDevice(lot, "d1")
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		stopFirst()
+		stopSecond()
+		j.want(t, want...)
+		if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
+
+// TestPark_AReleasedEventThatFailsAgain goes back, and what is behind it, before the live ones.
+func TestPark_AReleasedEventThatFailsAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var j journal
+		lot := newLot()
+		var mended atomic.Bool
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			j.add(e.ID)
+			if e.ID == "e1" && len(j.all()) == 1 || e.ID == "e2" && !mended.Load() {
+				return consumers.Known("refused", errBroken)
+			}
+			return nil
+		}, cfg)
+		for _, id := range []string{"e1", "e2", "e3"} {
+			b.send(motion("d1", id))
+		}
+		time.Sleep(5 * time.Second)
+		go b.releaseDevice(lot, "d1")
+		b.send(motion("d1", "e4"))
+		time.Sleep(20 * time.Second)
+		j.want(t, "e1", "e1", "e2")
+		if got, want := b.dead(), "e2 known, e3 parked, e4 parked"; got != want {
+			t.Errorf("dead letters: got %s, want %s", got, want)
+		}
+		if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Cause.EventID != "e2" {
+			t.Errorf("got %+v, want it parked for e2", d)
+		}
+		mended.Store(true)
+		b.releaseDevice(lot, "d1")
+		time.Sleep(20 * time.Second)
+		stop()
+		j.want(t, "e1", "e1", "e2", "e2", "e3", "e4")
+	})
+}
+
+// TestPark_GoesOnAfterADeathBetweenItsSteps: the lot has the device, and the message that failed comes again.
+func TestPark_GoesOnAfterADeathBetweenItsSteps(t *testing.T) {
+	t.Parallel()
+	for _, sent := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.send(motion("d1", "e1"), motion("d1", "e2"))
+			lot := newLot()
+			var j journal
+			handle := func(_ context.Context, e events.Event) error {
+				j.add(e.ID)
+				return consumers.Known("refused", errBroken)
+			}
+			dying := newMortal(b.api)
+			if sent {
+				dying.dieAt("DeleteMessageBatch")
+			} else {
+				dying.dieAt("SendMessage")
+			}
+			c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second, DrainTimeout: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- c.Run(ctx) }()
+			time.Sleep(2 * time.Second)
+			cancel()
+			<-done
+			_, stop := b.start(b.api, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			time.Sleep(2 * time.Minute)
+			stop()
+			j.want(t, "e1")
+			if got, want := b.dead(), "e1 known, e2 parked"; got != want {
+				t.Errorf("sent %v: dead letters: got %s, want %s", sent, got, want)
+			}
+		})
+	}
+}
+
+// TestPark_NothingRunsWhileTheLotDoesNotAnswer: nobody knows whose turn it is.
+func TestPark_NothingRunsWhileTheLotDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		lot := newLot()
+		var j journal
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			j.add(e.ID)
+			if e.ID == "e1" {
+				lot.broken.Store(true)
+				return consumers.Known("refused", errBroken)
+			}
+			return nil
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		time.Sleep(20 * time.Second)
+		b.send(motion("d2", "x1"))
+		time.Sleep(20 * time.Second)
+		j.want(t, "e1")
+		if n := b.depth("test-dlq.fifo"); n != 0 {
+			t.Errorf("%d dead letters, want none before the lot has the device", n)
+		}
+		lot.broken.Store(false)
+		time.Sleep(20 * time.Second)
+		stop()
+		j.want(t, "e1", "x1")
+		if got, want := b.dead(), "e1 known, e2 parked"; got != want {
+			t.Errorf("dead letters: got %s, want %s", got, want)
+		}
+	})
+}
+
+func TestPark_UndecodableLettersComeBackToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		lot := newLot()
+		var j journal
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil },
+			consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		b.sendBody("d1", "e1", "device.motion.changed.v1", "{")
+		b.send(motion("d1", "e2"))
+		time.Sleep(5 * time.Second)
+		b.releaseDevice(lot, "d1")
+		time.Sleep(20 * time.Second)
+		stop()
+		j.want(t)
+		letters := b.letters()
+		if len(letters) != 2 || letters[0].Record.Code != "malformed_json" || letters[0].DeviceID != "d1" || letters[1].Record.Class != deadletter.Parked {
+			t.Errorf("got %+v, want both back under their device", letters)
+		}
+		if d := b.parked(lot, "d1"); d.State != parking.Parked {
+			t.Errorf("got %+v, want it parked again", d)
+		}
+	})
+}
