@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,17 +19,27 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/events"
 )
 
-// TestRun_UnderRandomTrouble is the promise itself. Up to three consumers come and go, drained or killed, while events are being
-// sent; handlers succeed, fail, panic, dawdle and ignore their contexts; requests are throttled, cut off, carried out in part
+// TestRun_UnderRandomTrouble is the promise itself, under each group policy. Two to four consumers come and go, drained or killed,
+// while events are being sent; handlers succeed, fail, panic, dawdle and ignore their contexts; requests are throttled, cut off, carried out in part
 // and not answered. Whatever happens, nothing is lost, nothing is dead-lettered untried, the events of a device are handled in
 // order, and a device has one handler at a time unless a lease was lost.
 func TestRun_UnderRandomTrouble(t *testing.T) {
 	t.Parallel()
+	for _, policy := range []consumers.GroupPolicy{consumers.Skip, consumers.Park, consumers.Block} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			underRandomTrouble(t, policy)
+		})
+	}
+}
+
+func underRandomTrouble(t *testing.T, policy consumers.GroupPolicy) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := drawStory(rt)
+		s := drawStory(rt, policy)
 		var faults []string
 		synctest.Test(t, func(t *testing.T) { faults = s.play(t) })
 		for _, f := range faults {
@@ -61,6 +72,10 @@ type story struct {
 	trouble  map[string][]int // by action, for one request after the other
 	expiries []time.Duration  // when all visibility timeouts end at once
 	quiet    bool             // none of that, and nobody killed
+	policy   consumers.GroupPolicy
+	breaks   int // Config.BreakAfter
+	lot      *parking.Memory
+	mended   atomic.Bool // nothing fails any more
 
 	journal   sync.Mutex // guards what follows
 	attempts  map[string]int
@@ -72,9 +87,10 @@ type story struct {
 	faults    []string
 }
 
-func drawStory(rt *rapid.T) *story {
-	s := &story{trouble: map[string][]int{}, attempts: map[string]int{}, handled: map[string]int{}, first: map[string][]string{}, active: map[string][]int{}}
+func drawStory(rt *rapid.T, policy consumers.GroupPolicy) *story {
+	s := &story{policy: policy, lot: parking.NewMemory(), trouble: map[string][]int{}, attempts: map[string]int{}, handled: map[string]int{}, first: map[string][]string{}, active: map[string][]int{}}
 	s.quiet = rapid.IntRange(0, 3).Draw(rt, "quiet") == 0
+	s.breaks = rapid.SampledFrom([]int{0, -1, 2}).Draw(rt, "break after")
 	longest := 45 // seconds that a handler ignores its context
 	if s.quiet {
 		longest = 25 // so that it outlasts no drain
@@ -98,11 +114,21 @@ func drawStory(rt *rapid.T) *story {
 			c = conduct{kind: "slow", takes: time.Duration(rapid.IntRange(1, 15).Draw(rt, "seconds")) * time.Second}
 		case 8:
 			c = conduct{kind: "stubborn", takes: time.Duration(rapid.IntRange(1, longest).Draw(rt, "seconds")) * time.Second}
+		case 9:
+			c = conduct{kind: "later", fails: rapid.IntRange(1, 3).Draw(rt, "fails"), takes: time.Duration(rapid.IntRange(0, 5).Draw(rt, "delay")) * time.Second}
+		case 10:
+			c = conduct{kind: "hangs", fails: 1}
+		}
+		switch { // what never succeeds would never end
+		case policy == consumers.Block && (c.kind == "known" || c.kind == "garbage"):
+			c = conduct{kind: "flaky", fails: 7}
+		case policy == consumers.Park && c.kind == "garbage":
+			c = conduct{kind: "known"}
 		}
 		s.conduct = append(s.conduct, c)
 		s.pause = append(s.pause, time.Duration(max(0, rapid.IntRange(-2000, 2000).Draw(rt, "pause")))*time.Millisecond)
 	}
-	for range rapid.IntRange(1, 3).Draw(rt, "consumers") {
+	for range rapid.IntRange(2, 4).Draw(rt, "consumers") {
 		at := time.Duration(0)
 		for range rapid.IntRange(1, 2).Draw(rt, "lives") {
 			l := life{
@@ -152,7 +178,7 @@ func (s *story) play(t *testing.T) []string {
 	})
 	live := func(n int, l life, api consumers.QueueAPI, kill func()) {
 		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error { return s.handle(ctx, n, e) }, consumers.Config{
-			Slots: l.slots, WaitTime: l.wait, Budget: 20 * time.Second,
+			Slots: l.slots, WaitTime: l.wait, Budget: 20 * time.Second, GroupPolicy: s.policy, Parking: s.lot, BreakAfter: s.breaks,
 		})
 		if err != nil {
 			t.Error(err)
@@ -215,6 +241,9 @@ func (s *story) play(t *testing.T) []string {
 	all.Wait()
 	live(len(s.lives), life{slots: 32, wait: time.Second}, b.api, nil)
 	time.Sleep(2 * time.Minute) // handlers that ignored their contexts
+	if s.policy == consumers.Park {
+		s.releaseAll(b, live)
+	}
 	s.check(b)
 	return s.faults
 }
@@ -246,9 +275,20 @@ func (s *story) handle(ctx context.Context, n int, e events.Event) error {
 	}()
 	switch c.kind {
 	case "known":
-		return consumers.Known("refused", errBroken)
+		if !s.mended.Load() {
+			return consumers.Known("refused", errBroken)
+		}
+	case "later":
+		if attempt <= c.fails {
+			return consumers.RetryAfter(c.takes, errBroken)
+		}
+	case "hangs":
+		if attempt <= c.fails && !s.mended.Load() {
+			<-ctx.Done()
+			return ctx.Err()
+		}
 	case "flaky", "panics":
-		if attempt > c.fails {
+		if attempt > c.fails || s.mended.Load() {
 			break
 		}
 		if c.kind == "panics" {
@@ -271,6 +311,44 @@ func (s *story) handle(ctx context.Context, n int, e events.Event) error {
 		s.first[e.DeviceID] = append(s.first[e.DeviceID], e.ID)
 	}
 	return nil
+}
+
+// releaseAll mends what failed and releases every parked device.
+func (s *story) releaseAll(b *bench, live func(int, life, consumers.QueueAPI, func())) {
+	devices, _ := s.lot.Find(b.t.Context(), "test")
+	s.journal.Lock()
+	disturbed := s.isDisturbed()
+	for _, d := range devices {
+		if d.State != parking.Parked {
+			s.fault("device %s is %s, though nobody has released it", d.ID, d.State)
+		}
+		behind := false
+		for i, device := range s.device {
+			switch {
+			case name(device) != d.ID:
+			case id(i) == d.Cause.EventID:
+				behind = true
+			case behind && s.attempts[id(i)] > 0 && !disturbed:
+				s.fault("%s was tried, though its device was parked for %s", id(i), d.Cause.EventID)
+			}
+		}
+	}
+	s.journal.Unlock()
+	s.mended.Store(true)
+	for _, d := range devices {
+		if _, err := parking.Release(b.t.Context(), s.lot, b.api, parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}, d.ID); err != nil {
+			s.fault("release of %s: %v", d.ID, err)
+		}
+	}
+	live(len(s.lives), life{slots: 32, wait: time.Second}, b.api, nil)
+	if left, _ := s.lot.Find(b.t.Context(), "test"); len(left) > 0 {
+		s.fault("after their release: %+v", left)
+	}
+}
+
+// isDisturbed tells whether two consumers may have held one device.
+func (s *story) isDisturbed() bool {
+	return s.disturbed || len(s.expiries) > 0 || slices.ContainsFunc(s.lives, func(l life) bool { return l.killed })
 }
 
 // check looks at what is left in the end.
@@ -322,8 +400,10 @@ func (s *story) check(b *bench) {
 			s.fault("device %s: first handled in the order %v, want %v", d, got, want[d])
 		}
 	}
-	s.disturbed = s.disturbed || len(s.expiries) > 0 || slices.ContainsFunc(s.lives, func(l life) bool { return l.killed })
-	if !s.disturbed && len(s.overlaps) > 0 {
+	if s.policy != consumers.Skip && !s.isDisturbed() && len(dead) > 0 {
+		s.fault("policy %s: dead letters are left: %v", s.policy, dead)
+	}
+	if !s.isDisturbed() && len(s.overlaps) > 0 {
 		s.fault("no lease was lost, yet handlers ran side by side: %v", s.overlaps)
 	}
 }
