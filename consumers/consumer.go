@@ -47,6 +47,9 @@ type Stats struct {
 	Breaks        int64 // how often the circuit breaker opened
 	Held          int64 // messages held now
 	Devices       int64 // devices they are of
+	Deepest       int64 // messages of the device of which the most are held, as of the last heartbeat
+	Running       bool  // Run has begun and not returned
+	Draining      bool  // it stops
 	Open          bool  // the circuit breaker is open now
 	Paused        bool  // it is paused now
 }
@@ -55,7 +58,8 @@ type counters struct {
 	received, redelivered, handled, retries, deadLettered, released, leasesLost atomic.Int64
 	receives, deletes, deleteEntries, extensions, held, devices                 atomic.Int64
 	parked, retriesLater, deletesFailed, breaks                                 atomic.Int64
-	open                                                                        atomic.Bool
+	deepest                                                                     atomic.Int64
+	open, draining                                                              atomic.Bool
 }
 
 // New makes a Consumer of queue. It makes no request. The error lists every fault of queue and cfg.
@@ -97,7 +101,7 @@ func (c *Consumer) Stats() Stats {
 		Receives: s.receives.Load(), Deletes: s.deletes.Load(), DeleteEntries: s.deleteEntries.Load(),
 		Extensions: s.extensions.Load(), Held: s.held.Load(), Devices: s.devices.Load(), Parked: s.parked.Load(),
 		RetriesLater: s.retriesLater.Load(), DeletesFailed: s.deletesFailed.Load(), Breaks: s.breaks.Load(),
-		Open: s.open.Load(), Paused: c.paused.Load(),
+		Open: s.open.Load(), Paused: c.paused.Load(), Deepest: s.deepest.Load(), Running: c.current.Load() != nil, Draining: s.draining.Load(),
 	}
 }
 
@@ -116,6 +120,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	r := newRun(c, facts)
 	c.current.Store(r)
 	defer c.current.Store(nil)
+	c.stats.draining.Store(false)
 	c.cfg.Logger.Info("consumer started", "queue", facts.arn, "visibility_timeout", facts.visibility)
 	return r.loop(ctx)
 }

@@ -106,6 +106,7 @@ func (r *run) loop(ctx context.Context) error {
 		case <-heartbeat.C:
 			r.keepLeases()
 			r.reportOverdue()
+			r.measure()
 		case <-stop:
 			stop = nil
 			r.drain()
@@ -139,6 +140,7 @@ func (r *run) lookAgainIn(d time.Duration) {
 func (r *run) drain() {
 	r.cfg.Logger.Info("consumer draining", "running", r.running, "held", len(r.held))
 	r.draining = true
+	r.stats.draining.Store(true)
 	close(r.stopping)
 	r.ready = nil
 	r.breaker = breaker{}
@@ -310,6 +312,19 @@ func (r *run) reportOverdue() {
 				"message_id", m.id, "group_id", m.group, "budget", r.cfg.Budget, "stack", stackOf(m.goroutine.Load()))
 		}
 	}
+}
+
+// measure finds the lane that holds the most.
+func (r *run) measure() {
+	deepest := 0
+	for _, l := range r.lanes {
+		n := len(l.waiting)
+		if l.current != nil {
+			n++
+		}
+		deepest = max(deepest, n)
+	}
+	r.stats.deepest.Store(int64(deepest))
 }
 
 // decide acts on a verdict.

@@ -1,0 +1,42 @@
+// Package telemetry shows a consumer to OpenTelemetry: spans and metrics after the semantic conventions for messaging.
+//
+//	watch, err := telemetry.New(telemetry.Config{Queue: "prod-lights.fifo"})
+//	…
+//	c, err := consumers.New(api, queue, handle, consumers.Config{Hooks: watch.Hooks()})
+//	…
+//	stop, err := watch.Observe(c)
+//	defer stop()
+//
+// A program that does not import it does not link OpenTelemetry, and pays nothing.
+//
+// # Spans
+//
+// "process QUEUE" stands for one event with all its attempts, from its first one to the verdict. It begins a trace of its own, with
+// a link to the producer's span, which the message attributes traceparent and tracestate name. The handler's context carries it.
+//
+// # Metrics
+//
+//	messaging.process.duration           histogram, s               of all attempts at an event, by verdict and error.type
+//	fanout.consumer.latency              histogram, s               from the event's time to its handling
+//	fanout.consumer.verdicts             counter                    events, by verdict and error.type
+//	fanout.consumer.received             counter                    messages, repeated deliveries included
+//	fanout.consumer.redelivered          counter                    of them, those that had been delivered before
+//	fanout.consumer.retries              counter                    handlers started again at once
+//	fanout.consumer.dead_lettered        counter                    messages that the dead-letter queue has confirmed
+//	fanout.consumer.parked               counter                    of them, those that followed a failed one
+//	fanout.consumer.released             counter                    messages handed back
+//	fanout.consumer.lease.extensions     counter                    requests that extended visibility timeouts
+//	fanout.consumer.lease.losses         counter                    messages whose lease was lost
+//	fanout.consumer.delete.requests      counter                    delete requests
+//	fanout.consumer.delete.entries       counter                    messages in them
+//	fanout.consumer.delete.failures      counter                    of them, those that were not deleted
+//	fanout.consumer.breaks               counter                    how often the circuit breaker opened
+//	fanout.consumer.held                 gauge                      messages held
+//	fanout.consumer.lanes                gauge                      devices they are of
+//	fanout.consumer.lane.depth           gauge                      messages of the device that has the most
+//	fanout.consumer.blocked              gauge                      devices that can't go on, by reason
+//	fanout.consumer.breaker.open         gauge                      1 while the circuit breaker is open
+//
+// All have the attributes messaging.system and messaging.destination.name. error.type is the failure's code. None has a device ID:
+// there can be millions. Spans have it, as cloudevents.event_subject.
+package telemetry
