@@ -11,11 +11,14 @@ import (
 	"os"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/device-fanout/fanout/consumers"
 )
 
 // localEndpoint is where `fanout up` and `fanout local` listen by default.
@@ -29,6 +32,17 @@ const (
 type clients struct {
 	sns *sns.Client
 	sqs *sqs.Client
+
+	config   aws.Config // with connections that a client of a consumer may tune
+	endpoint string     // outdoes that of config
+}
+
+// queues is SQS for a consumer, whose long polls have connections of their own.
+func (c clients) queues(cfg consumers.Config) *consumers.Client {
+	return consumers.NewClient(c.config, cfg, func(o *sqs.Options) {
+		o.BaseEndpoint = cmp.Or(ptr(c.endpoint), o.BaseEndpoint)
+		o.HTTPClient = fromMemory{o.HTTPClient}
+	})
 }
 
 // clients makes SNS and SQS clients by the standard AWS configuration. An endpoint on this machine needs no account: where
@@ -77,11 +91,11 @@ func (g *globals) clients(ctx context.Context) (clients, error) {
 			return clients{}, &hinted{fmt.Errorf("no AWS credentials: %w", err), hint}
 		}
 	}
+	made := clients{config: cfg.Copy(), endpoint: chosen}
 	cfg.HTTPClient = fromMemory{cfg.HTTPClient}
-	return clients{
-		sns: sns.NewFromConfig(cfg, func(o *sns.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) }),
-		sqs: sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) }),
-	}, nil
+	made.sns = sns.NewFromConfig(cfg, func(o *sns.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) })
+	made.sqs = sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) })
+	return made, nil
 }
 
 // ptr is nil for an empty string.

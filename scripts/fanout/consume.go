@@ -19,6 +19,7 @@ import (
 
 func newConsume(g *globals) *cobra.Command {
 	var o serviceOptions
+	var healthAddr string
 	var untilIdle time.Duration
 	var slots int
 	var asJSON bool
@@ -28,6 +29,9 @@ func newConsume(g *globals) *cobra.Command {
 		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands
 back what it has not started, finishes what is running and deletes what is done. What it has handed back, another one
 can take at once.
+
+On a terminal it shows what it does and which devices are blocked, by which event and why. With --health-addr the
+same can be asked for by HTTP.
 
 history and state keep a database; push offers its events by WebSocket, and a page that shows them.`,
 		Args:              exactly(1, "a service"),
@@ -63,9 +67,24 @@ history and state keep a database; push offers its events by WebSocket, and a pa
 			if err != nil {
 				return err
 			}
-			c, err := consumers.New(api.sqs, consumers.Queue{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL}, opened.handle,
-				consumerConfig(d, s, slots, g))
+			view := newScreen(g.err)
+			shown := *g
+			shown.err, g = view, &shown // what is reported while the view is on the screen goes above it
+			cfg := consumerConfig(d, s, slots, g)
+			lot, closeLot, err := openLot(ctx, s.Name, s.GroupPolicy, o)
 			if err != nil {
+				return err
+			}
+			cfg.Parking = lot
+			seen, err := observe(healthAddr, q.URL, &cfg)
+			if err != nil {
+				return err
+			}
+			c, err := consumers.New(api.queues(cfg), consumers.Queue{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL}, opened.handle, cfg)
+			if err != nil {
+				return err
+			}
+			if err := seen.serve(healthAddr, c); err != nil {
 				return err
 			}
 			fmt.Fprintf(g.err, "%s reads %s", s.Name, d.QueueName(s.Name))
@@ -77,11 +96,16 @@ history and state keep a database; push offers its events by WebSocket, and a pa
 			default:
 				fmt.Fprintln(g.err, " and writes to the given database")
 			}
+			if seen.address != "" {
+				fmt.Fprintf(g.err, "health and metrics on http://%s/healthz, /readyz, /metrics, /blocked\n", seen.address)
+			}
 			start := time.Now()
+			leave := showConsumer(view, s.Name, c)
 			err = runUntilIdle(ctx, c, api.sqs, q.URL, untilIdle)
+			leave()
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			err = errors.Join(err, opened.close(closing))
+			err = errors.Join(err, opened.close(closing), closeLot(), seen.close(closing))
 			if printErr := printConsumed(g, c.Stats(), time.Since(start), asJSON); err == nil {
 				err = printErr
 			}
@@ -92,6 +116,7 @@ history and state keep a database; push offers its events by WebSocket, and a pa
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
 	f.StringVar(&o.database, "database", "", "`URL` of its database, such as postgres://user@host/db, instead of --data")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
+	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` where /healthz, /readyz, /metrics and /blocked answer (default: nowhere)")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
