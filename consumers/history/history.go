@@ -64,7 +64,7 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
+		now := recordedText(time.Now())
 		args := append([]any{event.ID, event.Source, event.DeviceID, event.Type(), event.Sequence, string(data), now}, at...)
 		result, err := s.db.ExecContext(ctx, s.dialect.insert, args...)
 		if err != nil {
@@ -81,3 +81,6 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	}
 	return nil
 }
+
+// recordedText is a time as it stands in column recorded_at.
+func recordedText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
