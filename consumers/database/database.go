@@ -10,12 +10,13 @@ import (
 
 // DB is an open database. Its methods are safe for concurrent use.
 type DB struct {
-	kind   Kind
-	target string  // path or URL without its password
-	pool   *sql.DB // PostgreSQL: everything; SQLite: reads only
-	writer *writer // SQLite only
-	closed atomic.Bool
-	close  func() error
+	kind    Kind
+	target  string   // path or URL without its password
+	pool    *sql.DB  // PostgreSQL: everything; SQLite: reads only
+	writer  *writer  // SQLite only
+	batches *batches // PostgreSQL only
+	closed  atomic.Bool
+	close   func() error
 }
 
 // Tx is the transaction that [DB.Write] runs a function in. It must not be used after that function has returned, nor

@@ -33,7 +33,11 @@
 // order to fill a group: while one group is being committed, the next one gathers by itself.
 // Constraints that are deferred to the commit would fail the neighbours too, so do not use them on SQLite.
 //
-// On PostgreSQL each Write is a transaction on a connection of a pool, and the server groups commits.
+// # Batches on PostgreSQL
+//
+// On PostgreSQL each Write is a transaction on a connection of a pool, which takes a round trip for each of its steps. What
+// can be said in one statement goes by [DB.ExecContext] instead: the statements of all goroutines that write at the same
+// time, one for each lane of a consumer for instance, go out in a single round trip with a single commit.
 //
 // # What it does not do
 //

@@ -47,7 +47,8 @@ func openPostgres(ctx context.Context, target string) (*DB, error) {
 	if err := pool.PingContext(ctx); err != nil {
 		return fail(errors.Join(err, pool.Close()), hintPostgres(err))
 	}
-	return &DB{kind: Postgres, target: name, pool: pool, close: closeOnce(name, pool.Close)}, nil
+	b := &batches{pool: pool}
+	return &DB{kind: Postgres, target: name, pool: pool, batches: b, close: closeOnce(name, b.close, pool.Close)}, nil
 }
 
 // cutMaxConns takes pool_max_conns out of the URL: to the server it would be an unknown setting.

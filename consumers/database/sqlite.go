@@ -9,17 +9,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
 const (
+	// busyTimeout is how long we wait for other processes that write to the same file; the pragmas say it in milliseconds.
+	busyTimeout = 5 * time.Second
 	// readers is how many queries outside of writes run at once on SQLite.
 	readers = 4
 	// writerPragmas and readerPragmas set up connections. What synchronous says comes to them, full or relaxed.
-	// busy_timeout, in milliseconds, waits for other processes that write to the same file. temp_store(2) keeps the
-	// journal of savepoints in memory.
+	// temp_store(2) keeps the journal of savepoints in memory.
 	writerPragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=foreign_keys(1)&_pragma=temp_store(2)"
 	readerPragmas = "_pragma=busy_timeout(5000)&_pragma=query_only(1)"
@@ -54,7 +56,7 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 	if err != nil {
 		return fail(err, wantTarget)
 	}
-	conn, err := writes.Conn(ctx)
+	conn, err := connect(ctx, writes)
 	if err == nil {
 		// The header is not read before the first query: only now a file that holds something else is found out.
 		err = conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(new(int))
@@ -75,6 +77,23 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 		// The writer's connection closes last: the last one to close empties the write-ahead log into the file.
 		close: closeOnce(path, reads.Close, w.close, writes.Close),
 	}, nil
+}
+
+// connect opens the writer's connection. Of several that switch a new file to WAL mode at once, SQLite refuses all but one
+// at once, without regard to busy_timeout. So that time is waited for here.
+func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	for end := time.Now().Add(busyTimeout); ; {
+		conn, err := db.Conn(ctx)
+		var sqliteErr *sqlite.Error
+		if err == nil || !errors.As(err, &sqliteErr) || sqliteErr.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(end) {
+			return conn, err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // touch finds out whether the file can be read and written, and creates it when it does not exist. SQLite could do that

@@ -48,7 +48,7 @@ func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
 func (s *Service) Close() error { return s.db.Close() }
 
 // Handle records event. It returns nil once the row is on disk, and also when it was there before. It blocks until then;
-// on SQLite, events that are handled at the same time are committed together. An error means that nothing was recorded,
+// events that are handled at the same time are committed together. An error means that nothing was recorded,
 // or, if ctx ended during the commit, that it is not known; handling the event again is right in either case.
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
@@ -64,16 +64,14 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
+		now := recordedText(time.Now())
 		args := append([]any{event.ID, event.Source, event.DeviceID, event.Type(), event.Sequence, string(data), now}, at...)
-		return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
-			result, err := tx.ExecContext(ctx, s.dialect.insert, args...)
-			if err != nil {
-				return err
-			}
-			added, err = result.RowsAffected()
+		result, err := s.db.ExecContext(ctx, s.dialect.insert, args...)
+		if err != nil {
 			return err
-		})
+		}
+		added, err = result.RowsAffected()
+		return err
 	}()
 	if err != nil {
 		return fmt.Errorf("history: record event %q of device %q: %w", event.ID, event.DeviceID, err)
@@ -83,3 +81,6 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	}
 	return nil
 }
+
+// recordedText is a time as it stands in column recorded_at.
+func recordedText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -266,6 +267,49 @@ func TestService_After(t *testing.T) {
 		}
 		if _, err := service.After(t.Context(), 0, 0); err == nil {
 			t.Error("limit 0: got no error, want one")
+		}
+	})
+}
+
+func TestService_SinceReturnsWhatWasMissed(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		service := open(t, target)
+		var want []string
+		for n := range 1234 { // more than two pages
+			e := event("hall", n)
+			handle(t, service, e)
+			want = append(want, e.ID)
+		}
+		for _, test := range []struct {
+			after string
+			stop  int // after so many
+		}{{after: want[0]}, {after: want[700]}, {after: want[1233]}, {after: want[3], stop: 600}} {
+			var got []string
+			for e, err := range service.Since(t.Context(), test.after) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got = append(got, e.ID); len(got) == test.stop {
+					break
+				}
+			}
+			if test.stop > 0 {
+				if len(got) != test.stop {
+					t.Errorf("since %s, stopped: got %d events, want %d", test.after, len(got), test.stop)
+				}
+				continue
+			}
+			// What came shortly before may be there too. From the event on all must be there, in order.
+			at := slices.Index(got, test.after)
+			if at < 0 || !slices.Equal(got[at:], want[slices.Index(want, test.after):]) {
+				t.Errorf("since %s: got %d events, the one itself at %d, want it and all after it in order", test.after, len(got), at)
+			}
+		}
+		for _, err := range service.Since(t.Context(), "nobody") {
+			if !errors.Is(err, history.ErrNotFound) {
+				t.Errorf("since an unknown event: got %v, want %v", err, history.ErrNotFound)
+			}
 		}
 	})
 }

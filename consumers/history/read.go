@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/database"
@@ -73,6 +74,59 @@ func (s *Service) Find(ctx context.Context, eventID string) (Row, error) {
 		return Row{}, fmt.Errorf("history: find event %q: %w", eventID, err)
 	}
 	return row, nil
+}
+
+// Since returns the events after the one with that ID in the order of their positions, up to the last one, for a reader that
+// was away. It begins a little earlier, with those recorded in the ten seconds before it, but no more than 10,000: devices
+// are handled side by side, so an event of another device with a smaller position may have happened later. An event
+// that was not recorded is an [ErrNotFound]; the first error is the last element.
+//
+// It reads pages, so that a slow reader holds no query open.
+func (s *Service) Since(ctx context.Context, eventID string) iter.Seq2[events.Event, error] {
+	return func(yield func(events.Event, error) bool) {
+		position, err := s.before(ctx, eventID)
+		for err == nil {
+			var rows []Row
+			if rows, err = s.After(ctx, position, sincePage); err != nil || len(rows) == 0 {
+				break
+			}
+			for _, row := range rows {
+				position = row.Position
+				var event events.Event
+				if event, err = row.Event(); err != nil {
+					break
+				}
+				if !yield(event, nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(events.Event{}, err)
+		}
+	}
+}
+
+const (
+	sincePage    = 500              // rows of one query of Since
+	sinceOverlap = 10 * time.Second // how much earlier Since begins
+	sinceMost    = 10_000           // and how many events earlier at most
+)
+
+// before returns the position after which Since begins.
+func (s *Service) before(ctx context.Context, eventID string) (int64, error) {
+	row, err := s.Find(ctx, eventID)
+	if err != nil {
+		return 0, err
+	}
+	var first int64
+	err = s.db.QueryRowContext(ctx, `SELECT min(position) FROM (SELECT position, recorded_at FROM event_history
+		WHERE position <= $1 ORDER BY position DESC LIMIT $2) AS near WHERE recorded_at >= $3`,
+		row.Position, sinceMost, recordedText(row.RecordedAt.Add(-sinceOverlap))).Scan(&first)
+	if err != nil {
+		return 0, fmt.Errorf("history: look back from event %q: %w", eventID, err)
+	}
+	return first - 1, nil
 }
 
 // scan reads the columns of a dialect.

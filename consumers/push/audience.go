@@ -3,49 +3,60 @@ package push
 import (
 	"errors"
 	"sync"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 var errFull = errors.New("push: too many clients, try again later")
 
-// audience knows which clients want which devices. It is safe for concurrent use.
+// audience knows which clients want which events, and the last events that there were. It is safe for concurrent use.
 type audience struct {
 	max     int
 	present sync.WaitGroup // those between enter and leave
 
 	mu       sync.RWMutex // guards what is below, for memory work only
 	closed   bool
-	chosen   map[*client][]string // every client that is not muted, with its choice; none is all
-	all      map[*client]struct{} // the clients that want all devices
+	chosen   map[*client]choice   // every client that is not muted
+	all      map[*client]struct{} // the clients that listen to all devices
 	byDevice map[string]map[*client]struct{}
+	recent   recent
 }
 
-func newAudience(limit int) *audience {
+func newAudience(limit, remembered int) *audience {
 	return &audience{
 		max:      limit,
-		chosen:   make(map[*client][]string),
+		chosen:   make(map[*client]choice),
 		all:      make(map[*client]struct{}),
 		byDevice: make(map[string]map[*client]struct{}),
+		recent:   recent{max: remembered},
 	}
 }
 
-// of returns the clients that want events of the device, and whether the service is still open.
-func (a *audience) of(deviceID string) (listeners []*client, open bool) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if n := len(a.all) + len(a.byDevice[deviceID]); n > 0 {
+// hear takes an event that is handled, and returns the clients that listen to such, and whether the service is still open.
+// Each client either gets the event this way or, if it begins to listen later, finds it among the recent ones.
+func (a *audience) hear(event events.Event) (listeners []*client, open bool) {
+	eventType := event.Type()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil, false
+	}
+	a.recent.add(event)
+	if n := len(a.all) + len(a.byDevice[event.DeviceID]); n > 0 {
 		listeners = make([]*client, 0, n)
 	}
-	for c := range a.all {
-		listeners = append(listeners, c)
+	for _, group := range []map[*client]struct{}{a.all, a.byDevice[event.DeviceID]} {
+		for c := range group {
+			if a.chosen[c].wants(eventType) {
+				listeners = append(listeners, c)
+			}
+		}
 	}
-	for c := range a.byDevice[deviceID] {
-		listeners = append(listeners, c)
-	}
-	return listeners, !a.closed
+	return listeners, true
 }
 
 // enter lets the client in with its first choice. The error is errFull or ErrClosed. After enter comes leave.
-func (a *audience) enter(c *client, devices []string) error {
+func (a *audience) enter(c *client, first choice) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -55,8 +66,53 @@ func (a *audience) enter(c *client, devices []string) error {
 		return errFull
 	}
 	a.present.Add(1)
-	a.choose(c, devices)
+	a.chosen[c] = first
 	return nil
+}
+
+// listen makes the client hear what is handled from now on.
+func (a *audience) listen(c *client) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.register(c)
+}
+
+// resume makes the client hear what is handled from now on, and returns what it chose of the recent events after the one
+// with that ID. If that is not among them it changes nothing and returns false.
+func (a *audience) resume(c *client, after string) (missed []events.Event, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last, ok := a.recent.after(after)
+	if !ok {
+		return nil, false
+	}
+	return a.join(c, last, nil), true
+}
+
+// catchUp makes the client hear what is handled from now on, and returns what it chose of the recent events that it was
+// not sent before.
+func (a *audience) catchUp(c *client, sent map[string]struct{}) []events.Event {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.join(c, a.recent.all(), sent)
+}
+
+// join registers the client and returns those of the events that it chose and was not sent; mu is held.
+func (a *audience) join(c *client, of []events.Event, sent map[string]struct{}) (missed []events.Event) {
+	for _, event := range of {
+		if _, was := sent[event.ID]; !was && a.chosen[c].wantsAll(event) {
+			missed = append(missed, event)
+		}
+	}
+	a.register(c)
+	return missed
+}
+
+// choiceOf returns what the client has chosen.
+func (a *audience) choiceOf(c *client) choice {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.chosen[c]
 }
 
 // leave says that nothing of the client is left.
@@ -66,12 +122,17 @@ func (a *audience) leave(c *client) {
 }
 
 // change replaces the choice of a client, unless it is muted.
-func (a *audience) change(c *client, devices []string) {
+func (a *audience) change(c *client, next choice) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, in := a.chosen[c]; in {
-		a.forget(c)
-		a.choose(c, devices)
+	if _, in := a.chosen[c]; !in {
+		return
+	}
+	listens := c.listens
+	a.forget(c)
+	a.chosen[c] = next
+	if listens {
+		a.register(c)
 	}
 }
 
@@ -107,13 +168,17 @@ func (a *audience) size() int {
 	return len(a.chosen)
 }
 
-// choose records a choice; mu is held.
-func (a *audience) choose(c *client, devices []string) {
-	a.chosen[c] = devices
-	if len(devices) == 0 {
+// register makes a client hear what it has chosen, unless it is muted; mu is held.
+func (a *audience) register(c *client) {
+	wanted, in := a.chosen[c]
+	if !in {
+		return
+	}
+	c.listens = true
+	if len(wanted.devices) == 0 {
 		a.all[c] = struct{}{}
 	}
-	for _, device := range devices {
+	for _, device := range wanted.devices {
 		if a.byDevice[device] == nil {
 			a.byDevice[device] = make(map[*client]struct{})
 		}
@@ -121,9 +186,9 @@ func (a *audience) choose(c *client, devices []string) {
 	}
 }
 
-// forget undoes choose; mu is held.
+// forget undoes register and enter; mu is held.
 func (a *audience) forget(c *client) {
-	for _, device := range a.chosen[c] {
+	for _, device := range a.chosen[c].devices {
 		delete(a.byDevice[device], c)
 		if len(a.byDevice[device]) == 0 {
 			delete(a.byDevice, device)
@@ -131,4 +196,5 @@ func (a *audience) forget(c *client) {
 	}
 	delete(a.all, c)
 	delete(a.chosen, c)
+	c.listens = false
 }

@@ -18,45 +18,86 @@ const (
 	maxDevices = 1000
 	// maxMessageBytes is how long a message of a client can be: maxDevices device IDs of the greatest length, escaped.
 	maxMessageBytes = 256 << 10
+	// maxEventIDBytes is how long the ID of an event can be that a client goes on after.
+	maxEventIDBytes = 256
 	// maxReasonBytes is how long the reason in a close frame can be (RFC 6455, section 5.5: 125 bytes with the code).
 	maxReasonBytes = 123
 )
 
-// parseChoice reads what a client sends to change its choice of devices. None means all.
-func parseChoice(message []byte) ([]string, error) {
-	var choice struct {
+// choice is which events a client wants: those of the devices, and of them those of the types. None of either means all.
+type choice struct {
+	devices, types []string // each sorted, none twice
+}
+
+// wants tells whether an event of that type is chosen, of a device that is.
+func (c choice) wants(eventType string) bool {
+	return len(c.types) == 0 || slices.Contains(c.types, eventType)
+}
+
+// wantsAll tells whether an event is chosen by its device and type.
+func (c choice) wantsAll(event events.Event) bool {
+	return (len(c.devices) == 0 || slices.Contains(c.devices, event.DeviceID)) && c.wants(event.Type())
+}
+
+// parseChoice reads what a client sends to change its choice.
+func parseChoice(message []byte) (choice, error) {
+	var wanted struct {
 		Devices *[]string `json:"devices"`
+		Types   []string  `json:"types"`
 	}
 	decoder := json.NewDecoder(bytes.NewReader(message))
 	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&choice)
+	err := decoder.Decode(&wanted)
 	if errors.Is(err, io.EOF) {
 		err = errors.New("an empty message")
 	}
-	if err == nil && choice.Devices == nil {
+	if err == nil && wanted.Devices == nil {
 		err = errors.New("devices is missing")
 	}
 	if err == nil && !errors.Is(decoder.Decode(&struct{}{}), io.EOF) {
 		err = errors.New("more than one JSON value")
 	}
 	if err != nil {
-		return nil, fmt.Errorf(`want {"devices":["a","b"]}: %w`, err)
+		return choice{}, fmt.Errorf(`want {"devices":["a","b"]}: %w`, err)
 	}
-	return checkDevices(*choice.Devices)
+	return newChoice(*wanted.Devices, wanted.Types)
 }
 
-// parseQuery reads the choice of devices in the query of the URL. None means all.
-func parseQuery(rawQuery string) ([]string, error) {
+// parseQuery reads the query of the URL: the first choice, and the ID of the event after which to go on, if any.
+func parseQuery(rawQuery string) (c choice, after string, err error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return nil, fmt.Errorf("query: %w", err)
+		return choice{}, "", fmt.Errorf("query: %w", err)
 	}
-	for name := range query {
-		if name != "device" {
-			return nil, fmt.Errorf("query: unknown parameter %.40q, want device", name)
+	for name, values := range query {
+		switch name {
+		case "device", "type":
+		case "after":
+			if len(values) != 1 || values[0] == "" || len(values[0]) > maxEventIDBytes {
+				return choice{}, "", fmt.Errorf("query: after: want one ID of an event, of at most %d bytes", maxEventIDBytes)
+			}
+			after = values[0]
+		default:
+			return choice{}, "", fmt.Errorf("query: unknown parameter %.40q, want device, type or after", name)
 		}
 	}
-	return checkDevices(query["device"])
+	c, err = newChoice(query["device"], query["type"])
+	return c, after, err
+}
+
+// newChoice makes a choice, or an error if one of the devices cannot be the ID of a device, or a type is not registered.
+func newChoice(devices, types []string) (choice, error) {
+	devices, err := checkDevices(devices)
+	if err != nil {
+		return choice{}, err
+	}
+	for _, name := range types {
+		if _, ok := events.Lookup(name); !ok {
+			return choice{}, fmt.Errorf("type %.60q is not known here", name)
+		}
+	}
+	slices.Sort(types)
+	return choice{devices, slices.Compact(types)}, nil
 }
 
 // checkDevices returns the devices, each once, or an error if one cannot be the ID of a device.

@@ -13,35 +13,45 @@ func FuzzParseChoice(f *testing.F) {
 	for _, seed := range []string{
 		`{"devices":["hall","attic","hall"]}`, `{"devices":[]}`, `{"devices":null}`, `{}`, ``, `[]`, `{"devices":["ü"]}`,
 		`{"devices":["` + strings.Repeat("x", 200) + `"]}`, `{"devices":[]} x`, "\xff",
+		`{"devices":["hall"],"types":["device.power.changed.v1"]}`, `{"devices":[],"types":["device.teleported.v1"]}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
-		devices, err := parseChoice(message)
+		c, err := parseChoice(message)
 		if err != nil {
 			if reason := shorten(err.Error()); len(reason) > maxReasonBytes || reason == "" {
 				t.Errorf("reason: got %d bytes, want 1 to %d", len(reason), maxReasonBytes)
 			}
 			return
 		}
-		checkChoice(t, devices)
+		checkChoice(t, c)
 	})
 }
 
 func FuzzParseQuery(f *testing.F) {
-	for _, seed := range []string{"", "device=hall&device=attic", "device=", "devices=a", "device=%zz", "device=a;b", "&&"} {
+	for _, seed := range []string{"", "device=hall&device=attic", "device=", "devices=a", "device=%zz", "device=a;b", "&&", "type=device.power.changed.v1&after=0190"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		if devices, err := parseQuery(query); err == nil {
-			checkChoice(t, devices)
+		if c, after, err := parseQuery(query); err == nil {
+			checkChoice(t, c)
+			if len(after) > maxEventIDBytes {
+				t.Errorf("after: got %d bytes, want at most %d", len(after), maxEventIDBytes)
+			}
 		}
 	})
 }
 
 // checkChoice checks what every choice that was accepted is like.
-func checkChoice(t *testing.T, devices []string) {
+func checkChoice(t *testing.T, c choice) {
 	t.Helper()
+	devices := c.devices
+	for _, name := range c.types {
+		if _, ok := events.Lookup(name); !ok {
+			t.Errorf("type %q: accepted, want it refused", name)
+		}
+	}
 	if len(devices) > maxDevices || !slices.IsSorted(devices) || len(slices.Compact(slices.Clone(devices))) != len(devices) {
 		t.Errorf("devices: got %q, want at most %d, sorted, none twice", devices, maxDevices)
 	}

@@ -16,6 +16,9 @@ type client struct {
 	buffer chan []byte   // from Handle to write; never closed
 	ending chan farewell // holds the first farewell; never closed
 	once   sync.Once
+
+	after   string // the event to go on after; empty to begin with what comes
+	listens bool   // it hears what is handled; the audience's mutex guards it
 }
 
 // farewell is why a connection ends. Without a code there is nobody left to tell.
@@ -45,7 +48,13 @@ func (s *Service) serve(ctx context.Context, c *client) {
 	others.Go(func() { s.read(ctx, c) })
 	others.Go(func() { s.ping(ctx, c) })
 
-	f := s.write(ctx, c)
+	var f farewell
+	if early := s.resume(ctx, c); early != nil {
+		f = *early
+		c.end(f)
+	} else {
+		f = s.write(ctx, c)
+	}
 	s.audience.mute(c)
 	if f.code == 0 {
 		_ = c.conn.CloseNow() // nobody is there to notice an error
@@ -59,25 +68,30 @@ func (s *Service) serve(ctx context.Context, c *client) {
 // write sends what is in the buffer, until something makes the connection end.
 func (s *Service) write(ctx context.Context, c *client) farewell {
 	for {
-		select { // first: nothing more is sent to a client that was told to go
-		case f := <-c.ending:
-			return f
-		default:
+		if f := c.told(); f != nil { // first: nothing more is sent to a client that was told to go
+			return *f
 		}
 		select {
 		case f := <-c.ending:
 			return f
 		case message := <-c.buffer:
-			writing, cancel := context.WithTimeout(ctx, s.cfg.WriteTimeout)
-			err := c.conn.Write(writing, websocket.MessageText, message)
-			cancel()
-			if err != nil {
-				c.end(gone)
+			if !s.send(ctx, c, message) {
 				return gone
 			}
-			s.sent.Add(1)
 		}
 	}
+}
+
+// send writes a message, and tells whether it could.
+func (s *Service) send(ctx context.Context, c *client, message []byte) bool {
+	writing, cancel := context.WithTimeout(ctx, s.cfg.WriteTimeout)
+	defer cancel()
+	if err := c.conn.Write(writing, websocket.MessageText, message); err != nil {
+		c.end(gone)
+		return false
+	}
+	s.sent.Add(1)
+	return true
 }
 
 // read takes the client's choices, until the connection is closed.
@@ -95,12 +109,12 @@ func (s *Service) read(ctx context.Context, c *client) {
 			s.refuse(c, farewell{websocket.StatusUnsupportedData, "want text messages"})
 			continue
 		}
-		devices, err := parseChoice(message)
+		next, err := parseChoice(message)
 		if err != nil {
 			s.refuse(c, farewell{websocket.StatusInvalidFramePayloadData, shorten(err.Error())})
 			continue
 		}
-		s.audience.change(c, devices)
+		s.audience.change(c, next)
 	}
 }
 

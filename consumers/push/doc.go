@@ -9,13 +9,18 @@
 //
 // # What a client does
 //
-// It connects to /ws and gets every event, or to /ws?device=hall/lamp&device=attic and gets those of the devices named.
-// Each event is one text message, the same CloudEvents 1.0 JSON that travels through the queues. The client may change
-// its choice at any time:
+// It connects to /ws and gets every event, or to /ws?device=hall/lamp&type=device.power.changed.v1 and gets those of the
+// devices and types named. Each event is one text message, the same CloudEvents 1.0 JSON that travels through the queues.
+// The client may change its choice at any time:
 //
-//	{"devices": ["hall/lamp", "attic"]}
+//	{"devices": ["hall/lamp", "attic"], "types": ["device.power.changed.v1"]}
 //
-// An empty list means all devices. There is no answer; the choice holds for the events that are handled after it came.
+// An empty list means all, and types may be left out. There is no answer; the choice holds for the events that are handled
+// after it came.
+//
+// A client that was away connects with after=ID, the ID of the last event that it has seen. It gets what it chose of the
+// events after that, and then goes on live. They come from the last events, which are remembered ([Config.Recent]), and
+// for longer ago from [Config.Past], which may begin with some that the client knows.
 //
 // / is a page that shows live events. /healthz answers 200, or 503 once the service closes.
 //
@@ -23,23 +28,25 @@
 //
 // A client gets the events of a device in the order in which they were handled. Handle never waits for a client: each
 // has a buffer, and one whose buffer is full is dropped, rather than having events left out in silence. It may connect
-// again. Push is live only: what is handled while a client is away it does not get, and a second delivery from the queue
-// is passed on twice, with the same id. Who needs every event asks the history.
+// again and resume. A second delivery from the queue is passed on twice, with the same id. What happened while the service
+// was down is in the past only. All clients are of one process: of two that share a queue each would hear half of the events.
 //
 // # Close codes
 //
 //	1001  the service stops
 //	1003  the client sent a binary message
-//	1007  the client sent what is no choice of devices; the reason says why
+//	1007  the client sent what is no choice; the reason says why
 //	1008  the client was too slow
 //	1009  the client sent a message that is too long
+//	4001  the client cannot go on after the event that it named, see [StatusCannotResume]
 //
-// Who cannot be let in gets an HTTP status instead: 400 for a query that cannot be understood, 403 for a page of another
-// host, 503 when there are too many clients or the service stops.
+// Who cannot be let in gets an HTTP status instead: 400 for a query that cannot be understood, 401 without the
+// token, 403 for a page of another host, 503 when there are too many clients or the service stops.
 //
 // # Security
 //
-// Browsers are let in from pages of the same host only, and of those in [Config.OriginPatterns]. There are no users
-// and no tokens: everybody who reaches the port sees the events. Listen on loopback, or behind a proxy that knows its
-// users.
+// Browsers are let in from pages of the same host only, and of those in [Config.OriginPatterns]. With [Config.Token] every
+// client must show the token: in the header "Authorization: Bearer TOKEN", or, where a page can set no header, as the
+// subprotocol "fanout.token.TOKEN" beside [Subprotocol]. There are no users. Without a token everybody who reaches the port
+// sees the events; listen on loopback then, or behind a proxy that knows its users.
 package push

@@ -3,13 +3,21 @@ package push
 import (
 	_ "embed"
 	"encoding/json"
+	"html"
+	"io"
 	"net/http"
+	"strings"
 
 	"github.com/coder/websocket"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 //go:embed page.html
-var page []byte
+var pageText string
+
+// typeOptions is where the page has the event types to choose from.
+const typeOptions = "<!-- types -->"
 
 // Handler returns the HTTP side: /ws for clients, /healthz, and a page with live events at /. It also works below a
 // prefix, with [http.StripPrefix].
@@ -23,7 +31,12 @@ func (s *Service) Handler() http.Handler {
 
 // connect makes a client of a request and serves it until it is gone.
 func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
-	devices, err := parseQuery(r.URL.RawQuery)
+	if !s.authorized(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "a token is wanted: Authorization: Bearer TOKEN, or the subprotocol "+tokenProtocol+"TOKEN", http.StatusUnauthorized)
+		return
+	}
+	first, after, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -32,21 +45,27 @@ func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
 		remote: r.RemoteAddr,
 		buffer: make(chan []byte, s.cfg.Buffer),
 		ending: make(chan farewell, 1),
+		after:  after,
 	}
-	// Before the handshake: what is handled from now on waits in the buffer, and who is not let in still speaks HTTP.
-	if err := s.audience.enter(c, devices); err != nil {
+	// Before the handshake: who is not let in still speaks HTTP.
+	if err := s.audience.enter(c, first); err != nil {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	defer s.audience.leave(c)
-	c.conn, err = websocket.Accept(w, r, &websocket.AcceptOptions{OriginPatterns: s.cfg.OriginPatterns})
+	if after == "" { // what is handled from now on waits in the buffer
+		s.audience.listen(c)
+	}
+	c.conn, err = websocket.Accept(w, r, &websocket.AcceptOptions{
+		OriginPatterns: s.cfg.OriginPatterns, Subprotocols: []string{Subprotocol},
+	})
 	if err != nil { // Accept has answered
 		s.logger.Info("client refused", "remote", c.remote, "reason", err.Error())
 		return
 	}
 	c.conn.SetReadLimit(maxMessageBytes)
-	s.logger.Debug("client connected", "remote", c.remote, "devices", len(devices))
+	s.logger.Debug("client connected", "remote", c.remote, "devices", len(first.devices), "types", len(first.types), "after", after)
 	s.serve(s.ctx, c) // not the request's context: that one means nothing once the connection is no longer HTTP
 	s.logger.Debug("client gone", "remote", c.remote)
 }
@@ -70,5 +89,9 @@ func servePage(w http.ResponseWriter, _ *http.Request) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy",
 		"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'")
-	_, _ = w.Write(page) // the client may be gone
+	var options strings.Builder
+	for _, t := range events.Types() {
+		options.WriteString("<option>" + html.EscapeString(t.Name) + "</option>")
+	}
+	_, _ = io.WriteString(w, strings.Replace(pageText, typeOptions, options.String(), 1)) // the client may be gone
 }

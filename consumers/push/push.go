@@ -21,6 +21,7 @@ const (
 	DefaultMaxClients   = 10_000
 	DefaultPingInterval = 30 * time.Second
 	DefaultWriteTimeout = 10 * time.Second
+	DefaultRecent       = 1000
 )
 
 // ErrClosed is what Handle returns after Close.
@@ -38,6 +39,14 @@ type Config struct {
 	// WriteTimeout is how long one message may take to write, and the answer to a ping to come. Zero means
 	// DefaultWriteTimeout (10s).
 	WriteTimeout time.Duration
+	// Token is what clients must show; see [CheckToken] for what it may be. Empty lets everybody in who reaches the port.
+	Token string
+	// Recent is how many events are remembered for clients that come back, whatever they had chosen. Zero means
+	// DefaultRecent (1000).
+	Recent int
+	// Past is asked for what a client has missed that is not among the recent events. Without it such a client is told
+	// that it cannot resume.
+	Past Past
 	// OriginPatterns are hosts whose pages may connect besides those of the service's own host, such as "*.example.com",
 	// in the syntax of [path.Match]; a pattern with a scheme also asks for that scheme.
 	OriginPatterns []string
@@ -65,11 +74,15 @@ type Service struct {
 	handled, sent, dropped atomic.Uint64
 }
 
-// New makes a Service. It starts nothing and never blocks. It panics when a setting is negative or a pattern has bad
-// syntax, as both are mistakes in the program.
+// New makes a Service. It starts nothing and never blocks. It panics when a setting is negative, a pattern has bad syntax
+// or [CheckToken] refuses the token, as these are mistakes in the program.
 func New(cfg Config) *Service {
-	if cfg.Buffer < 0 || cfg.MaxClients < 0 || cfg.PingInterval < 0 || cfg.WriteTimeout < 0 {
+	if cfg.Buffer < 0 || cfg.MaxClients < 0 || cfg.PingInterval < 0 || cfg.WriteTimeout < 0 || cfg.Recent < 0 {
+		cfg.Token = "" // not to be shown
 		panic(fmt.Sprintf("push: config: got a negative setting in %+v, want zero or more", cfg))
+	}
+	if err := CheckToken(cfg.Token); err != nil {
+		panic("push: config: " + err.Error())
 	}
 	for _, pattern := range cfg.OriginPatterns {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -80,19 +93,20 @@ func New(cfg Config) *Service {
 	cfg.MaxClients = cmp.Or(cfg.MaxClients, DefaultMaxClients)
 	cfg.PingInterval = cmp.Or(cfg.PingInterval, DefaultPingInterval)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
+	cfg.Recent = cmp.Or(cfg.Recent, DefaultRecent)
 	s := &Service{
 		cfg:      cfg,
 		logger:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		audience: newAudience(cfg.MaxClients),
+		audience: newAudience(cfg.MaxClients, cfg.Recent),
 	}
 	s.ctx, s.abort = context.WithCancel(context.Background())
 	return s
 }
 
-// Handle passes event on to the clients that want events of its device. It never waits for them. The event is encoded
+// Handle passes event on to the clients that chose its device and type. It never waits for them. The event is encoded
 // once, and not at all when nobody wants it. The error is that of [events.Encode], or [ErrClosed].
 func (s *Service) Handle(_ context.Context, event events.Event) error {
-	listeners, open := s.audience.of(event.DeviceID)
+	listeners, open := s.audience.hear(event)
 	if !open {
 		return ErrClosed
 	}

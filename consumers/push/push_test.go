@@ -356,6 +356,9 @@ func TestService_RefusesNonsenseWithAReason(t *testing.T) {
 			websocket.MessageText, `{"devices":["` + strings.Repeat("ü", 500) + `"]}`, 1007,
 			`device "üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü": want`,
 		},
+		"unknown type": {
+			websocket.MessageText, `{"devices":[],"types":["device.teleported.v1"]}`, 1007, `type "device.teleported.v1" is not known here`,
+		},
 		"too many": {websocket.MessageText, string(many), 1007, "1001 devices, want at most 1000, or none for all"},
 		"too long": {websocket.MessageText, strings.Repeat(" ", 300<<10), websocket.StatusMessageTooBig, ""},
 	}
@@ -457,10 +460,11 @@ func TestNew_PanicsOnBadSettings(t *testing.T) {
 	for name, cfg := range map[string]push.Config{
 		"negative buffer": {Buffer: -1},
 		"bad pattern":     {OriginPatterns: []string{"[a"}},
+		"bad token":       {Token: "secret"},
 	} {
 		func() {
 			defer func() {
-				if got := fmt.Sprint(recover()); !strings.HasPrefix(got, "push: config: ") {
+				if got := fmt.Sprint(recover()); !strings.HasPrefix(got, "push: config: ") || strings.Contains(got, "secret") {
 					t.Errorf("%s: got %q, want a panic of this package", name, got)
 				}
 			}()

@@ -9,6 +9,7 @@ import (
 type dialect struct {
 	steps   []string // of the migration; a released one is never changed
 	put     string   // overwrites unless what is there is newer
+	once    bool     // put also records the event in the inbox, and does nothing if it is there
 	columns string   // as scan wants them
 }
 
@@ -43,13 +44,21 @@ var dialects = map[database.Kind]dialect{
 				data       JSONB NOT NULL,
 				PRIMARY KEY (device_id, type)
 			)`},
-		put: `INSERT INTO device_state (device_id, type, event_id, sequence, data, time, time_nanos)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)
+		// One statement for all of it, so that the events of many devices share a round trip and a commit. The first part
+		// is what inbox.First does.
+		put: `WITH first AS (
+				INSERT INTO inbox (service, event_id, state, owner, until, updated_at)
+				VALUES ('` + inboxName + `', $3, 'done', '', now(), now())
+				ON CONFLICT (service, event_id) DO NOTHING RETURNING event_id
+			)
+			INSERT INTO device_state (device_id, type, event_id, sequence, data, time, time_nanos)
+			SELECT $1, $2, first.event_id, $4, $5::jsonb, $6::timestamptz, $7::smallint FROM first
 			ON CONFLICT (device_id, type) DO UPDATE SET
 				event_id = excluded.event_id, time = excluded.time, time_nanos = excluded.time_nanos,
 				sequence = excluded.sequence, data = excluded.data
 			WHERE (excluded.time, excluded.time_nanos, excluded.sequence)
 				>= (device_state.time, device_state.time_nanos, device_state.sequence)`,
+		once:    true,
 		columns: `device_id, type, event_id, sequence, data, time, time_nanos`,
 	},
 }

@@ -3,6 +3,7 @@ package state
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,14 +61,14 @@ func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
 func (s *Service) Close() error { return s.db.Close() }
 
 // Handle makes event the state of its device unless that is newer. It returns nil once that is on disk, and also when
-// the event changed nothing because it was handled before or is older. It blocks until then; on SQLite, events that are
+// the event changed nothing because it was handled before or is older. It blocks until then; events that are
 // handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended during the
 // commit, that it is not known; handling the event again is right in either case.
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("state: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
 	}
-	first, changed := false, int64(0)
+	var changed int64
 	err := func() error {
 		data, err := events.EncodeData(event.Data)
 		if err != nil {
@@ -78,29 +79,34 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 			return err
 		}
 		args := append([]any{event.DeviceID, event.Type(), event.ID, event.Sequence, string(data)}, at...)
+		if s.dialect.once {
+			changed, err = changes(s.db.ExecContext(ctx, s.dialect.put, args...))
+			return err
+		}
 		return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
-			var err error
-			first, err = inbox.First(ctx, tx, inboxName, event.ID)
+			first, err := inbox.First(ctx, tx, inboxName, event.ID)
 			if err != nil || !first {
 				return err
 			}
-			result, err := tx.ExecContext(ctx, s.dialect.put, args...)
-			if err != nil {
-				return err
-			}
-			changed, err = result.RowsAffected()
+			changed, err = changes(tx.ExecContext(ctx, s.dialect.put, args...))
 			return err
 		})
 	}()
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("state: apply event %q of device %q: %w", event.ID, event.DeviceID, err)
-	case !first:
-		s.logger.Debug("event was handled before", "event_id", event.ID, "device_id", event.DeviceID)
-	case changed == 0:
-		s.logger.Debug("event is older than the state", "event_id", event.ID, "device_id", event.DeviceID)
+	}
+	if changed == 0 {
+		s.logger.Debug("event was handled before or is older than the state", "event_id", event.ID, "device_id", event.DeviceID)
 	}
 	return nil
+}
+
+// changes returns how many rows a statement has changed.
+func changes(result sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // expireBatch is how many rows of the inbox one transaction deletes.

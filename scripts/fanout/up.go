@@ -171,6 +171,9 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 		if err != nil {
 			return err
 		}
+		if opened.past != nil {
+			o.past = opened.past
+		}
 		m := &member{name: s.Name, opened: opened}
 		f.members = append(f.members, m)
 		q := f.resources.Queues[s.Name]

@@ -1,0 +1,176 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+const (
+	// maxSenders is how many batches are under way at once on PostgreSQL. A second one fills while the first commits;
+	// more would make them smaller, and every commit costs the server a write to its disk.
+	maxSenders = 2
+	// batchTimeout bounds a batch whose server has gone silent. It also waits for locks that others hold, and those
+	// who sent the statements leave earlier when their contexts end.
+	batchTimeout = time.Minute
+)
+
+// batches gathers the statements that several goroutines run at the same time on PostgreSQL, and sends them together.
+//
+// A batch is one implicit transaction: the statements go out in a row with a single Sync at the end, which commits. So
+// there is one round trip and one commit for all of them, and if one fails none is kept.
+type batches struct {
+	pool *sql.DB
+
+	mu      sync.Mutex // guards what is below, for memory work only
+	waiting []*statement
+	senders int
+	closed  bool
+	group   sync.WaitGroup // the senders
+}
+
+// statement is one call of [DB.ExecContext].
+type statement struct {
+	ctx   context.Context // of the caller
+	query string
+	args  []any
+	done  chan outcome // holds one, so that nobody waits for a caller who has left
+}
+
+type outcome struct {
+	changed int64
+	err     error
+}
+
+// exec hands a statement to a sender and waits for the answer, or for the end of ctx.
+func (b *batches) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("database: run statement: %w", err)
+	}
+	s := &statement{ctx: ctx, query: query, args: args, done: make(chan outcome, 1)}
+	if err := b.add(s); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-s.done:
+		if a.err != nil {
+			return nil, a.err
+		}
+		return driver.RowsAffected(a.changed), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("database: run statement: %w", ctx.Err())
+	}
+}
+
+// add puts a statement in line, and starts a sender unless enough are at work.
+func (b *batches) add(s *statement) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	b.waiting = append(b.waiting, s)
+	if b.senders < maxSenders {
+		b.senders++
+		b.group.Go(b.send) // ends when nothing waits
+	}
+	return nil
+}
+
+// take returns the statements of the next batch. Without any, the sender that asks must end.
+func (b *batches) take() []*statement {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := min(len(b.waiting), maxGroup)
+	if n == 0 {
+		b.senders--
+		return nil
+	}
+	batch := b.waiting[:n:n]
+	b.waiting = b.waiting[n:]
+	return batch
+}
+
+// close refuses new statements and waits for those that were taken on.
+func (b *batches) close() error {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.group.Wait()
+	return nil
+}
+
+// send sends batches until nothing waits.
+func (b *batches) send() {
+	for batch := b.take(); batch != nil; batch = b.take() {
+		wanted := batch[:0]
+		for _, s := range batch {
+			if s.ctx.Err() == nil { // whoever has left is told by its own context
+				wanted = append(wanted, s)
+			}
+		}
+		if len(wanted) > 0 {
+			b.run(wanted)
+		}
+	}
+}
+
+// run runs a batch and answers everybody in it.
+func (b *batches) run(batch []*statement) {
+	answers := make([]outcome, len(batch))
+	err := b.together(batch, answers)
+	var (
+		refused *pgconn.PgError
+		unsent  pgx.ErrPreprocessingBatch
+	)
+	if len(batch) > 1 && (errors.As(err, &refused) || errors.As(err, &unsent)) {
+		// One of them is no good, and nothing was kept of any. Alone, each gets the answer that is its own.
+		for i := range batch {
+			if err := b.together(batch[i:i+1], answers[i:i+1]); err != nil {
+				answers[i] = outcome{err: err}
+			}
+		}
+	} else if err != nil {
+		for i := range answers {
+			answers[i] = outcome{err: err}
+		}
+	}
+	for i, s := range batch {
+		s.done <- answers[i]
+	}
+}
+
+// together runs the statements in one implicit transaction. The answers hold only when it returns nil: then it was
+// committed.
+func (b *batches) together(batch []*statement, answers []outcome) error {
+	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
+	defer cancel()
+	conn, err := b.pool.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("database: connect: %w", err)
+	}
+	defer conn.Close() //nolint:errcheck // it only goes back to the pool, which looks at its state
+	return conn.Raw(func(raw any) error {
+		var queue pgx.Batch
+		for _, s := range batch {
+			queue.Queue(s.query, s.args...)
+		}
+		results := raw.(*stdlib.Conn).Conn().SendBatch(ctx, &queue)
+		for i := range batch {
+			tag, err := results.Exec()
+			if err != nil {
+				return errors.Join(err, results.Close())
+			}
+			answers[i] = outcome{changed: tag.RowsAffected()}
+		}
+		return results.Close() // the commit's own error comes here
+	})
+}
