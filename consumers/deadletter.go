@@ -79,7 +79,7 @@ func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
 	}
 	if before, ok := attributes[deadletter.Attribute]; ok { // it was redriven: go on counting
 		if old, err := deadletter.ParseRecord(aws.ToString(before.StringValue)); err == nil {
-			record.Redrives = old.Redrives
+			record.Redrives, record.RedrivenAt = old.Redrives, old.RedrivenAt
 		}
 		delete(attributes, deadletter.Attribute)
 	}

@@ -46,7 +46,7 @@ func (s *selection) addTo(cmd *cobra.Command) {
 	f.StringVar(&s.filter.Device, "device", "", "only those of this `DEVICE`")
 	f.StringVar(&s.filter.Type, "type", "", "only those of this event `TYPE`")
 	f.StringVar(&s.filter.Code, "code", "", "only those with this error `CODE`")
-	f.StringVar(&s.class, "class", "", "only those of this `CLASS`: known, exhausted, unknown or moved")
+	f.StringVar(&s.class, "class", "", "only those of this `CLASS`: known, exhausted, unknown, moved or undelivered")
 	f.StringVar(&s.filter.Fingerprint, "fingerprint", "", "only those with this `FINGERPRINT`, as ls shows it")
 	f.StringVar(&s.filter.Text, "text", "", "only those with this `TEXT` in the error")
 	f.DurationVar(&s.filter.OlderThan, "older-than", 0, "only those that failed longer ago than this `TIME`, such as 10m")
@@ -55,11 +55,11 @@ func (s *selection) addTo(cmd *cobra.Command) {
 }
 
 func (s *selection) check() error {
-	classes := []deadletter.Class{"", deadletter.Known, deadletter.Exhausted, deadletter.Unknown, deadletter.Moved}
+	classes := append(deadletter.Classes(), "")
 	s.filter.Class = deadletter.Class(s.class)
 	switch {
 	case !slices.Contains(classes, s.filter.Class):
-		return &exitError{exitUsage, fmt.Errorf("--class: got %q, want known, exhausted, unknown or moved", s.class)}
+		return &exitError{exitUsage, fmt.Errorf("--class: got %q, want known, exhausted, unknown, moved or undelivered", s.class)}
 	case s.filter.Limit < 0:
 		return &exitError{exitUsage, fmt.Errorf("--limit: got %d, want at least 1, or 0 for all", s.filter.Limit)}
 	case s.filter.OlderThan < 0 || s.filter.NewerThan < 0:
@@ -92,7 +92,7 @@ func (g *globals) dlqs(ctx context.Context, args []string) (clients, topology.De
 		if err != nil {
 			return clients{}, d, nil, err
 		}
-		sources = append(sources, deadletter.Source{Service: s.Name, URL: q.DLQURL})
+		sources = append(sources, deadletter.Source{Service: s.Name, URL: q.DLQURL, Queue: d.QueueName(s.Name)})
 	}
 	return api, d, sources, nil
 }

@@ -38,11 +38,11 @@ Redriven events queue up behind newer events of their device.`,
 			if dryRun || !yes {
 				return g.planRedrive(ctx, api, d, from, pick.filter, dryRun, asJSON)
 			}
-			sum, err := deadletter.Redrive(ctx, api.sqs, from, to, pick.filter, func(o deadletter.Outcome) {
+			sum, err := deadletter.Redrive(ctx, api.sqs, from, deadletter.Config{Filter: pick.filter, Report: func(o deadletter.Outcome) {
 				if o.Err != nil {
 					fmt.Fprintf(g.err, "fanout: %v\n", o.Err)
 				}
-			})
+			}})
 			if asJSON {
 				_ = json.NewEncoder(g.out).Encode(redriveResult{sum.Matched, sum.Moved, sum.Failed, sum.Held})
 			} else {
