@@ -255,3 +255,40 @@ func TestJournal_RefusesWhatIsNotItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestRedrive_OfAStandardQueue has no groups, and so nothing that hides anything.
+func TestRedrive_OfAStandardQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		create := func(name string) string {
+			out, err := b.api.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return aws.ToString(out.QueueUrl)
+		}
+		b.queue = create("dev-plain")
+		b.from = deadletter.Source{Service: "plain", URL: create("dev-plain-dlq"), Queue: "dev-plain"}
+		for i := range 60 {
+			event := body("d1", fmt.Sprint(i))
+			r := record([]string{"a", "b"}[i%2])
+			r.Queue = arnPrefix + "dev-plain"
+			_, err := b.api.SendMessage(t.Context(), &sqs.SendMessageInput{
+				QueueUrl: &b.from.URL, MessageBody: &event,
+				MessageAttributes: map[string]types.MessageAttributeValue{deadletter.Attribute: text(r.Encode())},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		sum, failures := b.redrive(b.api, deadletter.Filter{Code: "b", Device: "d1"})
+		wantSummary(t, sum, deadletter.Summary{Seen: 60, Matched: 30, Moved: 30})
+		if back := b.takeAll(b.queue); len(back) != 30 || len(failures) > 0 {
+			t.Errorf("%d came back, %v, want 30", len(back), failures)
+		}
+		if left := b.takeAll(b.from.URL); len(left) != 30 {
+			t.Errorf("%d are left, want 30", len(left))
+		}
+	})
+}

@@ -16,12 +16,13 @@ import (
 type Letter struct {
 	Record    Record    // of a message that nobody wrote one for, only what can be told without
 	MessageID string    // in the dead-letter queue
-	DeviceID  string    // the message group
+	DeviceID  string    // the message group; on a standard queue the event's subject
 	EventID   string    // empty when the body can't be read
 	Type      string    // of the event: from the message attribute, else from the body, else empty
 	Time      time.Time // of the event; zero when the body can't be read
 	Body      string
 
+	groupID     string // empty on a standard queue
 	attributes  map[string]types.MessageAttributeValue
 	handle      string
 	hiddenUntil time.Time // when others can receive it again, at the earliest
@@ -33,18 +34,19 @@ type Letter struct {
 func newLetter(from Source, in types.Message) *Letter {
 	l := &Letter{
 		MessageID:  aws.ToString(in.MessageId),
-		DeviceID:   in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
+		groupID:    in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
 		Body:       aws.ToString(in.Body),
 		attributes: in.MessageAttributes,
 		handle:     aws.ToString(in.ReceiptHandle),
 	}
 	var envelope struct {
-		ID   string `json:"id"`
-		Type string `json:"type"`
-		Time string `json:"time"`
+		ID      string `json:"id"`
+		Type    string `json:"type"`
+		Time    string `json:"time"`
+		Subject string `json:"subject"`
 	}
 	_ = json.Unmarshal([]byte(l.Body), &envelope) // an undecodable body is a common reason to be here
-	l.EventID, l.Type = envelope.ID, envelope.Type
+	l.EventID, l.Type, l.DeviceID = envelope.ID, envelope.Type, cmp.Or(l.groupID, envelope.Subject)
 	l.Time, _ = time.Parse(time.RFC3339Nano, envelope.Time)
 	if t := aws.ToString(in.MessageAttributes["type"].StringValue); t != "" {
 		l.Type = t
@@ -104,7 +106,7 @@ func (r Record) completed(eventType string, failedAt time.Time) Record {
 func (l *Letter) origin() string { return cmp.Or(l.Record.Aside.Letter, l.MessageID) }
 
 // group is the message group that every copy of the letter goes to.
-func (l *Letter) group() string { return cmp.Or(l.DeviceID, l.MessageID) }
+func (l *Letter) group() string { return cmp.Or(l.groupID, l.MessageID) }
 
 // name is what to call the letter's event in an error.
 func (l *Letter) name() string { return cmp.Or(l.EventID, l.MessageID) }

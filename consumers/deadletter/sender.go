@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -143,8 +144,10 @@ func (s *sender) once(batch []*sendJob, last bool) (again []*sendJob) {
 	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
 	for i, job := range batch {
 		entries[i] = types.SendMessageBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(i)), MessageBody: &job.body, MessageGroupId: &job.group,
-			MessageDeduplicationId: &job.dedup, MessageAttributes: job.attributes,
+			Id: aws.String(strconv.Itoa(i)), MessageBody: &job.body, MessageAttributes: job.attributes,
+		}
+		if strings.HasSuffix(s.url, ".fifo") {
+			entries[i].MessageGroupId, entries[i].MessageDeduplicationId = &job.group, &job.dedup
 		}
 	}
 	out, err := s.api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &s.url, Entries: entries}, sdkOwnRetriesOff)

@@ -180,15 +180,15 @@ func (s *sweep) handle(ctx context.Context, letters []*Letter) {
 		if held := s.heldFor(l); held != nil {
 			continue // its heartbeat failed; it is held anew
 		}
-		if hands[l.DeviceID] == nil {
-			order = append(order, l.DeviceID)
+		if hands[l.group()] == nil {
+			order = append(order, l.group())
 		}
-		hands[l.DeviceID] = append(hands[l.DeviceID], l)
+		hands[l.group()] = append(hands[l.group()], l)
 	}
 	var wait sync.WaitGroup
 	for i, id := range order {
 		// A full batch may have been cut off in the midst of its last device.
-		more := len(letters) == batchSize && i == len(order)-1
+		more := len(letters) == batchSize && i == len(order)-1 && hands[id][0].groupID != ""
 		wait.Go(func() { s.hand(ctx, s.device(id), hands[id], more) })
 	}
 	wait.Wait()
@@ -227,7 +227,7 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 		if d.lap != "" && !d.broken && (l.Record.Aside.Lap == d.lap || d.bare[l.MessageID]) {
 			s.setAside(ctx, d, stay)
 			if stay = nil; !d.broken {
-				s.endLap(d, l.DeviceID)
+				s.endLap(d, l.group())
 			}
 		}
 		verdict := stays
@@ -274,7 +274,7 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 	case d.lap != "":
 		s.setAside(ctx, d, stay)
 	case more && len(stay) >= crowd && !s.stopping(ctx):
-		if s.beginLap(d, stay[0].DeviceID) {
+		if s.beginLap(d, stay[0].group()) {
 			s.setAside(ctx, d, stay)
 		} else {
 			s.stay(stay)
