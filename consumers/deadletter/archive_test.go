@@ -90,26 +90,29 @@ func TestDrop_DeletesNothingThatIsNotOnDisk(t *testing.T) {
 
 func TestExport_LeavesEverything(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "letters.ndjson")
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		byCode := b.buryMixed(100, 2, "a", "b", "c")
-		archive, err := deadletter.CreateArchive(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum, err := deadletter.Export(t.Context(), b.api, b.from, archive, deadletter.Config{Filter: deadletter.Filter{Code: "b"}})
-		if err != nil || archive.Close() != nil {
-			t.Fatal(err)
-		}
-		lines, _ := os.ReadFile(path)
-		n := len(byCode["b"]["d0"]) + len(byCode["b"]["d1"])
-		if sum.Moved != n || bytes.Count(lines, []byte("\n")) != n {
-			t.Errorf("got %+v and %d lines, want %d", sum, bytes.Count(lines, []byte("\n")), n)
-		}
-		b.nothingHidden(100)
-		b.wantQueue(b.dlq, others(byCode, ""))
-	})
+	folder := t.TempDir()
+	for total := 90; total < 102; total++ {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			byCode := b.buryMixed(total, 2, "a", "b", "c")
+			path := filepath.Join(folder, fmt.Sprint(total))
+			archive, err := deadletter.CreateArchive(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum, err := deadletter.Export(t.Context(), b.api, b.from, archive, deadletter.Config{Filter: deadletter.Filter{Code: "b"}})
+			if err != nil || archive.Close() != nil {
+				t.Fatal(err)
+			}
+			lines, _ := os.ReadFile(path)
+			n := len(byCode["b"]["d0"]) + len(byCode["b"]["d1"])
+			if sum.Moved != n || bytes.Count(lines, []byte("\n")) != n {
+				t.Errorf("got %+v and %d lines, want %d", sum, bytes.Count(lines, []byte("\n")), n)
+			}
+			b.nothingHidden(int64(total))
+			b.wantQueue(b.dlq, others(byCode, ""))
+		})
+	}
 }
 
 func TestResend_StopsADeviceAtItsFirstBadLine(t *testing.T) {

@@ -28,6 +28,7 @@ type Journal struct {
 	mu   sync.Mutex
 	file *os.File
 	open map[string]string // by message ID in the dead-letter queue: journalSent or journalCopied
+	try  map[string]bool   // requests that copied letters and did not succeed as a whole, as far as is known
 	laps map[string]string // devices whose letters are being set aside, and the name of the pass
 }
 
@@ -42,6 +43,8 @@ type journalLine struct {
 	Sent   string `json:"sent,omitempty"`   // a message ID
 	Copied string `json:"copied,omitempty"` // a message ID
 	Gone   string `json:"gone,omitempty"`   // the message was deleted
+	Try    string `json:"try,omitempty"`    // a request is about to copy letters
+	Kept   string `json:"kept,omitempty"`   // all of its copies are there
 	Device string `json:"device,omitempty"`
 	Lap    string `json:"lap,omitempty"`   // of the device; empty when the pass is complete
 	Queue  string `json:"queue,omitempty"` // first line: the dead-letter queue
@@ -60,7 +63,7 @@ func OpenJournal(path, queueURL string) (*Journal, error) {
 	if err := lockFile(lock); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w (journal %s)", err, path), lock.Close())
 	}
-	j := &Journal{path: path, lock: lock, open: map[string]string{}, laps: map[string]string{}}
+	j := &Journal{path: path, lock: lock, open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
 	if err := j.begin(queueURL); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -85,6 +88,9 @@ func (j *Journal) begin(queueURL string) error {
 		} else {
 			put(journalLine{Copied: id})
 		}
+	}
+	for id := range j.try {
+		put(journalLine{Try: id})
 	}
 	for device, lap := range j.laps {
 		put(journalLine{Device: device, Lap: lap})
@@ -127,6 +133,10 @@ func (j *Journal) apply(l journalLine) {
 		j.open[l.Copied] = journalCopied
 	case l.Gone != "":
 		delete(j.open, l.Gone)
+	case l.Try != "":
+		j.try[l.Try] = true
+	case l.Kept != "":
+		delete(j.try, l.Kept)
 	case l.Device != "" && l.Lap != "":
 		j.laps[l.Device] = l.Lap
 	case l.Device != "":
@@ -143,7 +153,9 @@ func (l journalLine) encode() []byte {
 }
 
 // memoryJournal knows the same, for this run alone.
-func memoryJournal() *Journal { return &Journal{open: map[string]string{}, laps: map[string]string{}} }
+func memoryJournal() *Journal {
+	return &Journal{open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
+}
 
 // put writes lines before they count.
 func (j *Journal) put(lines ...journalLine) error {
@@ -174,6 +186,13 @@ func (j *Journal) is(what, id string) bool {
 	return j.open[id] == what
 }
 
+// tried tells whether a request did not succeed as a whole.
+func (j *Journal) tried(id string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.try[id]
+}
+
 // openLaps are the passes that another run began and did not end, by device.
 func (j *Journal) openLaps() map[string]string {
 	j.mu.Lock()
@@ -192,7 +211,7 @@ func (j *Journal) Open() (letters, devices int) {
 func (j *Journal) Close() error {
 	letters, devices := j.Open()
 	err := j.file.Close()
-	if err == nil && letters+devices == 0 {
+	if err == nil && letters+devices+len(j.try) == 0 {
 		err = os.Remove(j.path)
 	}
 	return errors.Join(err, j.lock.Close())

@@ -168,7 +168,9 @@ func redriveProperty(t *testing.T, seed uint64, folder string) {
 	time.Sleep(3 * time.Minute)
 	for _, s := range all { // what the faults left
 		for _, code := range codes[1:] {
-			s.redrive(t, b, filepath.Join(folder, s.name+".journal"), code, 1<<30)
+			if !s.redrive(t, b, filepath.Join(folder, s.name+".journal"), code, 1<<30) {
+				t.Errorf("%s: the last redrive of %s did not do all", s.name, code)
+			}
 		}
 	}
 	time.Sleep(3 * time.Minute)
@@ -206,12 +208,18 @@ func (s *service) redrive(t *testing.T, b *bench, journal, code string, killAfte
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if killAfter == 1<<30 {
+		t.Logf("%s %s: %+v %v", s.name, code, sum, err)
+	}
 	return err == nil && sum.Failed+sum.Held+sum.Broken == 0
 }
 
 func (s *service) check(t *testing.T, b *bench, published []events.Event, codes []string) {
 	if left := b.takeAll(s.from.URL); len(left) > 0 {
 		t.Errorf("%s: %d dead letters are left: %v", s.name, len(left), ids(left))
+		for _, m := range left {
+			t.Log(*m.MessageId, flat(m))
+		}
 	}
 	newest := map[string]events.Event{}
 	for _, e := range published {

@@ -74,6 +74,8 @@ type Aside struct {
 	Letter string `json:"letter"`
 	// Lap tells the passes over a device's letters apart. Whoever meets the first letter of its own lap has seen all.
 	Lap string `json:"lap"`
+	// Try tells the requests that copy letters apart. Of a request that did not succeed as a whole no copy counts.
+	Try string `json:"try,omitempty"`
 }
 
 // Bounds of the texts in a record, in UTF-8 bytes.

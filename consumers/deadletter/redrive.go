@@ -121,9 +121,9 @@ func (l *Letter) redriven() Record {
 }
 
 // lapped is the letter's record as that of a copy which was set aside.
-func (l *Letter) lapped(lap string) Record {
+func (l *Letter) lapped(a Aside) Record {
 	r := l.Record
-	r.Aside = Aside{Letter: l.origin(), Lap: lap}
+	r.Aside = a
 	return r
 }
 

@@ -36,6 +36,8 @@ func (r *reader) scan(ctx context.Context, visit func(*Letter) bool) error {
 		if len(letters) == 0 {
 			return nil
 		}
+		letters, cut := cutOff(letters)
+		_ = r.release(ctx, cut)
 		for _, l := range letters {
 			if r.heldFor(l) != nil {
 				continue
@@ -49,4 +51,18 @@ func (r *reader) scan(ctx context.Context, visit func(*Letter) bool) error {
 			return nil
 		}
 	}
+}
+
+// cutOff splits off the letters of the last device of a full batch, which may have been cut off in its midst: they are to come again,
+// so that what is behind them is seen too. What fills a batch alone can't be helped.
+func cutOff(letters []*Letter) (whole, cut []*Letter) {
+	last := len(letters) - 1
+	if len(letters) < batchSize || letters[last].groupID == "" || letters[0].groupID == letters[last].groupID {
+		return letters, nil
+	}
+	i := last
+	for letters[i-1].groupID == letters[last].groupID {
+		i--
+	}
+	return letters[:i], letters[i:]
 }

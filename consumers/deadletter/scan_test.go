@@ -34,8 +34,8 @@ func TestScan_KeepsOrderAndLeavesEverythingVisible(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for device, list := range got { // a batch may end in the middle of a device; the rest of it can't be seen then
-				if !slices.Equal(list, want[device][:len(list)]) {
+			for device, list := range got {
+				if !slices.Equal(list, want[device]) {
 					t.Errorf("device %s: saw %v, want %v", device, list, want[device])
 				}
 			}
@@ -187,8 +187,8 @@ func TestScan_LongerThanTheVisibilityTimeout(t *testing.T) {
 		if err != nil || n != 100 {
 			t.Errorf("visited %d letters, %v, want each of 100 once", n, err)
 		}
-		if receives != 11 {
-			t.Errorf("made %d receives, want ten and an empty one: letters came again", receives)
+		if receives > 14 { // each full batch but one gives its last device back
+			t.Errorf("made %d receives: what was held came again", receives)
 		}
 		b.nothingHidden(100)
 	})

@@ -76,6 +76,26 @@ func (s *sender) send(m outgoing) (messageID string, err error) {
 	return result.messageID, result.err
 }
 
+// sendAtOnce sends messages of one group, ten at most, in one request, and tries once. SQS puts them in the order in which they are
+// given. An error means that some may be there and others not.
+func (s *sender) sendAtOnce(messages []outgoing) error {
+	jobs := make([]*sendJob, len(messages))
+	for i, m := range messages {
+		jobs[i] = &sendJob{outgoing: m, reply: make(chan sendResult, 1)}
+	}
+	s.once(jobs, true)
+	var faults []error
+	for _, job := range jobs {
+		if result := <-job.reply; result.err != nil {
+			faults = append(faults, result.err)
+		}
+	}
+	if len(faults) > 0 {
+		return faults[0]
+	}
+	return nil
+}
+
 func (s *sender) run() {
 	defer close(s.done)
 	var wait sync.WaitGroup

@@ -73,7 +73,7 @@ type device struct {
 	whole     bool   // the lap is complete: what comes now was seen, or is new
 	broken    bool   // a letter could not be set aside: the lap waits for the next sweep
 	// bare are the message IDs of this lap's copies that had no room for a record to say so.
-	bare map[string]bool
+	bare []string
 }
 
 func newSweep(api QueueAPI, from Source, act action, cfg Config) *sweep {
@@ -224,7 +224,7 @@ const (
 func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more bool) {
 	var taken, extra, stay []*Letter
 	for i, l := range letters {
-		if d.lap != "" && !d.broken && (l.Record.Aside.Lap == d.lap || d.bare[l.MessageID]) {
+		if d.lap != "" && !d.broken && !s.void(l) && (l.Record.Aside.Lap == d.lap || slices.Contains(d.bare, l.MessageID)) {
 			s.setAside(ctx, d, stay)
 			if stay = nil; !d.broken {
 				s.endLap(d, l.group())
@@ -259,12 +259,14 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 			stay = append(stay, l)
 		default:
 			taken = append(taken, l)
+			if !s.act.deletes() {
+				stay = append(stay, l)
+			}
 		}
 	}
-	if s.settle(ctx, taken); !s.act.deletes() {
-		stay = inOrder(letters, stay, taken)
-	}
-	if left, _ := s.remove(ctx, extra); len(left) > 0 {
+	s.settle(ctx, taken)
+	if left, _ := s.remove(ctx, extra); len(extra) > 0 {
+		s.gone(extra, left)
 		s.hold(left...)
 	}
 	switch {
@@ -284,17 +286,6 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 	default:
 		s.stay(stay)
 	}
-}
-
-// inOrder are the letters of two lists in the order of all.
-func inOrder(all, one, other []*Letter) []*Letter {
-	var list []*Letter
-	for _, l := range all {
-		if slices.Contains(one, l) || slices.Contains(other, l) {
-			list = append(list, l)
-		}
-	}
-	return list
 }
 
 // keep makes sure that there is time to deal with one letter of a hand. If need be it hides the whole hand for longer: those that
@@ -320,7 +311,7 @@ func (s *sweep) judge(ctx context.Context, d *device, l *Letter) judgement {
 	switch id, ok := s.settled[key]; {
 	case s.cfg.Journal.is(journalSent, l.MessageID):
 		return went
-	case s.cfg.Journal.is(journalCopied, l.MessageID), ok && id != l.MessageID:
+	case s.void(l), s.cfg.Journal.is(journalCopied, l.MessageID), ok && id != l.MessageID:
 		// Of two copies of a letter, which a killed sweep can leave behind, the other stands further back, is held, or has gone to
 		// where it should.
 		return surplus
@@ -384,6 +375,11 @@ func (s *sweep) waitTurn(ctx context.Context, hand []*Letter, l *Letter) error {
 	return nil
 }
 
+// void tells whether a letter is the copy of a request that does not count: the letter that it is a copy of is there.
+func (s *sweep) void(l *Letter) bool {
+	return l.Record.Aside.Try != "" && s.cfg.Journal.tried(l.Record.Aside.Try)
+}
+
 // copyKey is equal for the copies of one letter, and not for letters that only have the same record.
 type copyKey struct {
 	origin   string
@@ -434,13 +430,10 @@ func (s *sweep) settle(ctx context.Context, taken []*Letter) {
 
 // moved notes the letters that are done with, all but those that are left.
 func (s *sweep) moved(letters, left []*Letter) {
-	var lines []journalLine
+	s.gone(letters, left)
 	for _, l := range letters {
 		if slices.Contains(left, l) {
 			continue
-		}
-		if s.cfg.Journal.is(journalSent, l.MessageID) {
-			lines = append(lines, journalLine{Gone: l.MessageID})
 		}
 		s.mu.Lock()
 		if s.act.deletes() {
@@ -449,9 +442,6 @@ func (s *sweep) moved(letters, left []*Letter) {
 		s.sum.Moved++
 		s.mu.Unlock()
 		s.report(Outcome{Letter: l})
-	}
-	if err := s.cfg.Journal.put(lines...); err != nil {
-		s.fail(err)
 	}
 }
 
@@ -509,52 +499,98 @@ func (s *sweep) endLap(d *device, id string) {
 	s.mu.Unlock()
 }
 
-// setAside copies letters to the end of the queue, one after the other, and deletes them. What can't be copied stays, and what is
-// behind it too.
+// setAside copies letters to the end of the queue, in order, and deletes them. What can't be copied stays, and what is behind it too.
 func (s *sweep) setAside(ctx context.Context, d *device, letters []*Letter) {
-	var copied []*Letter
-	for i, l := range letters {
-		err := s.keep(ctx, letters, l)
-		if err == nil {
-			err = s.copyToEnd(d, l)
-		}
-		if err != nil {
-			s.breakLap(d, l, err)
-			s.stay(letters[i:])
-			break
-		}
-		copied = append(copied, l)
+	n, err := s.copyToEnd(ctx, d, letters)
+	if err != nil {
+		s.breakLap(d, letters[n], err)
+		s.stay(letters[n:])
 	}
-	left, cause := s.remove(ctx, copied)
-	var gone []journalLine
-	for _, l := range copied {
-		if !slices.Contains(left, l) {
-			gone = append(gone, journalLine{Gone: l.MessageID})
-		}
-	}
-	if err := s.cfg.Journal.put(gone...); err != nil {
-		s.fail(err)
-	}
+	left, cause := s.remove(ctx, letters[:n])
+	s.gone(letters[:n], left)
 	if len(left) > 0 { // they are there twice; while they are held nobody sees their copies
 		s.breakLap(d, left[0], cause)
 		s.hold(left...)
 	}
 }
 
-func (s *sweep) copyToEnd(d *device, l *Letter) error {
-	attributes, marked := l.with(l.lapped(d.lap))
+// gone notes in the journal that the letters were deleted, all but those that are left.
+func (s *sweep) gone(letters, left []*Letter) {
+	var lines []journalLine
+	for _, l := range letters {
+		if !slices.Contains(left, l) {
+			lines = append(lines, journalLine{Gone: l.MessageID})
+		}
+	}
+	if err := s.cfg.Journal.put(lines...); err != nil {
+		s.fail(err)
+	}
+}
+
+// copyToEnd copies letters of one device to the end of the queue and returns how many, from the first on, stand there in order.
+//
+// One request carries up to ten, each of which may fail by itself, and the answer may be lost. So the copies of a request count only
+// once the journal says that all of them were confirmed. Until then the letters stay, and all are copied again by the next request;
+// the copies of the first are deleted when they come.
+func (s *sweep) copyToEnd(ctx context.Context, d *device, letters []*Letter) (copied int, err error) {
+	for try := 1; copied < len(letters); {
+		if err := s.keep(ctx, letters, letters[copied]); err != nil {
+			return copied, err
+		}
+		id := uuid.NewString()
+		batch := asideBatch(letters[copied:], d.lap, id)
+		if len(batch) == 0 {
+			if err := s.copyBare(d, letters[copied]); err != nil {
+				return copied, err
+			}
+			copied++
+			continue
+		}
+		if err := s.cfg.Journal.put(journalLine{Try: id}); err != nil {
+			return copied, err
+		}
+		if err := s.aside.sendAtOnce(batch); err != nil {
+			if try++; try > tries {
+				return copied, err
+			}
+			time.Sleep(100 * time.Millisecond << try)
+			continue
+		}
+		lines := []journalLine{{Kept: id}}
+		for _, l := range letters[copied : copied+len(batch)] {
+			lines = append(lines, journalLine{Copied: l.MessageID})
+		}
+		if err := s.cfg.Journal.put(lines...); err != nil {
+			return copied, err
+		}
+		copied, try = copied+len(batch), 1
+	}
+	return copied, nil
+}
+
+// asideBatch is the copies of as many letters as fit into one request, from the first on, up to one that has no room for a record.
+func asideBatch(letters []*Letter, lap, try string) []outgoing {
+	var batch []outgoing
+	bytes := 0
+	for _, l := range letters {
+		attributes, marked := l.with(l.lapped(Aside{Letter: l.origin(), Lap: lap, Try: try}))
+		if bytes += messageBytes(l.Body, attributes); !marked || len(batch) > 0 && bytes > maxMessageBytes {
+			break
+		}
+		batch = append(batch, outgoing{group: l.group(), dedup: "aside-" + l.MessageID + "-" + try, body: l.Body, attributes: attributes})
+	}
+	return batch
+}
+
+// copyBare copies a letter that has no room for a record.
+func (s *sweep) copyBare(d *device, l *Letter) error {
 	id, err := s.aside.send(outgoing{
-		group: l.group(), dedup: "aside-" + l.MessageID, body: l.Body, attributes: attributes, deadline: l.hiddenUntil,
+		group: l.group(), dedup: "aside-" + l.MessageID, body: l.Body, attributes: l.attributes, deadline: l.hiddenUntil,
 	})
 	if err != nil {
 		return err
 	}
-	if !marked {
-		if d.bare == nil {
-			d.bare = map[string]bool{}
-		}
-		d.bare[id] = true
-	}
+	d.bare = append(d.bare, id)
 	return s.cfg.Journal.put(journalLine{Copied: l.MessageID})
 }
 
