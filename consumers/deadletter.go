@@ -80,7 +80,7 @@ func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
 	}
 	if before, ok := attributes[deadletter.Attribute]; ok { // it was redriven: go on counting
 		if old, err := deadletter.ParseRecord(aws.ToString(before.StringValue)); err == nil {
-			record.Redrives, record.Release = old.Redrives, old.Release
+			record.Redrives, record.RedrivenAt, record.Release = old.Redrives, old.RedrivenAt, old.Release
 		}
 		delete(attributes, deadletter.Attribute)
 	}

@@ -80,14 +80,14 @@ func TestDeadLetter_FailsAgainAfterARedriveInsideTheDeduplicationWindow(t *testi
 		b.send(motion("d1", "bad"))
 		_, stop := b.start(b.api, func(context.Context, events.Event) error { return consumers.Known("bad", errBroken) }, consumers.Config{})
 		defer stop()
-		from := deadletter.Source{Service: "test", URL: b.queue.DLQURL}
+		from := deadletter.Source{Service: "test", URL: b.queue.DLQURL, Queue: "test.fifo"}
 		for round := range 3 {
 			time.Sleep(2 * time.Second)
 			letters := b.letters()
 			if len(letters) != 1 || letters[0].Record.Redrives != round {
 				t.Fatalf("round %d: got %+v, want one letter with that many redrives", round, letters)
 			}
-			sum, err := deadletter.Redrive(t.Context(), b.api, from, "test.fifo", deadletter.Filter{}, nil)
+			sum, err := deadletter.Redrive(t.Context(), b.api, from, deadletter.Config{})
 			if err != nil || sum.Moved != 1 {
 				t.Fatalf("round %d: redrive: %+v, %v", round, sum, err)
 			}

@@ -23,9 +23,9 @@ func TestRedrive_BesideAConsumerThatStillFails(t *testing.T) {
 		_, stop := b.start(b.api, func(context.Context, events.Event) error { return nil }, consumers.Config{WaitTime: time.Second})
 		defer stop()
 		time.Sleep(5 * time.Second)
-		from := deadletter.Source{Service: "test", URL: b.queue.DLQURL}
+		from := deadletter.Source{Service: "test", URL: b.queue.DLQURL, Queue: "test.fifo"}
 		for round := range 2 {
-			sum, err := deadletter.Redrive(t.Context(), b.api, from, "test.fifo", deadletter.Filter{}, nil)
+			sum, err := deadletter.Redrive(t.Context(), b.api, from, deadletter.Config{})
 			if err != nil || sum.Moved != 25 {
 				t.Errorf("round %d: got %+v, %v, want all 25 moved once", round, sum, err)
 			}

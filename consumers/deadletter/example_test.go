@@ -18,7 +18,7 @@ func Example() {
 	ctx := context.Background()
 	client := local.New(local.Options{}).SQS()
 	queue := createQueue(client, "dev-lights.fifo")
-	from := deadletter.Source{Service: "lights", URL: createQueue(client, "dev-lights-dlq.fifo")}
+	from := deadletter.Source{Service: "lights", URL: createQueue(client, "dev-lights-dlq.fifo"), Queue: "dev-lights.fifo"}
 
 	// What a consumer has put there.
 	for i, code := range []string{"no_such_room", "panic", "no_such_room"} {
@@ -38,19 +38,22 @@ func Example() {
 		}
 	}
 
-	sum, err := deadletter.Redrive(ctx, client, from, "dev-lights.fifo", deadletter.Filter{Code: "no_such_room"}, func(o deadletter.Outcome) {
-		fmt.Printf("%s %s: %s: moved: %t\n", o.Letter.DeviceID, o.Letter.EventID, o.Letter.Record.Error, o.Err == nil)
+	sum, err := deadletter.Redrive(ctx, client, from, deadletter.Config{
+		Filter: deadletter.Filter{Code: "no_such_room"},
+		Report: func(o deadletter.Outcome) {
+			fmt.Printf("%s %s: %s: moved: %t\n", o.Letter.DeviceID, o.Letter.EventID, o.Letter.Record.Error, o.Err == nil)
+		},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(sum.Moved, "of", sum.Seen, "moved")
 
-	waiting, err := deadletter.Depth(ctx, client, queue)
+	waiting, err := deadletter.ReadDepth(ctx, client, queue)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(waiting, "wait in the queue")
+	fmt.Println(waiting.Visible, "wait in the queue")
 	// Output:
 	// lamp-7 e1: the room of lamp-7 was not imported: moved: true
 	// lamp-7 e3: the room of lamp-7 was not imported: moved: true

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,7 +44,7 @@ func newBench(t *testing.T) *bench {
 	b.queue = b.create(queueName, map[string]string{
 		"RedrivePolicy": `{"deadLetterTargetArn":"` + arnPrefix + dlqName + `","maxReceiveCount":"2"}`,
 	})
-	b.from = deadletter.Source{Service: "history", URL: b.dlq}
+	b.from = deadletter.Source{Service: "history", URL: b.dlq, Queue: queueName}
 	return b
 }
 
@@ -164,11 +166,11 @@ func (b *bench) nothingHidden(want int64) {
 func (b *bench) redrive(api deadletter.QueueAPI, filter deadletter.Filter) (deadletter.Summary, []error) {
 	b.t.Helper()
 	var failures []error
-	sum, err := deadletter.Redrive(b.t.Context(), api, b.from, queueName, filter, func(o deadletter.Outcome) {
+	sum, err := deadletter.Redrive(b.t.Context(), api, b.from, deadletter.Config{Filter: filter, Report: func(o deadletter.Outcome) {
 		if o.Err != nil {
 			failures = append(failures, o.Err)
 		}
-	})
+	}})
 	if err != nil {
 		b.t.Errorf("redrive: %v", err)
 	}
@@ -187,54 +189,119 @@ var errReset = errors.New("read: connection reset by peer")
 // meddler stands between the library and SQS and makes trouble where a test asks for it.
 type meddler struct {
 	deadletter.QueueAPI
+	one          hooks
 	receive      func(*sqs.ReceiveMessageInput) error // an error is not carried out
 	afterReceive func(*sqs.ReceiveMessageOutput) error
 	send         func(*sqs.SendMessageInput) error
 	afterSend    func(*sqs.SendMessageInput) error // an error loses the reply
 	delete       func() error
+	batch        func() // before each batch is sent
 	show         func(*sqs.ChangeMessageVisibilityBatchInput) error
+}
+
+// hooks lets one hook run at a time. It is no mutex, so that the clock can move while some wait.
+type hooks struct {
+	once sync.Once
+	turn chan struct{}
+}
+
+func (h *hooks) run(hook func() error) error {
+	h.once.Do(func() { h.turn = make(chan struct{}, 1) })
+	h.turn <- struct{}{}
+	defer func() { <-h.turn }()
+	return hook()
 }
 
 func (m *meddler) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
 	if m.receive != nil {
-		if err := m.receive(in); err != nil {
+		if err := m.one.run(func() error { return m.receive(in) }); err != nil {
 			return nil, err
 		}
 	}
 	out, err := m.QueueAPI.ReceiveMessage(ctx, in, o...)
 	if err == nil && m.afterReceive != nil {
-		err = m.afterReceive(out)
+		err = m.one.run(func() error { return m.afterReceive(out) })
 	}
 	return out, err
 }
 
-func (m *meddler) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
-	if m.send != nil {
-		if err := m.send(in); err != nil {
-			return nil, err
+func (m *meddler) SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, o ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
+	if m.batch != nil {
+		m.batch()
+	}
+	pass := *in
+	pass.Entries = nil
+	var failed []types.BatchResultErrorEntry
+	single := func(e types.SendMessageBatchRequestEntry) *sqs.SendMessageInput {
+		return &sqs.SendMessageInput{
+			QueueUrl: in.QueueUrl, MessageBody: e.MessageBody, MessageGroupId: e.MessageGroupId,
+			MessageDeduplicationId: e.MessageDeduplicationId, MessageAttributes: e.MessageAttributes,
 		}
 	}
-	out, err := m.QueueAPI.SendMessage(ctx, in, o...)
-	if err == nil && m.afterSend != nil {
-		err = m.afterSend(in)
+	for _, e := range in.Entries {
+		if m.send != nil {
+			if err := m.one.run(func() error { return m.send(single(e)) }); err != nil {
+				failed = append(failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("InternalError"), Message: aws.String(err.Error())})
+				continue
+			}
+		}
+		pass.Entries = append(pass.Entries, e)
 	}
-	return out, err
+	out := &sqs.SendMessageBatchOutput{}
+	var err error
+	if len(pass.Entries) > 0 {
+		out, err = m.QueueAPI.SendMessageBatch(ctx, &pass, o...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range pass.Entries {
+		if m.afterSend != nil {
+			if err := m.one.run(func() error { return m.afterSend(single(e)) }); err != nil {
+				return nil, err
+			}
+		}
+	}
+	out.Failed = append(out.Failed, failed...)
+	return out, nil
 }
 
-func (m *meddler) DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
-	if m.delete != nil {
-		if err := m.delete(); err != nil {
-			return nil, err
+func (m *meddler) DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
+	pass := *in
+	pass.Entries = nil
+	var failed []types.BatchResultErrorEntry
+	for _, e := range in.Entries {
+		if m.delete != nil {
+			if err := m.one.run(m.delete); err != nil {
+				failed = append(failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("InternalError"), Message: aws.String(err.Error())})
+				continue
+			}
 		}
+		pass.Entries = append(pass.Entries, e)
 	}
-	return m.QueueAPI.DeleteMessage(ctx, in, o...)
+	if len(pass.Entries) == 0 {
+		return &sqs.DeleteMessageBatchOutput{Failed: failed}, nil
+	}
+	out, err := m.QueueAPI.DeleteMessageBatch(ctx, &pass, o...)
+	if err != nil {
+		return nil, err
+	}
+	out.Failed = append(out.Failed, failed...)
+	return out, nil
 }
 
 func (m *meddler) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
 	if m.show != nil {
-		if err := m.show(in); err != nil {
+		if err := m.one.run(func() error { return m.show(in) }); err != nil {
 			return nil, err
 		}
 	}
 	return m.QueueAPI.ChangeMessageVisibilityBatch(ctx, in, o...)
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

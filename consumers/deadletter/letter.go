@@ -1,6 +1,8 @@
 package deadletter
 
 import (
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -12,85 +14,122 @@ import (
 
 // Letter is one message in a dead-letter queue.
 type Letter struct {
-	Record    Record    // of a message that SQS itself moved, only what can be told without one
+	Record    Record    // of a message that nobody wrote one for, only what can be told without
 	MessageID string    // in the dead-letter queue
-	DeviceID  string    // the message group
+	DeviceID  string    // the message group; on a standard queue the event's subject
 	EventID   string    // empty when the body can't be read
 	Type      string    // of the event: from the message attribute, else from the body, else empty
 	Time      time.Time // of the event; zero when the body can't be read
 	Body      string
 
+	groupID     string // empty on a standard queue
 	attributes  map[string]types.MessageAttributeValue
 	handle      string
 	hiddenUntil time.Time // when others can receive it again, at the earliest
-	held        bool      // by a reader
-	sent        bool      // it is back in its queue and still to be deleted
+	held        bool      // until the reader ends
+	sent        bool      // it is where it was to go and still to be deleted
 }
 
 // newLetter reads a message as far as it can be read.
-func newLetter(service string, in types.Message) *Letter {
+func newLetter(from Source, in types.Message) *Letter {
 	l := &Letter{
 		MessageID:  aws.ToString(in.MessageId),
-		DeviceID:   in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
+		groupID:    in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
 		Body:       aws.ToString(in.Body),
 		attributes: in.MessageAttributes,
 		handle:     aws.ToString(in.ReceiptHandle),
 	}
 	var envelope struct {
-		ID   string `json:"id"`
-		Type string `json:"type"`
-		Time string `json:"time"`
+		ID      string `json:"id"`
+		Type    string `json:"type"`
+		Time    string `json:"time"`
+		Subject string `json:"subject"`
 	}
 	_ = json.Unmarshal([]byte(l.Body), &envelope) // an undecodable body is a common reason to be here
-	l.EventID, l.Type = envelope.ID, envelope.Type
+	l.EventID, l.Type, l.DeviceID = envelope.ID, envelope.Type, cmp.Or(l.groupID, envelope.Subject)
 	l.Time, _ = time.Parse(time.RFC3339Nano, envelope.Time)
 	if t := aws.ToString(in.MessageAttributes["type"].StringValue); t != "" {
 		l.Type = t
 	}
+	source := in.Attributes[string(types.MessageSystemAttributeNameDeadLetterQueueSourceArn)]
+	var before Record
 	if text, ok := in.MessageAttributes[Attribute]; ok {
-		if r, err := ParseRecord(aws.ToString(text.StringValue)); err == nil && r.Service != "" {
-			l.Record = r
+		r, err := ParseRecord(aws.ToString(text.StringValue))
+		// A redriven message carries the record of its last failure. Where SQS moved it since then, that one is out of date.
+		if err == nil && r.Service != "" && source == "" {
+			l.Record = r.completed(l.Type, sentTime(in))
 			return l
 		}
+		before = r
 	}
 	l.Record = Record{
-		Service:     service,
-		Queue:       in.Attributes[string(types.MessageSystemAttributeNameDeadLetterQueueSourceArn)],
+		Service:     from.Service,
+		Queue:       source,
 		Class:       Moved,
 		Code:        "receive_count",
 		Error:       "moved by SQS: the message was received too often without being handled",
-		Fingerprint: FingerprintOf(service, Moved, "receive_count", l.Type),
+		Fingerprint: FingerprintOf(from.Service, Moved, "receive_count", l.Type),
 		MessageID:   l.MessageID,
+		Redrives:    before.Redrives,
+		RedrivenAt:  before.RedrivenAt,
+	}
+	if from.Delivery {
+		l.Record.Class, l.Record.Code = Undelivered, "delivery_failed"
+		l.Record.Error = "the topic could not deliver the message to the queue: look at the queue's policy and encryption key"
+		l.Record.Fingerprint = FingerprintOf(from.Service, Undelivered, "delivery_failed", l.Type)
 	}
 	l.Record.ReceiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
-		l.Record.FailedAt = time.UnixMilli(ms).UTC()
-	}
+	l.Record.FailedAt = sentTime(in)
 	return l
 }
 
-// Filter selects dead letters. Every field that is set must match; the zero value selects all.
-type Filter struct {
-	Device, Type, Code, Fingerprint string
-	Class                           Class
-	Text                            string        // somewhere in the error text
-	OlderThan, NewerThan            time.Duration // since the failure
-	Limit                           int           // at most so many, the oldest of each device first
+// sentTime is when the message came into the queue.
+func sentTime(in types.Message) time.Time {
+	ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
-// Matches tells whether the filter selects l at the time now. It does not count; Limit is the caller's.
-func (f Filter) Matches(l *Letter, now time.Time) bool {
-	age := now.Sub(l.Record.FailedAt)
-	switch {
-	case f.Device != "" && f.Device != l.DeviceID,
-		f.Type != "" && f.Type != l.Type,
-		f.Code != "" && f.Code != l.Record.Code,
-		f.Class != "" && f.Class != l.Record.Class,
-		f.Fingerprint != "" && f.Fingerprint != l.Record.Fingerprint,
-		f.Text != "" && !strings.Contains(l.Record.Error, f.Text),
-		f.OlderThan > 0 && age < f.OlderThan,
-		f.NewerThan > 0 && age > f.NewerThan:
-		return false
+// completed fills in what somebody who wrote the record by hand has left out.
+func (r Record) completed(eventType string, failedAt time.Time) Record {
+	r.Class, r.Code = cmp.Or(r.Class, Unknown), cmp.Or(r.Code, "unknown")
+	r.Fingerprint = cmp.Or(r.Fingerprint, FingerprintOf(r.Service, r.Class, r.Code, eventType))
+	if r.FailedAt.IsZero() {
+		r.FailedAt = failedAt
 	}
-	return true
+	return r
+}
+
+// origin is the message ID that the letter had in this dead-letter queue at first. All copies of it have the same.
+func (l *Letter) origin() string { return cmp.Or(l.Record.Aside.Letter, l.MessageID) }
+
+// group is the message group that every copy of the letter goes to.
+func (l *Letter) group() string { return cmp.Or(l.groupID, l.MessageID) }
+
+// name is what to call the letter's event in an error.
+func (l *Letter) name() string { return cmp.Or(l.EventID, l.MessageID) }
+
+// TraceID is the trace that the event belongs to, from its traceparent; empty if there is none.
+func (l *Letter) TraceID() string {
+	if parts := strings.Split(aws.ToString(l.attributes["traceparent"].StringValue), "-"); len(parts) == 4 {
+		return parts[1]
+	}
+	return ""
+}
+
+// Attributes are the message attributes as text, binary ones in base64, without the record.
+func (l *Letter) Attributes() map[string]string {
+	list := make(map[string]string, len(l.attributes))
+	for name, v := range l.attributes {
+		switch {
+		case name == Attribute:
+		case v.StringValue != nil:
+			list[name] = *v.StringValue
+		default:
+			list[name] = base64.StdEncoding.EncodeToString(v.BinaryValue)
+		}
+	}
+	return list
 }

@@ -23,7 +23,7 @@ const goodBody = `{"specversion":"1.0","id":"e1","source":"g","subject":"lamp-7"
 
 func TestLetter_WithARecord(t *testing.T) {
 	t.Parallel()
-	l := newLetter("push", received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode()), "type": text("device.power.changed.v1")}))
+	l := newLetter(Source{Service: "push"}, received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode()), "type": text("device.power.changed.v1")}))
 	if l.Record != example() {
 		t.Errorf("got record %+v, want that of the attribute", l.Record)
 	}
@@ -52,7 +52,7 @@ func TestLetter_WithoutAUsableRecord(t *testing.T) {
 	} {
 		in := received(goodBody, attributes)
 		in.Attributes["DeadLetterQueueSourceArn"] = "arn:aws:sqs:eu-central-1:000000000000:dev-push.fifo"
-		l := newLetter("push", in)
+		l := newLetter(Source{Service: "push"}, in)
 		want := Record{
 			Service: "push", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-push.fifo", Class: Moved, Code: "receive_count", Error: l.Record.Error,
 			Fingerprint: FingerprintOf("push", Moved, "receive_count", "device.power.changed.v1"), ReceiveCount: 11, MessageID: "dlq-1",
@@ -78,12 +78,12 @@ func TestLetter_BodyIsReadAsFarAsItCanBe(t *testing.T) {
 		"ID is no text":   {`{"id":5,"type":"t"}`, "", "t"},
 		"bad data":        {`{"id":"e1","type":"t","data":{"percent":140}}`, "e1", "t"},
 	} {
-		l := newLetter("push", received(c.body, nil))
+		l := newLetter(Source{Service: "push"}, received(c.body, nil))
 		if l.EventID != c.id || l.Type != c.eventType || !l.Time.IsZero() || l.Body != c.body {
 			t.Errorf("%s: got %+v, want ID %q and type %q", name, l, c.id, c.eventType)
 		}
 	}
-	l := newLetter("push", received("oops", map[string]types.MessageAttributeValue{"type": text("device.power.changed.v1")}))
+	l := newLetter(Source{Service: "push"}, received("oops", map[string]types.MessageAttributeValue{"type": text("device.power.changed.v1")}))
 	if l.Type != "device.power.changed.v1" {
 		t.Errorf("undecodable body: got type %q, want that of the attribute", l.Type)
 	}
@@ -92,7 +92,7 @@ func TestLetter_BodyIsReadAsFarAsItCanBe(t *testing.T) {
 func TestFilter_EveryFieldSelects(t *testing.T) {
 	t.Parallel()
 	now := example().FailedAt.Add(time.Hour)
-	l := newLetter("push", received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode())}))
+	l := newLetter(Source{Service: "push"}, received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode())}))
 	for name, c := range map[string]struct {
 		filter Filter
 		want   bool

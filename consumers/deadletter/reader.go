@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -23,90 +25,122 @@ const (
 	// inside the five minutes in which SQS recognizes a deduplication ID: a redrive that was killed between sending and deleting
 	// can then be run again before they are over.
 	visibility = time.Minute
+	// beat is how often what is held is hidden anew.
+	beat = visibility / 3
 	// receiveWait makes a receive a long poll. A short one asks a part of the servers only, and may miss what there is.
 	receiveWait = time.Second
 	// requestTimeout bounds every request.
 	requestTimeout = 10 * time.Second
-	// receiveTries is how often a receive is tried.
-	receiveTries = 4
+	// tries is how often a request is made before it counts as failed.
+	tries = 4
+	// maxHeld keeps a reader below the 120,000 messages that a FIFO queue lets be in flight; beyond, receives just come back empty.
+	// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html.
+	maxHeld = 100_000
+	// releasers is how many goroutines make letters visible again.
+	releasers = 8
 )
 
-// reader receives a dead-letter queue from its front to its end and holds what its user does not want to give back yet.
+// reader receives from a dead-letter queue. What its user does not want to give back yet it holds: a heartbeat keeps it hidden.
 type reader struct {
 	api  QueueAPI
 	from Source
 
-	byID  map[string]*Letter // what is held, by message ID
-	held  []*Letter          // the same, in the order in which it was received
-	again int                // letters that became visible, and were received again, while they were held
+	mu   sync.Mutex
+	byID map[string]*Letter // what is held, by message ID
+	held []*Letter          // the same, in the order in which it was held
 }
 
 func newReader(api QueueAPI, from Source) *reader {
 	return &reader{api: api, from: from, byID: map[string]*Letter{}}
 }
 
-// hold keeps a letter until [reader.releaseHeld].
-func (r *reader) hold(l *Letter) {
-	if l.held {
-		return
+// hold keeps letters until [reader.releaseHeld].
+func (r *reader) hold(letters ...*Letter) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range letters {
+		if !l.held {
+			l.held = true
+			r.byID[l.MessageID] = l
+			r.held = append(r.held, l)
+		}
 	}
-	l.held = true
-	r.byID[l.MessageID] = l
-	r.held = append(r.held, l)
 }
 
-// each hands take one received batch after the other until the queue gives no more, take returns false, or ctx ends.
-//
-// A held letter that took so long that it has become visible comes again, as the same Letter with its new handle. That goes
-// on as long as new ones come too; a queue too large to be read once within the visibility timeout ends in an error.
-func (r *reader) each(ctx context.Context, take func([]*Letter) bool) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("deadletter: reading %s was interrupted: %w", r.from.URL, err)
-		}
-		before := time.Now()
-		messages, err := r.receive(ctx)
-		if err != nil {
-			return err
-		}
-		if len(messages) == 0 {
-			return nil
-		}
-		letters := make([]*Letter, len(messages))
-		for i, m := range messages {
-			l := newLetter(r.from.Service, m)
-			if held := r.byID[l.MessageID]; held != nil {
-				held.handle = l.handle
-				l = held
-				r.again++
+func (r *reader) holding() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.held)
+}
+
+// heldFor gives the letter that is held as a message. When that message was received again, since the heartbeat failed, the letter
+// takes its new handle.
+func (r *reader) heldFor(fresh *Letter) *Letter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.byID[fresh.MessageID]
+	if l != nil {
+		l.handle, l.hiddenUntil = fresh.handle, fresh.hiddenUntil
+	}
+	return l
+}
+
+// heartbeat keeps hidden what is held until stop is called, which waits for its end. After stop no request of it is under way, so
+// none can hide again what is then released.
+func (r *reader) heartbeat(ctx context.Context) (stop func()) {
+	ctx = context.WithoutCancel(ctx)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(beat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
 			}
-			l.hiddenUntil = before.Add(visibility)
-			letters[i] = l
+			r.mu.Lock()
+			all := r.held[:len(r.held):len(r.held)]
+			r.mu.Unlock()
+			for len(all) > 0 {
+				n := min(len(all), batchSize)
+				_, _ = r.change(ctx, all[:n], visibility) // what fails comes again, and is held again
+				all = all[n:]
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
 		}
-		if !take(letters) {
-			return nil
-		}
-		if r.again > 2*len(r.held)+100 {
-			return fmt.Errorf("deadletter: %s: after %d messages the first ones came again and again: it holds more than can be read in %v",
-				r.from.URL, len(r.held), visibility)
-		}
+	}()
+	return func() {
+		close(done)
+		<-ended
 	}
 }
 
 // receive makes one receive. It does not end with ctx: one cut off may have hidden messages already. When no answer came, the
 // messages of the lost reply are asked for again by the same attempt ID; after an answer that ID is no longer valid.
-func (r *reader) receive(ctx context.Context) ([]types.Message, error) {
+func (r *reader) receive(ctx context.Context) ([]*Letter, error) {
 	attempt := uuid.NewString()
 	for try := 1; ; try++ {
+		before := time.Now()
 		out, err := r.receiveOnce(ctx, attempt)
 		if err == nil {
-			return out.Messages, nil
+			letters := make([]*Letter, len(out.Messages))
+			for i, m := range out.Messages {
+				letters[i] = newLetter(r.from, m)
+				letters[i].hiddenUntil = before.Add(visibility)
+			}
+			return letters, nil
 		}
 		var answered smithy.APIError
 		if errors.As(err, &answered) {
 			attempt = uuid.NewString()
 		}
-		if try == receiveTries || !transient(err) {
+		if try == tries || !transient(err) {
 			return nil, fmt.Errorf("deadletter: receive from %s: %w", r.from.URL, err)
 		}
 		time.Sleep(100 * time.Millisecond << try)
@@ -143,8 +177,28 @@ func transient(err error) bool {
 	return errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusInternalServerError
 }
 
-// releaseHeld makes everything that is held visible again.
-func (r *reader) releaseHeld(ctx context.Context) error { return r.release(ctx, r.held) }
+// releaseHeld makes everything that is held visible again, several devices at a time.
+func (r *reader) releaseHeld(ctx context.Context) error {
+	r.mu.Lock()
+	held := r.held
+	r.held, r.byID = nil, map[string]*Letter{}
+	r.mu.Unlock()
+	var shards [releasers][]*Letter
+	for _, l := range held {
+		l.held = false
+		h := fnv.New32a()
+		h.Write([]byte(l.DeviceID))
+		i := h.Sum32() % releasers
+		shards[i] = append(shards[i], l)
+	}
+	var wait sync.WaitGroup
+	var faults [releasers]error
+	for i, letters := range shards {
+		wait.Go(func() { faults[i] = r.release(ctx, letters) })
+	}
+	wait.Wait()
+	return errors.Join(faults[:]...)
+}
 
 // release makes letters visible again, last first, so that nobody gets the head of a device's letters while the rest is hidden.
 // It works also after ctx has ended, but then not for long.
@@ -159,19 +213,17 @@ func (r *reader) release(ctx context.Context, letters []*Letter) error {
 	failed := 0
 	var cause error
 	for end := len(letters); end > 0; {
-		var entries []types.ChangeMessageVisibilityBatchRequestEntry
-		for end > 0 && len(entries) < batchSize {
+		var batch []*Letter
+		for end > 0 && len(batch) < batchSize {
 			end--
 			if l := letters[end]; time.Now().Before(l.hiddenUntil) {
-				entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
-					Id: aws.String(strconv.Itoa(len(entries))), ReceiptHandle: &l.handle,
-				})
+				batch = append(batch, l)
 			}
 		}
-		if len(entries) == 0 {
+		if len(batch) == 0 {
 			break
 		}
-		n, err := r.show(ctx, entries)
+		n, err := r.change(ctx, batch, 0)
 		if failed += n; err != nil {
 			cause = err
 		}
@@ -182,13 +234,30 @@ func (r *reader) release(ctx context.Context, letters []*Letter) error {
 	return nil
 }
 
-// show makes the messages of one batch visible. It returns how many are not.
-func (r *reader) show(ctx context.Context, entries []types.ChangeMessageVisibilityBatchRequestEntry) (failed int, err error) {
+// change sets how long the letters of one batch stay hidden. It returns how many it could not change, not counting those that are
+// visible already.
+func (r *reader) change(ctx context.Context, letters []*Letter, hidden time.Duration) (failed int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	before := time.Now()
+	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(letters))
+	r.mu.Lock()
+	for i, l := range letters {
+		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
+			Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(l.handle), VisibilityTimeout: int32(hidden / time.Second),
+		}
+	}
+	r.mu.Unlock()
 	out, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.from.URL, Entries: entries})
 	if err != nil {
-		return len(entries), err
+		return len(letters), err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, done := range out.Successful {
+		if i, err := strconv.Atoi(aws.ToString(done.Id)); err == nil && i < len(letters) {
+			letters[i].hiddenUntil = before.Add(hidden)
+		}
 	}
 	for _, f := range out.Failed {
 		if !f.SenderFault { // else its handle has expired: it is visible already
@@ -197,4 +266,63 @@ func (r *reader) show(ctx context.Context, entries []types.ChangeMessageVisibili
 		}
 	}
 	return failed, err
+}
+
+// remove deletes letters, entry by entry, and returns those that are still there, with the reason for the last of them. It does
+// not end with ctx: a request cut off may have been carried out.
+func (r *reader) remove(ctx context.Context, letters []*Letter) (left []*Letter, cause error) {
+	ctx = context.WithoutCancel(ctx)
+	for len(letters) > 0 {
+		n := min(len(letters), batchSize)
+		some, err := r.removeBatch(ctx, letters[:n])
+		if err != nil {
+			left, cause = append(left, some...), err
+		}
+		letters = letters[n:]
+	}
+	return left, cause
+}
+
+func (r *reader) removeBatch(ctx context.Context, letters []*Letter) (left []*Letter, cause error) {
+	for try := 1; ; try++ {
+		left, cause = r.removeOnce(ctx, letters)
+		if len(left) == 0 || try == tries {
+			return left, cause
+		}
+		letters = left
+		time.Sleep(100 * time.Millisecond << try)
+	}
+}
+
+func (r *reader) removeOnce(ctx context.Context, letters []*Letter) (left []*Letter, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	entries := make([]types.DeleteMessageBatchRequestEntry, len(letters))
+	r.mu.Lock()
+	for i, l := range letters {
+		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(l.handle)}
+	}
+	r.mu.Unlock()
+	out, err := r.api.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &r.from.URL, Entries: entries}, sdkOwnRetriesOff)
+	if err != nil {
+		return letters, err
+	}
+	gone := make([]bool, len(letters))
+	for _, done := range out.Successful {
+		if i, err := strconv.Atoi(aws.ToString(done.Id)); err == nil && i < len(gone) {
+			gone[i] = true
+		}
+	}
+	for _, f := range out.Failed {
+		cause = fmt.Errorf("%s: %s", aws.ToString(f.Code), aws.ToString(f.Message))
+	}
+	for i, l := range letters {
+		if !gone[i] {
+			left = append(left, l)
+		}
+	}
+	if len(left) > 0 && cause == nil {
+		cause = errors.New("no answer for the entry")
+	}
+	return left, cause
 }

@@ -28,7 +28,12 @@ const (
 	Parked Class = "parked"
 	// Moved is a message without a record: SQS itself moved it, after too many receives without an end.
 	Moved Class = "moved"
+	// Undelivered is a message without a record in the dead-letter queue of a subscription: the topic could not deliver it.
+	Undelivered Class = "undelivered"
 )
+
+// Classes are all classes, for those who offer a choice.
+func Classes() []Class { return []Class{Known, Exhausted, Unknown, Parked, Moved, Undelivered} }
 
 // Record tells why an event is in a dead-letter queue. It travels with the message as a JSON object in the attribute
 // [Attribute]; the message's body, group and other attributes stay as they were.
@@ -54,8 +59,23 @@ type Record struct {
 	FailedAt  time.Time `json:"failed_at"`
 	// Redrives is how often the event was sent back to its queue before.
 	Redrives int `json:"redrives"`
+	// RedrivenAt is when that was last; zero if it never was.
+	RedrivenAt time.Time `json:"redriven_at,omitzero"`
 	// Release is the ID of the last release of its parked device in which the event came back, if there was one.
 	Release string `json:"release,omitempty"`
+	// Aside is set while the letter is a copy that a sweep has put behind the others of its device to reach them.
+	Aside Aside `json:"aside,omitzero"`
+}
+
+// Aside marks a letter that was set aside: copied to the end of its dead-letter queue, because SQS shows no more than the first ten
+// of a device.
+type Aside struct {
+	// Letter is the message ID that it had in the dead-letter queue at first. A redrive derives its deduplication ID from it.
+	Letter string `json:"letter"`
+	// Lap tells the passes over a device's letters apart. Whoever meets the first letter of its own lap has seen all.
+	Lap string `json:"lap"`
+	// Try tells the requests that copy letters apart. Of a request that did not succeed as a whole no copy counts.
+	Try string `json:"try,omitempty"`
 }
 
 // Bounds of the texts in a record, in UTF-8 bytes.
@@ -73,7 +93,7 @@ func FingerprintOf(service string, class Class, code, eventType string) string {
 // Encode gives the record as the attribute's text.
 func (r Record) Encode() string {
 	r.Error, r.Code = bounded(r.Error, MaxErrorBytes), bounded(r.Code, MaxCodeBytes)
-	r.SentAt, r.FailedAt = encodable(r.SentAt), encodable(r.FailedAt)
+	r.SentAt, r.FailedAt, r.RedrivenAt = encodable(r.SentAt), encodable(r.FailedAt), encodable(r.RedrivenAt)
 	text, err := json.Marshal(r)
 	if err != nil {
 		panic(err) // strings, numbers and times such as these always encode

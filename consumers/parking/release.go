@@ -148,11 +148,11 @@ func (r *release) work(ctx context.Context) error {
 	}
 	// The last letter is not there: it was sent by a run that died before it could record that, or was dropped, or somebody
 	// else holds it at the moment.
-	depth, err := deadletter.Depth(ctx, r.api, r.queues.DLQURL)
+	holds, err := deadletter.ReadDepth(ctx, r.api, r.queues.DLQURL)
 	if err != nil {
 		return err
 	}
-	if depth > len(r.held) {
+	if depth := holds.Total(); depth > len(r.held) {
 		return fmt.Errorf("parking: device %s: its last letter can't be seen: of %d messages in %s others hold %d; run the release again in a minute",
 			r.device.ID, depth, r.queues.DLQURL, depth-len(r.held))
 	}
@@ -201,6 +201,7 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 	record := recordOf(m)
 	was := record.MessageID
 	record.Redrives++
+	record.RedrivenAt = time.Now().UTC()
 	record.Release = r.device.Release
 	attributes := maps.Clone(m.MessageAttributes)
 	if _, ok := attributes[deadletter.Attribute]; ok {

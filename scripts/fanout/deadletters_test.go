@@ -140,14 +140,14 @@ func TestSelection_TakesEveryFlag(t *testing.T) {
 	var got selection
 	var cmd cobra.Command
 	got.addTo(&cmd)
-	if err := cmd.ParseFlags(strings.Fields("--device a --type b --code c --class known --fingerprint d --text e --older-than 1h --newer-than 2h --limit 3")); err != nil {
+	if err := cmd.ParseFlags(strings.Fields("--device a --type b --code c --class known --fingerprint 0123abcd --text e --older-than 1h --newer-than 2h --limit 3")); err != nil {
 		t.Fatal(err)
 	}
 	if err := got.check(); err != nil {
 		t.Fatal(err)
 	}
 	want := deadletter.Filter{
-		Device: "a", Type: "b", Code: "c", Class: deadletter.Known, Fingerprint: "d", Text: "e",
+		Device: "a", Type: "b", Code: "c", Class: deadletter.Known, Fingerprint: "0123abcd", Text: "e",
 		OlderThan: time.Hour, NewerThan: 2 * time.Hour, Limit: 3,
 	}
 	if got.filter != want {
@@ -175,16 +175,16 @@ func checkLs(t *testing.T, endpoint string) {
 		t.Errorf("dlq ls: got codes %v and %d fingerprints, want 3 malformed_json, 2 unknown_type, 2 invalid_data, all distinct", codes, len(prints))
 	}
 	contains(t, "dlq ls", invoke(t, "", "dlq", "ls", "state", "--endpoint", endpoint).want(t, exitOK).stdout,
-		"dev-state-dlq.fifo: 3 dead letters", "FINGERPRINT", "malformed_json", "data.percent: got 140")
+		"dev-state-dlq.fifo  3 ", "FINGERPRINT", "malformed_json", "data.percent: got 140")
 }
 
 func checkRedrive(t *testing.T, endpoint string) {
 	t.Helper()
 	redrive := func(code int, more ...string) finished {
 		t.Helper()
-		return invoke(t, "", append([]string{"dlq", "redrive", "history", "--endpoint", endpoint}, more...)...).want(t, code)
+		return invoke(t, "", append([]string{"dlq", "redrive", "history", "--state", t.TempDir(), "--endpoint", endpoint}, more...)...).want(t, code)
 	}
-	const plan = "would send 3 dead letters of 1 devices from dev-history-dlq.fifo back to dev-history.fifo"
+	const plan = "environment dev: would send 3 dead letters of 1 devices from dev-history-dlq.fifo back to dev-history.fifo"
 	var result struct{ Matched, Moved, Failed, Held int }
 	redrive(exitOK, "--dry-run", "--json").decode(t, &result)
 	if result.Matched != 3 || result.Moved != 0 {

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -14,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
 )
@@ -26,12 +25,15 @@ func newDLQ(g *globals) *cobra.Command {
 
 SQS has no way to look without touching: looking hides the messages for as long as it takes and raises their receive
 count. What another reader holds at the time, and everything behind it of the same device, can't be seen. Nor can more
-than the first ten of a device, because looking holds them: ls tells the true number of each queue, and redrive works
-through all.`,
+than the first ten of a device, because looking holds them: ls tells the true number of each queue, and redrive, drop
+and export work through all.
+
+Every service has two: one for events that it could not handle, and one (--delivery) for events that the topic could not
+deliver to its queue.`,
 		Args: aCommand,
 		RunE: help,
 	}
-	cmd.AddCommand(newDLQLs(g), newDLQShow(g), newDLQRedrive(g))
+	cmd.AddCommand(newDLQLs(g), newDLQShow(g), newDLQRedrive(g), newDLQDrop(g), newDLQExport(g), newDLQWatch(g))
 	return cmd
 }
 
@@ -46,30 +48,86 @@ func (s *selection) addTo(cmd *cobra.Command) {
 	f.StringVar(&s.filter.Device, "device", "", "only those of this `DEVICE`")
 	f.StringVar(&s.filter.Type, "type", "", "only those of this event `TYPE`")
 	f.StringVar(&s.filter.Code, "code", "", "only those with this error `CODE`")
-	f.StringVar(&s.class, "class", "", "only those of this `CLASS`: known, exhausted, unknown or moved")
+	f.StringVar(&s.class, "class", "", "only those of this `CLASS`: "+oneOf(deadletter.Classes()))
 	f.StringVar(&s.filter.Fingerprint, "fingerprint", "", "only those with this `FINGERPRINT`, as ls shows it")
 	f.StringVar(&s.filter.Text, "text", "", "only those with this `TEXT` in the error")
 	f.DurationVar(&s.filter.OlderThan, "older-than", 0, "only those that failed longer ago than this `TIME`, such as 10m")
 	f.DurationVar(&s.filter.NewerThan, "newer-than", 0, "only those that failed within this `TIME`, such as 24h")
 	f.IntVar(&s.filter.Limit, "limit", 0, "at most so many (default: all)")
+	complete := func(flag string, values func() []string) {
+		_ = cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return values(), cobra.ShellCompDirectiveNoFileComp
+		})
+	}
+	complete("class", func() []string {
+		var names []string
+		for _, c := range deadletter.Classes() {
+			names = append(names, string(c))
+		}
+		return names
+	})
+	complete("type", func() []string {
+		var names []string
+		for _, t := range events.Types() {
+			names = append(names, t.Name)
+		}
+		return names
+	})
 }
 
 func (s *selection) check() error {
-	classes := []deadletter.Class{"", deadletter.Known, deadletter.Exhausted, deadletter.Unknown, deadletter.Moved}
 	s.filter.Class = deadletter.Class(s.class)
-	switch {
-	case !slices.Contains(classes, s.filter.Class):
-		return &exitError{exitUsage, fmt.Errorf("--class: got %q, want known, exhausted, unknown or moved", s.class)}
-	case s.filter.Limit < 0:
-		return &exitError{exitUsage, fmt.Errorf("--limit: got %d, want at least 1, or 0 for all", s.filter.Limit)}
-	case s.filter.OlderThan < 0 || s.filter.NewerThan < 0:
-		return &exitError{exitUsage, fmt.Errorf("--older-than, --newer-than: got a negative duration, want one such as 10m")}
+	if err := s.filter.Validate(); err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return &exitError{exitUsage, errors.New("--" + first)}
 	}
 	return nil
 }
 
-// dlqs finds the dead-letter queues of the named service, or of all.
-func (g *globals) dlqs(ctx context.Context, args []string) (clients, topology.Deployment, []deadletter.Source, error) {
+// everything tells whether nothing is left out.
+func (s *selection) everything() bool { return s.filter == deadletter.Filter{} }
+
+// String is the selection as the plan shows it.
+func (s *selection) String() string {
+	f := s.filter
+	var parts []string
+	add := func(set bool, format string, value any) {
+		if set {
+			parts = append(parts, fmt.Sprintf(format, value))
+		}
+	}
+	add(f.Device != "", "device %s", f.Device)
+	add(f.Type != "", "type %s", f.Type)
+	add(f.Code != "", "code %s", f.Code)
+	add(f.Class != "", "class %s", f.Class)
+	add(f.Fingerprint != "", "fingerprint %s", f.Fingerprint)
+	add(f.Text != "", "%q in the error", f.Text)
+	add(f.OlderThan > 0, "older than %v", f.OlderThan)
+	add(f.NewerThan > 0, "newer than %v", f.NewerThan)
+	add(f.Limit > 0, "at most %d", f.Limit)
+	if len(parts) == 0 {
+		return "all"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func oneOf[T ~string](values []T) string {
+	var b strings.Builder
+	for i, v := range values {
+		switch i {
+		case 0:
+		case len(values) - 1:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(v))
+	}
+	return b.String()
+}
+
+// dlqs finds the dead-letter queues of the named service, or of all: of deliveries only, of failures only, or both.
+func (g *globals) dlqs(ctx context.Context, args []string, which kind) (clients, topology.Deployment, []deadletter.Source, error) {
 	d, err := g.deployment()
 	if err != nil {
 		return clients{}, d, nil, err
@@ -88,114 +146,57 @@ func (g *globals) dlqs(ctx context.Context, args []string) (clients, topology.De
 	}
 	var sources []deadletter.Source
 	for _, s := range chosen {
-		q, err := provision.FindQueues(ctx, api.sqs, d, s.Name)
+		found, err := findDLQs(ctx, api, d, s.Name)
 		if err != nil {
 			return clients{}, d, nil, err
 		}
-		sources = append(sources, deadletter.Source{Service: s.Name, URL: q.DLQURL})
+		for _, from := range found {
+			if which == ofBoth || from.Delivery == (which == ofDeliveries) {
+				sources = append(sources, from)
+			}
+		}
+	}
+	if len(sources) == 0 {
+		return clients{}, d, nil, fmt.Errorf("%s has no dead-letter queue for deliveries in %s", args[0], d.Environment.Name)
 	}
 	return api, d, sources, nil
 }
 
-// failures is one group of dead letters with the same fingerprint.
-type failures struct {
-	Service     string           `json:"service"`
-	Fingerprint string           `json:"fingerprint"`
-	Class       deadletter.Class `json:"class"`
-	Code        string           `json:"code"`
-	Type        string           `json:"type"`
-	Count       int              `json:"count"`
-	Devices     int              `json:"devices"`
-	First       time.Time        `json:"first"`
-	Last        time.Time        `json:"last"`
-	Example     string           `json:"example"`
-	devices     map[string]bool
+// kind says which dead-letter queues a command works on.
+type kind int
+
+const (
+	ofFailures kind = iota
+	ofDeliveries
+	ofBoth
+)
+
+// one is the kind for a command that works on one queue.
+func one(delivery bool) kind {
+	if delivery {
+		return ofDeliveries
+	}
+	return ofFailures
 }
 
-func newDLQLs(g *globals) *cobra.Command {
-	var pick selection
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:               "ls [SERVICE]",
-		Short:             "List dead letters, grouped by what failed",
-		Args:              atMostOne("one service or none"),
-		ValidArgsFunction: serviceNames,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			if err := pick.check(); err != nil {
-				return err
-			}
-			api, d, sources, err := g.dlqs(ctx, args)
-			if err != nil {
-				return err
-			}
-			groups := []*failures{}
-			now := time.Now()
-			depths, counts, seen := map[string]int{}, map[string]int{}, map[string]int{}
-			for _, from := range sources {
-				if depths[from.Service], err = queueDepth(ctx, api.sqs, from.URL); err != nil {
-					return err
-				}
-				byPrint := map[string]*failures{}
-				err := deadletter.Scan(ctx, api.sqs, from, func(l *deadletter.Letter) bool {
-					seen[from.Service]++
-					if !pick.filter.Matches(l, now) {
-						return true
-					}
-					counts[from.Service]++
-					f := byPrint[l.Record.Fingerprint]
-					if f == nil {
-						f = &failures{
-							Service: from.Service, Fingerprint: l.Record.Fingerprint, Class: l.Record.Class, Code: l.Record.Code,
-							Type: l.Type, First: l.Record.FailedAt, Example: firstLine(l.Record.Error), devices: map[string]bool{},
-						}
-						byPrint[l.Record.Fingerprint] = f
-						groups = append(groups, f)
-					}
-					f.Count++
-					f.devices[l.DeviceID] = true
-					f.Devices = len(f.devices)
-					if l.Record.FailedAt.Before(f.First) {
-						f.First = l.Record.FailedAt
-					}
-					if l.Record.FailedAt.After(f.Last) {
-						f.Last = l.Record.FailedAt
-					}
-					return pick.filter.Limit == 0 || counts[from.Service] < pick.filter.Limit
-				})
-				if err != nil {
-					return err
-				}
-			}
-			if asJSON {
-				return json.NewEncoder(g.out).Encode(groups)
-			}
-			for _, from := range sources {
-				fmt.Fprintf(g.out, "%s: %d dead letters", d.DLQName(from.Service), depths[from.Service])
-				if n := counts[from.Service]; n != depths[from.Service] {
-					fmt.Fprintf(g.out, ", %d of them below", n)
-				}
-				if pick.filter.Limit == 0 && seen[from.Service] < depths[from.Service] {
-					fmt.Fprint(g.out, " (SQS shows no more than the first ten of a device)")
-				}
-				fmt.Fprintln(g.out)
-			}
-			if len(groups) == 0 {
-				return nil
-			}
-			fmt.Fprintln(g.out)
-			t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "SERVICE\tFINGERPRINT\tCLASS\tCODE\tTYPE\tCOUNT\tDEVICES\tFIRST\tLAST\tEXAMPLE")
-			for _, f := range groups {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, f.Code, orDash(printable(f.Type)),
-					f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), shorten(printable(f.Example), 80))
-			}
-			return t.Flush()
-		},
+// findDLQs finds the dead-letter queues of a service. An environment that was deployed before there were queues for deliveries has none.
+func findDLQs(ctx context.Context, api clients, d topology.Deployment, service string) ([]deadletter.Source, error) {
+	q, err := provision.FindQueues(ctx, api.sqs, d, service)
+	if err != nil {
+		return nil, err
 	}
-	pick.addTo(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
+	home := d.QueueName(service)
+	sources := []deadletter.Source{{Service: service, URL: q.DLQURL, Queue: home}}
+	url, err := provision.FindDeliveryDLQ(ctx, api.sqs, d, service)
+	var missing *provision.NotFoundError
+	switch {
+	case errors.As(err, &missing):
+	case err != nil:
+		return nil, err
+	default:
+		sources = append(sources, deadletter.Source{Service: service, URL: url, Queue: home, Delivery: true})
+	}
+	return sources, nil
 }
 
 // ago is an age for people.
@@ -203,7 +204,20 @@ func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return now.Sub(t).Round(time.Second).String() + " ago"
+	return age(now.Sub(t)) + " ago"
+}
+
+// age is a duration in its two largest units.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
+	case d < 24*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
 func orDash(s string) string {
@@ -211,11 +225,6 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
 }
 
 func shorten(s string, n int) string {

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,18 +15,20 @@ import (
 
 // shownLetter is a dead letter as show prints it.
 type shownLetter struct {
-	EventID   string            `json:"event_id,omitempty"`
-	DeviceID  string            `json:"device_id"`
-	Type      string            `json:"type,omitempty"`
-	Time      *time.Time        `json:"time,omitempty"`
-	MessageID string            `json:"message_id"`
-	Record    deadletter.Record `json:"deadletter"`
-	Body      string            `json:"body"`
+	EventID    string            `json:"event_id,omitempty"`
+	DeviceID   string            `json:"device_id"`
+	Type       string            `json:"type,omitempty"`
+	Time       *time.Time        `json:"time,omitempty"`
+	TraceID    string            `json:"trace_id,omitempty"`
+	MessageID  string            `json:"message_id"`
+	Record     deadletter.Record `json:"deadletter"`
+	Attributes map[string]string `json:"message_attributes"`
+	Body       string            `json:"body"`
 }
 
 func newDLQShow(g *globals) *cobra.Command {
 	var pick selection
-	var asJSON bool
+	var asJSON, delivery bool
 	cmd := &cobra.Command{
 		Use:               "show SERVICE",
 		Short:             "Show dead letters one by one, with payload and error",
@@ -35,37 +39,40 @@ func newDLQShow(g *globals) *cobra.Command {
 			if err := pick.check(); err != nil {
 				return err
 			}
-			api, _, sources, err := g.dlqs(ctx, args)
+			api, _, sources, err := g.dlqs(ctx, args, one(delivery))
 			if err != nil {
 				return err
 			}
-			shown := 0
 			now := time.Now()
 			out := json.NewEncoder(g.out)
-			err = deadletter.Scan(ctx, api.sqs, sources[0], func(l *deadletter.Letter) bool {
-				if !pick.filter.Matches(l, now) {
-					return true
-				}
-				shown++
-				if asJSON {
-					s := shownLetter{EventID: l.EventID, DeviceID: l.DeviceID, Type: l.Type, MessageID: l.MessageID, Record: l.Record, Body: l.Body}
-					if !l.Time.IsZero() {
-						s.Time = &l.Time
-					}
-					_ = out.Encode(s)
-				} else {
+			s, err := deadletter.Look(ctx, api.sqs, sources[0], pick.filter, func(l *deadletter.Letter) {
+				if !asJSON {
 					g.printLetter(now, l)
+					return
 				}
-				return pick.filter.Limit == 0 || shown < pick.filter.Limit
+				s := shownLetter{
+					EventID: l.EventID, DeviceID: l.DeviceID, Type: l.Type, TraceID: l.TraceID(), MessageID: l.MessageID, Record: l.Record,
+					Attributes: l.Attributes(), Body: l.Body,
+				}
+				if !l.Time.IsZero() {
+					s.Time = &l.Time
+				}
+				_ = out.Encode(s)
 			})
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(g.err, "%d dead letters shown\n", shown)
+			fmt.Fprintf(g.err, "%d dead letters shown", s.Matched)
+			if pick.filter.Limit == 0 && s.Unseen() > 0 {
+				fmt.Fprintf(g.err, "; %d of %d in the queue can't be seen: they stand behind the first ten of their device, or somebody else holds them",
+					s.Unseen(), s.Depth.Total())
+			}
+			fmt.Fprintln(g.err)
 			return nil
 		},
 	}
 	pick.addTo(cmd)
+	cmd.Flags().BoolVar(&delivery, "delivery", false, "those that the topic could not deliver")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object per line")
 	return cmd
 }
@@ -77,11 +84,27 @@ func (g *globals) printLetter(now time.Time, l *deadletter.Letter) {
 		fmt.Fprintf(g.out, "%-9s %s\n", name, strings.ReplaceAll(text, "\n", "\n          "))
 	}
 	field("event", "%s", orDash(l.EventID))
-	field("device", "%s", l.DeviceID)
+	field("device", "%s", orDash(l.DeviceID))
 	field("type", "%s", orDash(l.Type))
+	if !l.Time.IsZero() {
+		field("happened", "%s", l.Time.Format(time.RFC3339))
+	}
 	field("failed", "%s, %s", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt))
 	field("class", "%s, code %s, fingerprint %s", r.Class, r.Code, r.Fingerprint)
-	field("counts", "%d attempts, %d receives, %d redrives", r.Attempts, r.ReceiveCount, r.Redrives)
+	counts := fmt.Sprintf("%d attempts, %d receives, %d redrives", r.Attempts, r.ReceiveCount, r.Redrives)
+	if !r.RedrivenAt.IsZero() {
+		counts += ", the last " + ago(now, r.RedrivenAt)
+	}
+	field("counts", "%s", counts)
+	if id := l.TraceID(); id != "" {
+		field("trace", "%s", id)
+	}
+	attributes := l.Attributes()
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if name != "type" && name != "traceparent" {
+			field("attribute", "%s: %s", name, attributes[name])
+		}
+	}
 	field("error", "%s", r.Error)
 	field("body", "%s", l.Body)
 	fmt.Fprintln(g.out)

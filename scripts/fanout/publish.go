@@ -16,7 +16,7 @@ import (
 func newPublish(g *globals) *cobra.Command {
 	var format, source, topicARN string
 	var rate float64
-	var asJSON bool
+	var asJSON, redrive bool
 	cmd := &cobra.Command{
 		Use:   "publish FILE|-",
 		Short: "Publish the events of a file to the topic",
@@ -27,6 +27,9 @@ func newPublish(g *globals) *cobra.Command {
 with an optional "id" and "source"; a line with a full CloudEvents JSON event is taken too. Bad lines are reported with
 their number and the reason, and the rest goes on.
 
+--redrive sends a file that "dlq drop" or "dlq export" has written: each letter to the queue that it came from, not to
+the topic, in order per device. Services know the events by their IDs, so sending them twice does no harm.
+
 ` + exitCodes,
 		Args: exactly(1, "a file, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,6 +39,9 @@ their number and the reason, and the rest goes on.
 			}
 			if err := checkRate(rate); err != nil {
 				return &exitError{exitUsage, err}
+			}
+			if redrive {
+				return g.resend(ctx, args[0], rate, asJSON)
 			}
 			d, err := g.deployment()
 			if err != nil {
@@ -92,6 +98,9 @@ their number and the reason, and the rest goes on.
 	flags.StringVar(&topicARN, "topic-arn", "", "`ARN` of the topic (default: looked up by its name)")
 	flags.Float64Var(&rate, "rate", 0, "publish `N` events per second (default: as fast as possible)")
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
+	flags.BoolVar(&redrive, "redrive", false, "send dead letters that drop or export has written back to their queues")
+	cmd.MarkFlagsMutuallyExclusive("redrive", "format")
+	cmd.MarkFlagsMutuallyExclusive("redrive", "topic-arn")
 	return cmd
 }
 

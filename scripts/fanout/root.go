@@ -77,6 +77,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newPublish(g),
 		newConsume(g),
 		newDLQ(g),
+		newConsole(g),
 		newTopology(g),
 	)
 	markWork(root)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/provision"
@@ -32,6 +33,7 @@ type upOptions struct {
 	untilIdle time.Duration
 	slots     int
 	asJSON    bool
+	watch     string // rules file
 }
 
 func newUp(g *globals) *cobra.Command {
@@ -80,6 +82,7 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 	f.DurationVar(&o.untilIdle, "until-idle", 0, "end once all queues have been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&o.slots, "slots", 0, "run up to `N` handlers of a service at once (default 32)")
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as JSON")
+	f.StringVar(&o.watch, "watch", "", "redrive dead letters by the rules of this `FILE`; see dlq watch")
 	return cmd
 }
 
@@ -117,6 +120,12 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 		}
 		defer input.Close()
 	}
+	var rules []deadletter.Rule
+	if o.watch != "" {
+		if rules, err = readRules(o.watch); err != nil {
+			return err
+		}
+	}
 	view := newScreen(g.err)
 	shown := *g
 	shown.err, g = view, &shown // what is reported while the live view is on the screen goes above it
@@ -153,7 +162,9 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 	}
 	f.greet(g.err)
 
+	stopWatch := f.redriveByRules(ctx, g, rules)
 	err = f.work(ctx, input, view, o)
+	stopWatch()
 	sum := f.summary()
 	if printErr := sum.print(g, o.asJSON); err == nil {
 		err = printErr
@@ -185,6 +196,30 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 	}
 	return nil
 }
+
+// redriveByRules watches the dead-letter queues until ctx ends or stop is called, which waits for the end of what is under way.
+func (f *fleet) redriveByRules(ctx context.Context, g *globals, rules []deadletter.Rule) (stop func()) {
+	if rules == nil {
+		return func() {}
+	}
+	w := &watcher{g: g, api: clients{sns: f.engine.SNS(), sqs: f.engine.SQS()}, rules: rules, state: f.dataDir, out: g.err}
+	for _, s := range f.deployment.Services {
+		w.sources = append(w.sources, deadletter.Source{Service: s.Name, URL: f.resources.Queues[s.Name].DLQURL, Queue: f.deployment.QueueName(s.Name)})
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = w.run(ctx, watchEvery)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// watchEvery is how often up looks at its dead-letter queues when it redrives by rules.
+const watchEvery = 5 * time.Second
 
 func (f *fleet) closeServices(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

@@ -45,6 +45,15 @@ func TestCommandLine_ThatIsWrong(t *testing.T) {
 		"dlq ls --limit -1":                       {"--limit: got -1", ""},
 		"dlq show":                                {"got 0 arguments, want a service", "see `fanout dlq show --help`"},
 		"dlq show history --older-than -1s":       {"--older-than", ""},
+		"dlq ls --fingerprint x":                  {`--fingerprint: got "x", want eight hexadecimal digits`, ""},
+		"dlq ls --older-than 2h --newer-than 1h":  {"nothing is older than 2h0m0s and newer than 1h0m0s", ""},
+		"dlq redrive nobody --yes":                {`no service "nobody" in dev`, ""},
+		"dlq redrive history --native --code x":   {"--native moves all that a service could not handle", ""},
+		"dlq redrive history --rate -1":           {"--rate: got -1", ""},
+		"dlq drop":                                {"got 0 arguments, want a service", "see `fanout dlq drop --help`"},
+		"dlq export history --class x":            {`--class: got "x"`, ""},
+		"dlq watch":                               {`required flag(s) "rules" not set`, "see `fanout dlq watch --help`"},
+		"dlq watch --rules x --every 1ms":         {"--every: got 1ms, want at least 1s", ""},
 		"dlq redrive":                             {"got 0 arguments, want a service", "see `fanout dlq redrive --help`"},
 		"dlq redrive history --dry-run=nonsense":  {`"nonsense" for "--dry-run"`, "see `fanout dlq redrive --help`"},
 		"local nonsense":                          {"got 1 arguments, want none", "see `fanout local --help`"},
@@ -80,6 +89,7 @@ func TestEndpoint_WhereNobodyListens(t *testing.T) {
 		{"dlq", "ls"},
 		{"dlq", "show", "history"},
 		{"dlq", "redrive", "history", "--yes"},
+		{"dlq", "drop", "history", "--yes"},
 	} {
 		done := invoke(t, generate(3), append(args, "--endpoint", endpoint)...).want(t, exitFailed)
 		contains(t, strings.Join(args, " "), done.stderr, "fanout: endpoint "+endpoint, "connection refused",
@@ -137,7 +147,9 @@ func TestCompletion(t *testing.T) {
 		"dlq ls":         {"history\t", "state\t", "push\t"},
 		"dlq redrive":    {"history\t"},
 		"topology --env": {"dev", "test", "prod"},
-		"dlq":            {"ls\t", "show\t", "redrive\t"},
+		"dlq":            {"ls\t", "show\t", "redrive\t", "drop\t", "export\t", "watch\t"},
+		"dlq ls --class": {"known", "exhausted", "moved"},
+		"dlq ls --type":  {"device.power.changed.v1"},
 		"consume push":   {":4"}, // one service is enough
 	} {
 		done := invoke(t, "", append(append([]string{"__complete"}, strings.Fields(line)...), "")...).want(t, exitOK)

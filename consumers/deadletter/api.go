@@ -1,0 +1,84 @@
+package deadletter
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// QueueAPI is what dead letters need of Amazon SQS; [*sqs.Client] has it.
+type QueueAPI interface {
+	ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, optFns ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
+	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error)
+	DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, optFns ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
+	GetQueueUrl(ctx context.Context, in *sqs.GetQueueUrlInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error)
+}
+
+// DepthAPI is what [ReadDepth] needs of Amazon SQS; [*sqs.Client] has it.
+type DepthAPI interface {
+	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+}
+
+// Source is a dead-letter queue to read.
+type Source struct {
+	Service string // for messages without a record
+	URL     string
+	Queue   string // name of the queue to which letters go back whose record names none
+	// Delivery says that this is the dead-letter queue of the service's subscription, for what the topic could not deliver.
+	Delivery bool
+}
+
+// Name is the queue's name.
+func (s Source) Name() string { return path.Base(s.URL) }
+
+// home is the name of the queue that a letter goes back to.
+func (s Source) home(l *Letter) string {
+	if arn := l.Record.Queue; arn != "" {
+		return arn[strings.LastIndexByte(arn, ':')+1:]
+	}
+	return s.Queue
+}
+
+// Depth is how many messages a queue holds as far as SQS knows. SQS calls the numbers approximate; they can be a minute old.
+type Depth struct {
+	Visible  int `json:"visible"`
+	InFlight int `json:"in_flight"`
+	Delayed  int `json:"delayed"`
+}
+
+// Total is all of them.
+func (d Depth) Total() int { return d.Visible + d.InFlight + d.Delayed }
+
+// ReadDepth asks how many messages a queue holds.
+func ReadDepth(ctx context.Context, api DepthAPI, url string) (Depth, error) {
+	var d Depth
+	counts := map[types.QueueAttributeName]*int{
+		types.QueueAttributeNameApproximateNumberOfMessages:           &d.Visible,
+		types.QueueAttributeNameApproximateNumberOfMessagesNotVisible: &d.InFlight,
+		types.QueueAttributeNameApproximateNumberOfMessagesDelayed:    &d.Delayed,
+	}
+	in := sqs.GetQueueAttributesInput{QueueUrl: &url}
+	for name := range counts {
+		in.AttributeNames = append(in.AttributeNames, name)
+	}
+	out, err := api.GetQueueAttributes(ctx, &in)
+	if err != nil {
+		return Depth{}, fmt.Errorf("deadletter: read attributes of %s: %w", url, err)
+	}
+	for name, count := range counts {
+		if *count, err = strconv.Atoi(out.Attributes[string(name)]); err != nil {
+			return Depth{}, fmt.Errorf("deadletter: read attributes of %s: %s: got %q, want a number", url, name, out.Attributes[string(name)])
+		}
+	}
+	return d, nil
+}
+
+// sdkOwnRetriesOff is for requests that are tried again here, by rules of their own.
+func sdkOwnRetriesOff(o *sqs.Options) { o.Retryer = aws.NopRetryer{} }

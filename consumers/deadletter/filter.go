@@ -1,0 +1,71 @@
+package deadletter
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Filter selects dead letters. Every field that is set must match; the zero value selects all.
+type Filter struct {
+	Device, Type, Code, Fingerprint string
+	Class                           Class
+	Text                            string        // somewhere in the error text
+	OlderThan, NewerThan            time.Duration // since the failure
+	Limit                           int           // at most so many, the oldest of each device first
+}
+
+var fingerprint = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
+// Validate lists everything that no letter could match or that makes no sense.
+func (f Filter) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if f.Class != "" && !slices.Contains(Classes(), f.Class) {
+		fault("class: got %q, want %s", f.Class, classNames())
+	}
+	if f.Fingerprint != "" && !fingerprint.MatchString(f.Fingerprint) {
+		fault("fingerprint: got %q, want eight hexadecimal digits such as 5a4e7c9d", f.Fingerprint)
+	}
+	if f.OlderThan < 0 {
+		fault("older-than: got %v, want a duration such as 10m", f.OlderThan)
+	}
+	if f.NewerThan < 0 {
+		fault("newer-than: got %v, want a duration such as 24h", f.NewerThan)
+	}
+	if f.OlderThan > 0 && f.NewerThan > 0 && f.OlderThan > f.NewerThan {
+		fault("older-than, newer-than: nothing is older than %v and newer than %v", f.OlderThan, f.NewerThan)
+	}
+	if f.Limit < 0 {
+		fault("limit: got %d, want at least 1, or 0 for all", f.Limit)
+	}
+	return errors.Join(faults...)
+}
+
+func classNames() string {
+	var names []string
+	for _, c := range Classes() {
+		names = append(names, string(c))
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
+
+// Matches tells whether the filter selects l at the time now. It does not count; Limit is the caller's.
+func (f Filter) Matches(l *Letter, now time.Time) bool {
+	age := now.Sub(l.Record.FailedAt)
+	switch {
+	case f.Device != "" && f.Device != l.DeviceID,
+		f.Type != "" && f.Type != l.Type,
+		f.Code != "" && f.Code != l.Record.Code,
+		f.Class != "" && f.Class != l.Record.Class,
+		f.Fingerprint != "" && f.Fingerprint != l.Record.Fingerprint,
+		f.Text != "" && !strings.Contains(l.Record.Error, f.Text),
+		f.OlderThan > 0 && age < f.OlderThan,
+		f.NewerThan > 0 && age > f.NewerThan:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,218 @@
+package deadletter
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// ErrBusy says that another process works with the journal, and so on the same dead-letter queue.
+var ErrBusy = errors.New("deadletter: another redrive of this queue is under way on this machine")
+
+// Journal is a file that makes a redrive resumable: it knows which letters are back in their queue though not yet deleted, and of
+// which devices the letters are being set aside. A redrive that was killed is run again with the same journal, also after the
+// five minutes in which SQS itself would recognize a second copy.
+//
+// A process that is killed has written all lines up to that moment. The file is removed by [Journal.Close] when nothing is open.
+type Journal struct {
+	path string
+	lock *os.File
+
+	mu   sync.Mutex
+	file *os.File
+	open map[string]string // by message ID in the dead-letter queue: journalSent or journalCopied
+	try  map[string]bool   // requests that copied letters and did not succeed as a whole, as far as is known
+	laps map[string]string // devices whose letters are being set aside, and the name of the pass
+}
+
+// What became of a message that is still to be deleted.
+const (
+	journalSent   = "sent"   // it is confirmed where it was to go
+	journalCopied = "copied" // its copy stands at the end of the queue
+)
+
+// journalLine is one line of the file; exactly one of the fields is set, besides Lap, which goes with Device.
+type journalLine struct {
+	Sent   string `json:"sent,omitempty"`   // a message ID
+	Copied string `json:"copied,omitempty"` // a message ID
+	Gone   string `json:"gone,omitempty"`   // the message was deleted
+	Try    string `json:"try,omitempty"`    // a request is about to copy letters
+	Kept   string `json:"kept,omitempty"`   // all of its copies are there
+	Device string `json:"device,omitempty"`
+	Lap    string `json:"lap,omitempty"`   // of the device; empty when the pass is complete
+	Queue  string `json:"queue,omitempty"` // first line: the dead-letter queue
+}
+
+// OpenJournal opens the journal of a dead-letter queue, or begins one. Its folder is made if it is not there. The error is
+// [ErrBusy] while another process has it open.
+func OpenJournal(path, queueURL string) (*Journal, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("deadletter: journal: %w", err)
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("deadletter: journal: %w", err)
+	}
+	if err := lockFile(lock); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w (journal %s)", err, path), lock.Close())
+	}
+	j := &Journal{path: path, lock: lock, open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
+	if err := j.begin(queueURL); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return j, nil
+}
+
+func (j *Journal) begin(queueURL string) error {
+	text, err := os.ReadFile(j.path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("deadletter: journal: %w", err)
+	}
+	if err := j.read(text, queueURL); err != nil {
+		return err
+	}
+	// What is settled is left out of the new file. It takes the old one's place in one step.
+	var fresh bytes.Buffer
+	put := func(l journalLine) { fresh.Write(l.encode()) }
+	put(journalLine{Queue: queueURL})
+	for id, what := range j.open {
+		if what == journalSent {
+			put(journalLine{Sent: id})
+		} else {
+			put(journalLine{Copied: id})
+		}
+	}
+	for id := range j.try {
+		put(journalLine{Try: id})
+	}
+	for device, lap := range j.laps {
+		put(journalLine{Device: device, Lap: lap})
+	}
+	if err := os.WriteFile(j.path+".new", fresh.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("deadletter: journal: %w", err)
+	}
+	if err := os.Rename(j.path+".new", j.path); err != nil {
+		return fmt.Errorf("deadletter: journal: %w", err)
+	}
+	if j.file, err = os.OpenFile(j.path, os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return fmt.Errorf("deadletter: journal: %w", err)
+	}
+	return nil
+}
+
+func (j *Journal) read(text []byte, queueURL string) error {
+	in := bufio.NewReader(bytes.NewReader(text))
+	for n := 1; ; n++ {
+		line, end := in.ReadBytes('\n')
+		if errors.Is(end, io.EOF) {
+			return nil // a line without its end was being written when the process died
+		}
+		var l journalLine
+		if err := json.Unmarshal(line, &l); err != nil {
+			return fmt.Errorf("deadletter: journal %s: line %d: got %q, want what a redrive has written: %w", j.path, n, cut(string(line), 80), err)
+		}
+		if n == 1 && l.Queue != queueURL {
+			return fmt.Errorf("deadletter: journal %s is of queue %s, want one of %s", j.path, l.Queue, queueURL)
+		}
+		j.apply(l)
+	}
+}
+
+func (j *Journal) apply(l journalLine) {
+	switch {
+	case l.Sent != "":
+		j.open[l.Sent] = journalSent
+	case l.Copied != "":
+		j.open[l.Copied] = journalCopied
+	case l.Gone != "":
+		delete(j.open, l.Gone)
+	case l.Try != "":
+		j.try[l.Try] = true
+	case l.Kept != "":
+		delete(j.try, l.Kept)
+	case l.Device != "" && l.Lap != "":
+		j.laps[l.Device] = l.Lap
+	case l.Device != "":
+		delete(j.laps, l.Device)
+	}
+}
+
+func (l journalLine) encode() []byte {
+	text, err := json.Marshal(l)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return append(text, '\n')
+}
+
+// memoryJournal knows the same, for this run alone.
+func memoryJournal() *Journal {
+	return &Journal{open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
+}
+
+// put writes lines before they count.
+func (j *Journal) put(lines ...journalLine) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	var text []byte
+	for _, l := range lines {
+		text = append(text, l.encode()...)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file != nil {
+		if _, err := j.file.Write(text); err != nil {
+			return fmt.Errorf("deadletter: journal: %w", err)
+		}
+	}
+	for _, l := range lines {
+		j.apply(l)
+	}
+	return nil
+}
+
+// is tells whether that became of a message which is still to be deleted.
+func (j *Journal) is(what, id string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.open[id] == what
+}
+
+// tried tells whether a request did not succeed as a whole.
+func (j *Journal) tried(id string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.try[id]
+}
+
+// openLaps are the passes that another run began and did not end, by device.
+func (j *Journal) openLaps() map[string]string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.laps)
+}
+
+// Open tells how many letters are at their place and not yet deleted, and of how many devices the letters are not in order again.
+func (j *Journal) Open() (letters, devices int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.open), len(j.laps)
+}
+
+// Close closes the file, and removes it when nothing is open.
+func (j *Journal) Close() error {
+	letters, devices := j.Open()
+	err := j.file.Close()
+	if err == nil && letters+devices+len(j.try) == 0 {
+		err = os.Remove(j.path)
+	}
+	return errors.Join(err, j.lock.Close())
+}

@@ -1,0 +1,259 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// Limits of SQS that a message must keep, and a batch.
+// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html.
+const (
+	maxAttributes   = 10
+	maxMessageBytes = 1 << 20
+)
+
+// senderBatches is how many batches of one sender are under way at once. Fewer make fuller batches.
+const senderBatches = 4
+
+// errNoTime says that a letter must come again before anything can be done with it.
+var errNoTime = errors.New("deadletter: no time is left before others can have the letter")
+
+// outgoing is a message for a queue.
+type outgoing struct {
+	group, dedup, body string
+	attributes         map[string]types.MessageAttributeValue
+	deadline           time.Time // no request is made that could end after it
+}
+
+// sender sends messages to one queue, packing those of several callers into one request. Each caller waits for its own message's
+// result, so that no batch holds two of a device and the order of a device can't break when one entry fails.
+type sender struct {
+	api  QueueAPI
+	url  string
+	jobs chan *sendJob
+	done chan struct{} // closed when everything has been answered
+}
+
+type sendJob struct {
+	outgoing
+	bytes int
+	reply chan sendResult
+}
+
+type sendResult struct {
+	messageID string
+	err       error
+}
+
+// newSender starts a sender. It ends with close.
+func newSender(api QueueAPI, url string) *sender {
+	s := &sender{api: api, url: url, jobs: make(chan *sendJob), done: make(chan struct{})}
+	go s.run()
+	return s
+}
+
+// close waits for what is under way. Nobody may send any more.
+func (s *sender) close() {
+	close(s.jobs)
+	<-s.done
+}
+
+// send sends one message and waits until the queue has confirmed it. An error may mean that it is there all the same; the same
+// deduplication ID tells within five minutes. It returns the ID that the message has in the queue.
+func (s *sender) send(m outgoing) (messageID string, err error) {
+	job := &sendJob{outgoing: m, bytes: messageBytes(m.body, m.attributes), reply: make(chan sendResult, 1)}
+	s.jobs <- job
+	result := <-job.reply
+	return result.messageID, result.err
+}
+
+// sendAtOnce sends messages of one group, ten at most, in one request, and tries once. SQS puts them in the order in which they are
+// given. An error means that some may be there and others not.
+func (s *sender) sendAtOnce(messages []outgoing) error {
+	jobs := make([]*sendJob, len(messages))
+	for i, m := range messages {
+		jobs[i] = &sendJob{outgoing: m, reply: make(chan sendResult, 1)}
+	}
+	s.once(jobs, true)
+	var faults []error
+	for _, job := range jobs {
+		if result := <-job.reply; result.err != nil {
+			faults = append(faults, result.err)
+		}
+	}
+	if len(faults) > 0 {
+		return faults[0]
+	}
+	return nil
+}
+
+func (s *sender) run() {
+	defer close(s.done)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	slots := make(chan struct{}, senderBatches)
+	var next *sendJob
+	for {
+		slots <- struct{}{} // meanwhile callers gather
+		first := next
+		next = nil
+		if first == nil {
+			var ok bool
+			if first, ok = <-s.jobs; !ok {
+				return
+			}
+		}
+		batch, bytes := []*sendJob{first}, first.bytes
+	gather:
+		for len(batch) < batchSize {
+			select {
+			case job, ok := <-s.jobs:
+				if !ok {
+					break gather
+				}
+				if bytes+job.bytes > maxMessageBytes {
+					next = job
+					break gather
+				}
+				batch, bytes = append(batch, job), bytes+job.bytes
+			default:
+				break gather
+			}
+		}
+		wait.Go(func() {
+			s.deliver(batch)
+			<-slots
+		})
+	}
+}
+
+// deliver sends a batch until every entry is confirmed or refused, or there is no time for another try.
+func (s *sender) deliver(batch []*sendJob) {
+	for try := 1; len(batch) > 0; try++ {
+		var inTime []*sendJob
+		for _, job := range batch {
+			if time.Until(job.deadline) < requestTimeout {
+				job.reply <- sendResult{err: errNoTime}
+				continue
+			}
+			inTime = append(inTime, job)
+		}
+		if len(inTime) == 0 {
+			return
+		}
+		if batch = s.once(inTime, try == tries); len(batch) > 0 {
+			time.Sleep(100 * time.Millisecond << try)
+		}
+	}
+}
+
+// once makes one request and answers the entries that it settles. It returns the others; the last time, there are none.
+func (s *sender) once(batch []*sendJob, last bool) (again []*sendJob) {
+	// No caller's context ends the request: one cut off may have been carried out.
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
+	for i, job := range batch {
+		entries[i] = types.SendMessageBatchRequestEntry{
+			Id: aws.String(strconv.Itoa(i)), MessageBody: &job.body, MessageAttributes: job.attributes,
+		}
+		if strings.HasSuffix(s.url, ".fifo") {
+			entries[i].MessageGroupId, entries[i].MessageDeduplicationId = &job.group, &job.dedup
+		}
+	}
+	out, err := s.api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &s.url, Entries: entries}, sdkOwnRetriesOff)
+	results := make([]sendResult, len(batch))
+	retry := make([]bool, len(batch))
+	for i := range results {
+		results[i].err = errors.New("no answer for the entry")
+		retry[i] = true
+		if err != nil {
+			results[i].err, retry[i] = err, transient(err)
+		}
+	}
+	if err == nil {
+		for _, done := range out.Successful {
+			if i, err := strconv.Atoi(aws.ToString(done.Id)); err == nil && i < len(batch) {
+				results[i] = sendResult{messageID: aws.ToString(done.MessageId)}
+			}
+		}
+		for _, f := range out.Failed {
+			if i, err := strconv.Atoi(aws.ToString(f.Id)); err == nil && i < len(batch) {
+				results[i].err, retry[i] = fmt.Errorf("%s: %s", aws.ToString(f.Code), aws.ToString(f.Message)), !f.SenderFault
+			}
+		}
+	}
+	for i, job := range batch {
+		if results[i].err != nil && retry[i] && !last {
+			again = append(again, job)
+			continue
+		}
+		job.reply <- results[i]
+	}
+	return again
+}
+
+// messageBytes is the size of a message as SQS counts it.
+func messageBytes(body string, attributes map[string]types.MessageAttributeValue) int {
+	n := len(body)
+	for name, value := range attributes {
+		n += len(name) + len(aws.ToString(value.DataType)) + len(aws.ToString(value.StringValue)) + len(value.BinaryValue)
+	}
+	return n
+}
+
+// directory finds queues by name and keeps a sender for each.
+type directory struct {
+	api QueueAPI
+
+	mu      sync.Mutex
+	senders map[string]*sender // by queue name
+	missing map[string]error
+}
+
+func newDirectory(api QueueAPI) *directory {
+	return &directory{api: api, senders: map[string]*sender{}, missing: map[string]error{}}
+}
+
+// to gives the sender for a queue. It looks for each queue once, unless the answer was that of a bad moment.
+func (d *directory) to(name string) (*sender, error) {
+	d.mu.Lock()
+	s, err := d.senders[name], d.missing[name]
+	d.mu.Unlock()
+	if s != nil || err != nil {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	out, err := d.api.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.senders[name]; s != nil { // another goroutine was faster
+		return s, nil
+	}
+	if err != nil {
+		lookup := fmt.Errorf("deadletter: look for queue %q: %w", name, err)
+		if !transient(err) {
+			d.missing[name] = lookup
+		}
+		return nil, lookup
+	}
+	s = newSender(d.api, aws.ToString(out.QueueUrl))
+	d.senders[name] = s
+	return s, nil
+}
+
+func (d *directory) close() {
+	for _, s := range d.senders {
+		s.close()
+	}
+}
