@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -127,7 +128,13 @@ func TestPage_ShowsLiveEvents(t *testing.T) {
 	}
 	see := func(what, condition string) {
 		t.Helper()
-		do(what, chromedp.Poll[chromedp.Void](condition))
+		err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void](condition))
+		for err != nil && strings.Contains(err.Error(), "Cannot find context") { // the page was being left
+			err = chromedp.Do(ctx, chromedp.Poll[chromedp.Void](condition))
+		}
+		if err != nil {
+			do(what, chromedp.Poll[chromedp.Void](condition))
+		}
 	}
 	const live = `document.querySelector("#status").textContent === "live"`
 	// rows says that the table has the events of these devices, the newest first.

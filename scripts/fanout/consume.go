@@ -33,9 +33,9 @@ can take at once.
 On a terminal it shows what it does and which devices are blocked, by which event and why. With --health-addr the
 same can be asked for by HTTP.
 
-history and state keep a database; push offers its events by WebSocket, and a page that shows them. A client of push that
-comes back gets what it has missed: the last thousand events, and, with --data or --database, whatever the history there has.
-With FANOUT_PUSH_TOKEN set, clients must show that token.`,
+history and state keep a database; push offers its events by WebSocket, and a page that shows them. A client
+of push that comes back gets what it has missed: the last thousand events, and, with --data or --database,
+whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
 		Args:              exactly(1, "a service"),
 		ValidArgsFunction: serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
