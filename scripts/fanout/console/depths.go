@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +93,9 @@ type gauge struct {
 	Trending bool
 	Line     []int // depths, oldest first
 }
+
+// Moves tells whether the line is more than a flat one.
+func (g gauge) Moves() bool { return len(g.Line) > 1 && slices.Min(g.Line) != slices.Max(g.Line) }
 
 func (d *depths) gauge(url string) gauge {
 	d.mu.Lock()
