@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/scripts/fanout/console"
@@ -111,7 +112,7 @@ func (g *globals) consoleConfig(ctx context.Context, state, folder string) (cons
 			return cfg, api, err
 		}
 		cfg.Services = append(cfg.Services, console.Service{
-			Name: s.Name, About: cmp.Or(s.About, s.Name), Types: len(s.Events), Parks: s.GroupPolicy == "park",
+			Name: s.Name, About: cmp.Or(s.About, s.Name), Types: len(s.Events), Parks: s.GroupPolicy == consumers.Park,
 			Queue: d.QueueName(s.Name), QueueURL: q.URL, DLQs: dlqs,
 		})
 	}
