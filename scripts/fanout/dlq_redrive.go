@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
@@ -25,6 +26,7 @@ type moving struct {
 	delivery bool
 	rate     float64
 	state    string
+	services serviceOptions // where a service keeps its database, for one that parks devices
 }
 
 func (m *moving) addTo(cmd *cobra.Command, verb string) {
@@ -72,6 +74,9 @@ the same dead-letter queue, in the same order.
 
 Redriven events queue up behind newer events of their device; services keep an old one from overwriting newer state.
 
+Of a service that parks devices the parked ones are released, each with all of its letters in order; its database
+(--data or --database) knows which they are.
+
 --native lets SQS itself move everything; it can't select, and the records do not count the redrive.
 
 ` + exitCodes,
@@ -90,14 +95,11 @@ Redriven events queue up behind newer events of their device; services keep an o
 				return err
 			}
 			from := sources[0]
-			if s, _ := d.Service(from.Service); s.GroupPolicy == "park" && !m.delivery {
-				return &hinted{
-					fmt.Errorf("%s parks devices: a redriven event of a parked device would follow to the dead-letter queue again", s.Name),
-					"release the devices instead, with consumers/parking.Release on the service's database",
-				}
-			}
 			if err := g.nobodyElse(ctx, api, from); err != nil {
 				return err
+			}
+			if s, _ := d.Service(from.Service); s.GroupPolicy == consumers.Park && !m.delivery {
+				return g.redriveParking(ctx, api, d, s, from, m)
 			}
 			plan, err := g.plan(ctx, api, from, m, fmt.Sprintf("send %%s from %s back to %s", from.Name(), from.Queue))
 			if err != nil || plan == nil {
@@ -112,6 +114,8 @@ Redriven events queue up behind newer events of their device; services keep an o
 		},
 	}
 	m.addTo(cmd, "move")
+	cmd.Flags().StringVar(&m.services.data, "data", "", "`FOLDER` of the service's database, for one that parks devices")
+	cmd.Flags().StringVar(&m.services.database, "database", "", "`URL` of the service's database, instead of --data")
 	cmd.Flags().BoolVar(&native, "native", false, "let SQS move everything, by a message move task")
 	return cmd
 }

@@ -190,13 +190,15 @@ func TestDLQ_OfDeliveriesAndNative(t *testing.T) {
 		t.Errorf("%d came back, want 50", n)
 	}
 	bury(t, engine, 50, lamps(50, 5), func(int) string { return "a" })
-	arn := "arn:aws:sqs:eu-central-1:000000000000:dev-history-dlq.fifo"
-	if _, err := api.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &arn, MaxNumberOfMessagesPerSecond: aws.Int32(1)}); err == nil {
-		contains(t, "moved by SQS meanwhile", invoke(t, "", append([]string{"dlq", "redrive", "history", "--yes"}, state...)...).want(t, exitFailed).stderr,
-			"a message move task is under way on dev-history-dlq.fifo", "nothing was moved here")
-	} else {
-		t.Log(err)
+	const arn = "arn:aws:sqs:eu-central-1:000000000000:dev-history"
+	_, err := api.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{
+		SourceArn: aws.String(arn + "-dlq.fifo"), DestinationArn: aws.String(arn + ".fifo"), MaxNumberOfMessagesPerSecond: aws.Int32(1),
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	contains(t, "moved by SQS meanwhile", invoke(t, "", append([]string{"dlq", "redrive", "history", "--yes"}, state...)...).want(t, exitFailed).stderr,
+		"a message move task is under way on dev-history-dlq.fifo", "nothing was moved here")
 }
 
 func TestDLQ_Watch(t *testing.T) {
