@@ -48,7 +48,6 @@ type failure struct {
 // lease is lost or when draining takes too long. The verdict is complete at any moment at which a handler may end the
 // goroutine.
 func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
-	m.goroutine.Store(goroutineID())
 	v.eventType = m.eventType()
 	if m.isMark() { // the end of a release that is no more, or a policy that knows none
 		v.fate = handled

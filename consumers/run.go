@@ -36,6 +36,8 @@ type run struct {
 	lanes    map[string]*lane    // by message group
 	ready    []*lane             // lanes that wait for a slot, the longest waiting first
 	running  int                 // handlers
+	workers  int                 // goroutines for them
+	jobs     chan job            // what they are to do; never full, as there is room for every slot
 	sending  int                 // dead letters on their way
 	done     memory              // messages that are done with, though they may be delivered again
 	blocking map[*message]int    // messages that block their devices, and how often they did
@@ -59,6 +61,7 @@ func newRun(c *Consumer, f facts) *run {
 		stopping: make(chan struct{}),
 		held:     map[string]*message{},
 		lanes:    map[string]*lane{},
+		jobs:     make(chan job, c.cfg.Slots),
 		blocking: map[*message]int{},
 		poll:     polling{wanted: 1},
 	}
@@ -76,6 +79,7 @@ func (r *run) post(report func()) {
 }
 
 func (r *run) loop(ctx context.Context) error {
+	defer close(r.jobs)
 	defer close(r.ended)
 	defer r.cutOff()
 	defer r.abort(ErrStopping)
@@ -288,18 +292,49 @@ func (r *run) startHandlers() {
 		}
 		ctx, cancel := context.WithCancelCause(r.work)
 		m.cancel = cancel
-		go func() {
-			v := new(verdict)
-			defer func() { // deferred, since a handler may end its goroutine
-				if value := recover(); value != nil {
-					v.panicked(value)
-				}
-				cancel(nil)
-				r.post(func() { r.decide(m, v) })
-			}()
-			r.attempt(ctx, m, v)
-		}()
+		r.jobs <- job{ctx, m}
+		r.enoughWorkers()
 	}
+}
+
+// job is a message whose handler is to run, with the context of the run.
+type job struct {
+	ctx context.Context
+	m   *message
+}
+
+// enoughWorkers sees to it that every handler that is to run has a goroutine.
+func (r *run) enoughWorkers() {
+	for r.workers < r.running {
+		r.workers++
+		go r.worker()
+	}
+}
+
+// worker runs one handler after the other until the loop has ended, or until a handler ends its goroutine.
+func (r *run) worker() {
+	defer r.post(func() {
+		r.workers--
+		r.enoughWorkers()
+	})
+	id := goroutineID()
+	for j := range r.jobs {
+		j.m.goroutine.Store(id)
+		r.handle(j.ctx, j.m)
+	}
+}
+
+// handle brings a message to its verdict.
+func (r *run) handle(ctx context.Context, m *message) {
+	v := new(verdict)
+	defer func() { // deferred, since a handler may end its goroutine
+		if value := recover(); value != nil {
+			v.panicked(value)
+		}
+		m.cancel(nil)
+		r.post(func() { r.decide(m, v) })
+	}()
+	r.attempt(ctx, m, v)
 }
 
 // reportOverdue tells of handlers that go on although their contexts ended long ago. Nothing else can be done about them: their
