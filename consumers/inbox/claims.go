@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
 )
 
@@ -39,7 +40,11 @@ type Claims interface {
 	Release(ctx context.Context, key Key, owner string) error
 }
 
-// ErrInProgress is what a handler of [Once] returns for an event that somebody else is handling just now.
+// retryClaim is after how long an event that is in progress elsewhere is looked at again.
+const retryClaim = 10 * time.Second
+
+// ErrInProgress is what a handler of [Once] returns for an event that somebody else is handling just now, as the cause of
+// a consumers.RetryAfter: the event comes again after ten seconds, rather than go to the dead-letter queue.
 var ErrInProgress = errors.New("inbox: event is in progress elsewhere")
 
 // DefaultLease is how long a claim of [Once] lasts. It is longer than the time that a consumer gives a handler by default.
@@ -73,7 +78,7 @@ func Once(claims Claims, service string, lease time.Duration, handle Handler) Ha
 		case state == Done:
 			return nil
 		case state != Claimed:
-			return fmt.Errorf("%w: event %q of service %q", ErrInProgress, event.ID, service)
+			return consumers.RetryAfter(retryClaim, fmt.Errorf("%w: event %q of service %q", ErrInProgress, event.ID, service))
 		}
 		finished := false
 		defer func() {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/consumers/inbox/inboxtest"
@@ -125,8 +126,9 @@ func TestOnce_NotWhileItIsInProgressElsewhere(t *testing.T) {
 		var group sync.WaitGroup
 		group.Go(func() { _ = handle(t.Context(), lamp("a", time.Now())) })
 		synctest.Wait()
-		if err := handle(t.Context(), lamp("a", time.Now())); !errors.Is(err, inbox.ErrInProgress) {
-			t.Errorf("second consumer: got %v, want %v", err, inbox.ErrInProgress)
+		var later *consumers.RetryAfterError // anything else would end in the dead-letter queue
+		if err := handle(t.Context(), lamp("a", time.Now())); !errors.Is(err, inbox.ErrInProgress) || !errors.As(err, &later) {
+			t.Errorf("second consumer: got %v, want %v to be tried again later", err, inbox.ErrInProgress)
 		}
 		time.Sleep(10 * time.Second) // the claim ends, and the first one's context with it
 		synctest.Wait()

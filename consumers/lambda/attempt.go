@@ -1,0 +1,141 @@
+package lambda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/events"
+)
+
+// failure is what is kept of the error of an event.
+type failure struct {
+	class              deadletter.Class
+	code, text         string
+	attempts           int // handlers started
+	eventID, eventType string
+}
+
+// handleOne decodes a message and runs its handler, with quick retries. It returns whether the message may be deleted: it
+// was handled, or its dead letter is confirmed. first says that nothing of the batch ran before it in its lane.
+func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done bool) {
+	working, cancel := f.budget(ctx)
+	defer cancel()
+	if working.Err() != nil {
+		return false // no time left to start it; that is no attempt
+	}
+	failed := failure{class: deadletter.Known, eventType: d.attribute("type")}
+	event, err := events.Decode([]byte(d.Body))
+	if err != nil {
+		failed.code, failed.text = codeOf(err), err.Error()
+		return f.sendDeadLetter(ctx, d, failed)
+	}
+	failed.eventID, failed.eventType = event.ID, event.Type()
+	if event.DeviceID != d.group() {
+		failed.code = consumers.CodeGroupMismatch
+		failed.text = fmt.Sprintf("lambda: message group is %q, want the event's device %q: only so its events stay in order", d.group(), event.DeviceID)
+		return f.sendDeadLetter(ctx, d, failed)
+	}
+	err = f.try(working, event, &failed.attempts)
+	var (
+		known *consumers.KnownError
+		later *consumers.RetryAfterError
+	)
+	if errors.As(err, &later) {
+		d.delay = min(later.Delay.Round(time.Second), consumers.MaxRetryAfter)
+	}
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &known):
+	case d.receiveCount() < f.cfg.Deliveries, working.Err() != nil && !first && f.cutShort(ctx):
+		// In the second case those before it have used up the function's time; it had less than its own.
+		f.cfg.Logger.Warn("event failed; it comes again", "event_id", event.ID, "event_type", event.Type(), "device_id", event.DeviceID,
+			"attempts", failed.attempts, "receive_count", d.receiveCount(), "err", err)
+		return false
+	case failed.attempts > 1 || d.receiveCount() > 1:
+		failed.class = deadletter.Exhausted
+	default:
+		failed.class = deadletter.Unknown
+	}
+	failed.code, failed.text = codeOf(err), err.Error()
+	return f.sendDeadLetter(ctx, d, failed)
+}
+
+// budget bounds the handling of one event by its budget, and by the function's time without the margin.
+func (f *Function) budget(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(f.cfg.Budget)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-f.cfg.Margin).Before(end) {
+		end = deadline.Add(-f.cfg.Margin)
+	}
+	return context.WithDeadline(ctx, end)
+}
+
+// cutShort tells whether the function's time is over.
+func (f *Function) cutShort(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline.Add(-f.cfg.Margin))
+}
+
+// try runs the handler until it succeeds, its error says that no quick retry can help, or retries or time are used up. It
+// returns the last error.
+func (f *Function) try(ctx context.Context, event events.Event, attempts *int) error {
+	for {
+		*attempts++
+		err := f.call(ctx, event)
+		var (
+			known *consumers.KnownError
+			later *consumers.RetryAfterError
+		)
+		if err == nil || errors.As(err, &known) || errors.As(err, &later) || *attempts > f.cfg.Retries {
+			return err
+		}
+		delay := f.cfg.RetryDelay << (*attempts - 1)
+		if end, ok := ctx.Deadline(); ok && !time.Now().Add(delay).Before(end) {
+			return err
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// panicError is a handler's panic.
+type panicError struct{ text string }
+
+func (e *panicError) Error() string { return e.text }
+
+func (f *Function) call(ctx context.Context, event events.Event) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicError{fmt.Sprintf("handler panicked: %v\n%s", value, debug.Stack())}
+		}
+	}()
+	return f.handler(ctx, event)
+}
+
+// codeOf finds the stable code of a failure, as the runtime of package consumers has it.
+func codeOf(err error) string {
+	var (
+		known    *consumers.KnownError
+		invalid  *events.Error
+		panicked *panicError
+	)
+	switch {
+	case errors.As(err, &known):
+		return known.Code
+	case errors.As(err, &invalid):
+		return string(invalid.Code)
+	case errors.As(err, &panicked):
+		return consumers.CodePanic
+	case errors.Is(err, context.DeadlineExceeded):
+		return consumers.CodeTimeout
+	}
+	return consumers.CodeError
+}

@@ -1,0 +1,91 @@
+package lambda
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/device-fanout/fanout/consumers"
+)
+
+// QueueAPI is what a Function needs of Amazon SQS; [*sqs.Client] has it.
+type QueueAPI interface {
+	SendMessage(ctx context.Context, in *sqs.SendMessageInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+}
+
+// Config sets how a Function works. The zero value is ready for production.
+type Config struct {
+	// Budget is how long the handling of one event may take, its quick retries included; then its context ends. It never
+	// goes beyond the function's own time. Zero means consumers.DefaultBudget.
+	Budget time.Duration
+	// Retries is how often an event is tried again at once after an unknown error. Zero means consumers.DefaultRetries; a
+	// negative value means never.
+	Retries int
+	// RetryDelay is the pause before the first retry; each further one is twice as long. Zero means
+	// consumers.DefaultRetryDelay.
+	RetryDelay time.Duration
+	// Deliveries is how often an event may be delivered before an unknown error sends it to the dead-letter queue. It must
+	// be below the queue's maxReceiveCount. Zero means DefaultDeliveries.
+	Deliveries int
+	// HandBack is how long an event that failed stays hidden before it is delivered again, in whole seconds. Zero means
+	// DefaultHandBack; a negative value means not at all.
+	HandBack time.Duration
+	// Margin is how much of the function's time is kept back for dead letters and for handing back: no handler runs in it.
+	// Zero means DefaultMargin.
+	Margin time.Duration
+	// Logger hears of dead letters and trouble. Nil logs nothing. Event bodies are never logged.
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultDeliveries = 3
+	DefaultHandBack   = 5 * time.Second
+	DefaultMargin     = 2 * time.Second
+)
+
+func (cfg Config) withDefaults() Config {
+	cfg.Budget = cmp.Or(cfg.Budget, consumers.DefaultBudget)
+	cfg.Retries = cmp.Or(cfg.Retries, consumers.DefaultRetries)
+	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, consumers.DefaultRetryDelay)
+	cfg.Deliveries = cmp.Or(cfg.Deliveries, DefaultDeliveries)
+	cfg.HandBack = max(0, cmp.Or(cfg.HandBack, DefaultHandBack))
+	cfg.Margin = cmp.Or(cfg.Margin, DefaultMargin)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	return cfg
+}
+
+func (cfg Config) validate() error {
+	var faults []error
+	for _, field := range []struct {
+		name  string
+		value time.Duration
+	}{{"Budget", cfg.Budget}, {"RetryDelay", cfg.RetryDelay}, {"Margin", cfg.Margin}} {
+		if field.value < 0 {
+			faults = append(faults, fmt.Errorf("lambda: config: %s: got %v, want more than 0", field.name, field.value))
+		}
+	}
+	if cfg.Deliveries < 1 {
+		faults = append(faults, fmt.Errorf("lambda: config: Deliveries: got %d, want at least 1", cfg.Deliveries))
+	}
+	if cfg.HandBack%time.Second != 0 || cfg.HandBack > 12*time.Hour {
+		faults = append(faults, fmt.Errorf("lambda: config: HandBack: got %v, want whole seconds, at most 12h", cfg.HandBack))
+	}
+	return errors.Join(faults...)
+}
+
+func validateQueue(q consumers.Queue) error {
+	var faults []error
+	for _, field := range []struct{ name, value string }{{"Service", q.Service}, {"URL", q.URL}, {"DLQURL", q.DLQURL}} {
+		if field.value == "" {
+			faults = append(faults, fmt.Errorf("lambda: queue: %s is empty", field.name))
+		}
+	}
+	return errors.Join(faults...)
+}

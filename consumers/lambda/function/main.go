@@ -1,0 +1,51 @@
+// The Lambda function of the service history: a template to copy. Build it for Lambda's own runtime (provided.al2023) as
+//
+//	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -tags lambda.norpc -o bootstrap ./consumers/lambda/function
+//
+// It is set up by environment variables: FANOUT_QUEUE_URL and FANOUT_DLQ_URL of the service's queues, and
+// FANOUT_DATABASE, the URL of its PostgreSQL database (password in PGPASSWORD).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	awslambda "github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/history"
+	"github.com/device-fanout/fanout/consumers/lambda"
+)
+
+func main() {
+	function, err := newFunction(context.Background(), os.Getenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	awslambda.Start(function.Handle)
+}
+
+// newFunction opens what the function needs, once for all of its calls.
+func newFunction(ctx context.Context, getenv func(string) string) (*lambda.Function, error) {
+	database := getenv("FANOUT_DATABASE")
+	queue := consumers.Queue{Service: "history", URL: getenv("FANOUT_QUEUE_URL"), DLQURL: getenv("FANOUT_DLQ_URL")}
+	if database == "" || queue.URL == "" || queue.DLQURL == "" {
+		return nil, errors.New("function: want FANOUT_DATABASE, FANOUT_QUEUE_URL and FANOUT_DLQ_URL in the environment")
+	}
+	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil)) // what a function writes, CloudWatch Logs keeps
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("function: AWS configuration: %w", err)
+	}
+	service, err := history.Open(ctx, database, history.Config{Logger: logger})
+	if err != nil {
+		return nil, fmt.Errorf("function: %w", err)
+	}
+	return lambda.New(sqs.NewFromConfig(cfg), queue, service.Handle, lambda.Config{Logger: logger})
+}
