@@ -100,38 +100,53 @@ func throughput(b *testing.B, latency time.Duration, cfg producer.Config) {
 	b.ReportMetric(p.Stats().BatchFill(), "entries/batch")
 }
 
-// plainLoop does by hand what a Producer does when nothing fails: it encodes events and sends every ten in one request, one
-// request after the other.
+// plain does by hand what a Producer does when nothing fails: it encodes events and sends every ten in one request, one request
+// after the other.
+type plain struct {
+	b     *testing.B
+	api   producer.TopicAPI
+	arn   string
+	names []string
+	batch []types.PublishBatchRequestEntry
+}
+
+func newPlainLoop(b *testing.B, names []string) *plain {
+	b.Helper()
+	api, arn := newTopic(b, 0)
+	return &plain{b: b, api: api, arn: arn, names: names}
+}
+
+func (l *plain) publish(i int) {
+	e := reading(l.names, i)
+	e.Source = "gateway"
+	body, err := events.Encode(e)
+	if err != nil {
+		l.b.Fatal(err)
+	}
+	l.batch = append(l.batch, types.PublishBatchRequestEntry{
+		Id: aws.String(strconv.Itoa(len(l.batch))), Message: aws.String(string(body)),
+		MessageGroupId: aws.String(e.DeviceID), MessageDeduplicationId: aws.String(e.ID),
+		MessageAttributes: map[string]types.MessageAttributeValue{
+			"type":   {DataType: aws.String("String"), StringValue: aws.String(e.Type())},
+			"source": {DataType: aws.String("String"), StringValue: aws.String(e.Source)},
+		},
+	})
+	if len(l.batch) < producer.MaxBatchEntries {
+		return
+	}
+	out, err := l.api.PublishBatch(context.Background(), &sns.PublishBatchInput{TopicArn: &l.arn, PublishBatchRequestEntries: l.batch})
+	if err != nil || len(out.Failed) > 0 {
+		l.b.Fatal(err, out)
+	}
+	l.batch = l.batch[:0]
+}
+
 func plainLoop(b *testing.B) {
 	b.ReportAllocs()
-	api, arn := newTopic(b, 0)
-	names := devices(1000)
-	ctx := context.Background()
-	var batch []types.PublishBatchRequestEntry
+	loop := newPlainLoop(b, devices(1000))
 	start := time.Now()
 	for i := 0; b.Loop(); i++ {
-		e := reading(names, i)
-		e.Source = "gateway"
-		body, err := events.Encode(e)
-		if err != nil {
-			b.Fatal(err)
-		}
-		batch = append(batch, types.PublishBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(len(batch))), Message: aws.String(string(body)),
-			MessageGroupId: aws.String(e.DeviceID), MessageDeduplicationId: aws.String(e.ID),
-			MessageAttributes: map[string]types.MessageAttributeValue{
-				"type":   {DataType: aws.String("String"), StringValue: aws.String(e.Type())},
-				"source": {DataType: aws.String("String"), StringValue: aws.String(e.Source)},
-			},
-		})
-		if len(batch) < producer.MaxBatchEntries {
-			continue
-		}
-		out, err := api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &arn, PublishBatchRequestEntries: batch})
-		if err != nil || len(out.Failed) > 0 {
-			b.Fatal(err, out)
-		}
-		batch = batch[:0]
+		loop.publish(i)
 	}
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "events/s")
 }

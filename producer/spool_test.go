@@ -98,9 +98,17 @@ func TestSpool_IsOneProducersAtATime(t *testing.T) {
 // stuckStore is a spool whose disk can fail, and that counts its writes.
 type stuckStore struct {
 	store
-	fail   atomic.Pointer[error]
-	writes atomic.Int64
-	hold   chan struct{} // nil: writes go ahead
+	fail     atomic.Pointer[error]
+	writes   atomic.Int64
+	hold     chan struct{} // nil: writes go ahead
+	holdRead chan struct{} // nil: reads go ahead
+}
+
+func (s *stuckStore) Read(ref spool.Ref) (spool.Record, error) {
+	if s.holdRead != nil {
+		<-s.holdRead
+	}
+	return s.store.Read(ref)
 }
 
 func (s *stuckStore) Append(records []spool.Record) ([]spool.Ref, error) {
@@ -146,6 +154,71 @@ func TestSpool_FullDiskRefusesAndGoesOnLater(t *testing.T) {
 		if _, _, accepted := topic.snapshot(); !slices.Equal(accepted["d1"], []string{"e1", "e3"}) {
 			t.Errorf("the topic has %v, want what was accepted", accepted["d1"])
 		}
+	})
+}
+
+// TestSpool_KeepsOrderWhileItReads: what is accepted while a device's events are read from the disk stays behind them.
+func TestSpool_KeepsOrderWhileItReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		topic := &fakeTopic{latency: time.Millisecond}
+		p := newProducer(t, topic, Config{Spool: t.TempDir(), Buffer: 2})
+		disk := &stuckStore{store: p.store, holdRead: make(chan struct{})}
+		p.store = disk
+		calls := map[string]int{}
+		var want []string
+		for i := range 6 {
+			id := fmt.Sprintf("e%d", i)
+			want = append(want, id)
+			if err := p.Enqueue(t.Context(), motion("d1", id), func(r Result) {
+				if calls[id]++; r.Err != nil || !r.Spooled {
+					t.Errorf("event %s: got %+v, want it in the spool", id, r)
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if i > 1 { // two fit into memory and are confirmed; the third is being read from now on
+				time.Sleep(time.Second)
+			}
+		}
+		close(disk.holdRead)
+		mustClose(t, p)
+		if _, _, accepted := topic.snapshot(); !slices.Equal(accepted["d1"], want) {
+			t.Errorf("the topic has %v, want %v", accepted["d1"], want)
+		}
+		for id, n := range calls {
+			if n != 1 {
+				t.Errorf("event %s was answered %d times", id, n)
+			}
+		}
+	})
+}
+
+// TestSequence_RisesAlthoughTheClockWentBack between two processes.
+func TestSequence_RisesAlthoughTheClockWentBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, _, err := spool.Open(dir, spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ahead := &pending{event: motion("d1", "e1"), eventType: "device.motion.changed.v1", body: []byte("{}"), sequence: time.Now().Add(time.Hour).UnixNano()}
+		if _, err := s.Append([]spool.Record{ahead.record()}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p := newProducer(t, &fakeTopic{}, Config{Spool: dir})
+		if err := p.Enqueue(t.Context(), motion("d1", "e2"), func(r Result) {
+			if want := fmt.Sprintf("%020d", ahead.sequence); r.Event.Sequence <= want {
+				t.Errorf("sequence %s follows %s", r.Event.Sequence, want)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, p)
 	})
 }
 
@@ -308,6 +381,9 @@ func TestSpool_SetsAsideWhatIsRefusedForGood(t *testing.T) {
 					t.Errorf("policy %d: set aside %s with %q, %v", policy, e.ID, aside.Error, err)
 				}
 				kept++
+			}
+			if left, _ := filepath.Glob(filepath.Join(cfg.Spool, "0*")); len(left) > 0 {
+				t.Errorf("policy %d: %v are left", policy, left)
 			}
 			if kept != want.aside || told != kept || ended != kept || p.Stats().SetAside != int64(kept) {
 				t.Errorf("policy %d: %d events are set aside, the hooks were told of %d and %d, want %d", policy, kept, told, ended, want.aside)
