@@ -9,9 +9,9 @@ import (
 )
 
 // BenchmarkSideBySide takes turns between a plain loop of PublishBatch, a Producer and a Producer with a spool, so that what else the
-// machine does falls on all alike, and reports their speed as parts of the plain loop's. An operation is 2,000 events each way.
+// machine does falls on all alike, and reports their speed as parts of the plain loop's. An operation is 1,000 events each way.
 func BenchmarkSideBySide(b *testing.B) {
-	const count = 2000
+	const count = 1000
 	names := devices(1000)
 	plain := newPlainLoop(b, names)
 	api, arn := newTopic(b, 0)
