@@ -104,8 +104,8 @@ func (cfg Config) validate() error {
 	positive("Buffer", cfg.Buffer)
 	positive("BufferPerDevice", cfg.BufferPerDevice)
 	positive("MaxBatches", cfg.MaxBatches)
-	if cfg.SpoolBytes < minSpoolBytes {
-		faults = append(faults, fmt.Errorf("producer: config: SpoolBytes: got %d, want at least %d", cfg.SpoolBytes, minSpoolBytes))
+	if least := int64(2 * deviceShare * cfg.MaxMessageBytes); cfg.SpoolBytes < least {
+		faults = append(faults, fmt.Errorf("producer: config: SpoolBytes: got %d, want at least %d, eight of the largest messages", cfg.SpoolBytes, least))
 	}
 	if cfg.OnFailure != Gapless && cfg.OnFailure != Skip {
 		faults = append(faults, fmt.Errorf("producer: config: OnFailure: got %d, want Gapless or Skip", cfg.OnFailure))

@@ -54,13 +54,14 @@ func (p *Producer) openSpool() error {
 	if err != nil {
 		return &SpoolError{Dir: p.cfg.Spool, Err: err}
 	}
+	for _, d := range state.Damaged {
+		p.reportDamage(d)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.store = opened
 	p.sequence = state.LastSequence
-	for _, d := range state.Damaged {
-		p.reportDamage(d)
-	}
+	p.stats.SetAside = int64(len(state.Damaged))
 	for _, waiting := range state.Waiting {
 		l := p.laneOf(waiting.Key)
 		l.later, l.count, l.bytes = waiting.Refs, len(waiting.Refs), waiting.Bytes
@@ -78,9 +79,8 @@ func (p *Producer) openSpool() error {
 	return nil
 }
 
-// reportDamage tells of a damaged piece. The caller holds mu, or is the only one.
+// reportDamage tells of a damaged piece.
 func (p *Producer) reportDamage(d spool.Damage) {
-	p.stats.SetAside++
 	p.tellSetAside(SetAside{Path: d.Aside, Err: &CorruptRecordError{File: d.File, Offset: d.Offset, Bytes: d.Bytes, Torn: d.Torn}})
 }
 
@@ -230,7 +230,6 @@ func (p *Producer) read() {
 			err = p.failBlocked(l)
 		}
 		if err != nil {
-			p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
 			p.hungry = append(p.hungry, l)
 			time.AfterFunc(maxBackoff, func() {
 				p.mu.Lock()
@@ -277,11 +276,17 @@ func (p *Producer) load(l *lane) error {
 		refs = refs[i:]
 		break
 	}
-	p.mu.Lock()
 	for _, d := range damaged {
 		p.reportDamage(d)
+	}
+	if err != nil {
+		p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+	}
+	p.mu.Lock()
+	for range damaged {
 		p.forget(l, &pending{})
 		p.stats.Failed++
+		p.stats.SetAside++
 		l.unblock(1)
 	}
 	if err != nil {
@@ -329,6 +334,9 @@ func (p *Producer) failBlocked(l *lane) error {
 		refs = append(refs, event.ref)
 	}
 	p.store.Done(refs...)
+	if err != nil {
+		p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+	}
 	p.mu.Lock()
 	for _, event := range concerned[:len(refs)] {
 		p.forget(l, event)

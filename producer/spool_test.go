@@ -498,7 +498,7 @@ func TestSpool_IsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		down.Store(true)
-		cfg := Config{Spool: t.TempDir(), SpoolBytes: minSpoolBytes, SpoolSync: -1}
+		cfg := Config{Spool: t.TempDir(), SpoolBytes: 1 << 20, MaxMessageBytes: 10_000, SpoolSync: -1}
 		p := newProducer(t, downTopic(&down), cfg)
 		fill := func(device string) (n int) {
 			for {
