@@ -21,7 +21,8 @@ type Config struct {
 	// Source is the CloudEvents source of events that name none: this gateway, as a URI reference.
 	// Empty means DefaultSource.
 	Source string
-	// Buffer is how many events may be in memory, accepted and not yet resolved, in all. Zero means DefaultBuffer.
+	// Buffer is how many events may be in memory, accepted and not yet resolved, in all. Zero means DefaultBuffer. With a Spool it should
+	// be above the number of devices that may be in trouble at once: the first event of each is in memory.
 	Buffer int
 	// BufferPerDevice is how many of them may be of one device. Zero means a tenth of Buffer, at least 1. With a Spool it means
 	// nothing: see SpoolBytes.

@@ -173,7 +173,7 @@ func (p *Producer) committed(batch []*pending, refs []spool.Ref) {
 		p.committing -= event.spoolBytes
 		p.stats.Spooled++
 		l := p.lanes[event.event.DeviceID]
-		if l.state != loading && len(l.later) == 0 && len(l.events) < loadAtOnce && p.inMemory < p.cfg.Buffer {
+		if l.state != loading && len(l.later) == 0 && len(l.events) < p.memoryFor(l) {
 			p.inMemory++
 			l.events = append(l.events, event)
 		} else {
@@ -207,6 +207,18 @@ func (p *Producer) notCommitted(batch []*pending, err error) {
 	for _, event := range batch {
 		event.answered(Result{Err: &SpoolError{EventID: event.event.ID, DeviceID: event.event.DeviceID, Dir: p.cfg.Spool, Err: err}})()
 	}
+}
+
+// memoryFor is how many events of a lane may be in memory now. Half of the buffer is for the first event of each lane alone, so
+// that the many events of a few devices in trouble do not keep all others on disk. The caller holds mu.
+func (p *Producer) memoryFor(l *lane) int {
+	switch {
+	case p.inMemory < p.cfg.Buffer/2:
+		return loadAtOnce
+	case p.inMemory < p.cfg.Buffer || l.blockade != nil:
+		return 1
+	}
+	return 0
 }
 
 // feed starts the goroutine that reads from the spool, unless it runs. The caller holds mu.
@@ -252,7 +264,7 @@ func (p *Producer) load(l *lane) error {
 	if len(l.events) > 0 {
 		return nil
 	}
-	refs := l.later[:min(loadAtOnce, len(l.later))]
+	refs := l.later[:min(p.memoryFor(l), len(l.later))]
 	l.later = l.later[len(refs):]
 	p.inMemory += len(refs)
 	p.mu.Unlock()

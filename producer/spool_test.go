@@ -162,12 +162,12 @@ func TestSpool_KeepsOrderWhileItReads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		topic := &fakeTopic{latency: time.Millisecond}
-		p := newProducer(t, topic, Config{Spool: t.TempDir(), Buffer: 2})
+		p := newProducer(t, topic, Config{Spool: t.TempDir(), Buffer: 8})
 		disk := &stuckStore{store: p.store, holdRead: make(chan struct{})}
 		p.store = disk
 		calls := map[string]int{}
 		var want []string
-		for i := range 6 {
+		for i := range 10 {
 			id := fmt.Sprintf("e%d", i)
 			want = append(want, id)
 			if err := p.Enqueue(t.Context(), motion("d1", id), func(r Result) {
@@ -177,7 +177,7 @@ func TestSpool_KeepsOrderWhileItReads(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			if i > 1 { // two fit into memory and are confirmed; the third is being read from now on
+			if i > 3 { // four fit into memory and are confirmed; the fifth is being read from now on
 				time.Sleep(time.Second)
 			}
 		}
@@ -428,6 +428,48 @@ func TestSpool_KeepsEventsWhileTheTopicRefusesAll(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSpool_ManyDevicesInTroubleLeaveRoomForTheOthers, also when each has more waiting than its share of the memory.
+func TestSpool_ManyDevicesInTroubleLeaveRoomForTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var throttling atomic.Bool
+		throttling.Store(true)
+		topic := &fakeTopic{latency: time.Millisecond, script: func(_ int, in *sns.PublishBatchInput) *reply {
+			r := &reply{fail: map[int]types.BatchResultErrorEntry{}}
+			for i, e := range in.PublishBatchRequestEntries {
+				if throttling.Load() && strings.HasPrefix(aws.ToString(e.MessageGroupId), "slow") {
+					r.fail[i] = types.BatchResultErrorEntry{Code: aws.String("Throttled"), SenderFault: true}
+				}
+			}
+			return r
+		}}
+		p := newProducer(t, topic, Config{Spool: t.TempDir(), Buffer: 100, SpoolSync: -1})
+		for i := range 2000 {
+			device := fmt.Sprintf("slow%02d", i%50)
+			if err := p.Publish(t.Context(), motion(device, fmt.Sprintf("e%04d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 500 {
+			if err := p.Publish(t.Context(), motion(fmt.Sprintf("d%d", i%25), fmt.Sprintf("f%03d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if got := p.Stats().Confirmed; got != 500 {
+			t.Errorf("%d events are confirmed beside 50 devices in trouble, want the 500 of all others", got)
+		}
+		throttling.Store(false)
+		mustClose(t, p)
+		_, _, accepted := topic.snapshot()
+		for device, ids := range accepted {
+			if !slices.IsSorted(ids) {
+				t.Errorf("device %s is out of order", device)
+			}
+		}
+	})
 }
 
 // TestSpool_RestartsWithAHundredThousandEvents of a thousand devices, one of which has a third of them. Few are in memory at a time.
