@@ -48,7 +48,14 @@
 // one before has returned, or when its oldest event has waited for a typical round trip. So latency is low at low load and
 // batches are full at high load, without a fixed delay. How many batches are under way follows what is waiting, up to
 // [Config].MaxBatches; when SNS throttles whole requests, or four in a row get no answer, all devices slow down together, and when it
-// throttles an entry, that device alone does.
+// throttles an entry, that device alone does. The SDK's HTTP client keeps ten idle connections, and makes new ones all the time when
+// more batches are under way; a gateway with much to say gives it more:
+//
+//	client := sns.NewFromConfig(cfg, func(o *sns.Options) {
+//		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+//			t.MaxIdleConnsPerHost = producer.DefaultMaxBatches
+//		})
+//	})
 //
 // The buffer is bounded, in all and for every device, and so is the spool. [Producer.Publish] and [Producer.Enqueue] wait for room;
 // [Producer.TryEnqueue] does not.
