@@ -21,7 +21,8 @@ type Config struct {
 	// Source is the CloudEvents source of events that name none: this gateway, as a URI reference.
 	// Empty means DefaultSource.
 	Source string
-	// Buffer is how many events may be in memory, accepted and not yet resolved, in all. Zero means DefaultBuffer.
+	// Buffer is how many events may be in memory, accepted and not yet resolved, in all. Zero means DefaultBuffer. With a Spool it should
+	// be above the number of devices that may be in trouble at once: the first event of each is in memory.
 	Buffer int
 	// BufferPerDevice is how many of them may be of one device. Zero means a tenth of Buffer, at least 1. With a Spool it means
 	// nothing: see SpoolBytes.
@@ -104,8 +105,8 @@ func (cfg Config) validate() error {
 	positive("Buffer", cfg.Buffer)
 	positive("BufferPerDevice", cfg.BufferPerDevice)
 	positive("MaxBatches", cfg.MaxBatches)
-	if cfg.SpoolBytes < minSpoolBytes {
-		faults = append(faults, fmt.Errorf("producer: config: SpoolBytes: got %d, want at least %d", cfg.SpoolBytes, minSpoolBytes))
+	if least := int64(2 * deviceShare * cfg.MaxMessageBytes); cfg.SpoolBytes < least {
+		faults = append(faults, fmt.Errorf("producer: config: SpoolBytes: got %d, want at least %d, eight of the largest messages", cfg.SpoolBytes, least))
 	}
 	if cfg.OnFailure != Gapless && cfg.OnFailure != Skip {
 		faults = append(faults, fmt.Errorf("producer: config: OnFailure: got %d, want Gapless or Skip", cfg.OnFailure))

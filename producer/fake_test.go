@@ -161,6 +161,12 @@ func mustClose(t *testing.T, p *Producer) {
 	if s := p.Stats(); s.Buffered != 0 || s.Accepted != s.Confirmed+s.Failed {
 		t.Errorf("after close: %+v, want nothing buffered and every accepted event answered", s)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lanes)+len(p.ready)+len(p.hungry)+p.inMemory+len(p.ages.counts) > 0 || p.committing != 0 {
+		t.Errorf("after close %d lanes are left, %d of them ready and %d hungry, with %d events in memory, %d bytes to write and %d ages",
+			len(p.lanes), len(p.ready), len(p.hungry), p.inMemory, p.committing, len(p.ages.counts))
+	}
 }
 
 // answers collects results in the order in which they come.

@@ -21,8 +21,6 @@ const (
 
 	minMaxMessageBytes = 1 << 10
 	maxMaxMessageBytes = 1 << 20
-
-	minSpoolBytes = 1 << 20
 )
 
 // Names of the message attributes; filter policies match on the first two.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -288,6 +290,20 @@ func TestUnknownOutcome_EndsInsideTheDeduplicationWindow(t *testing.T) {
 	})
 }
 
+func TestNoConnection_IsNotCalledUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		topic := &fakeTopic{script: func(int, *sns.PublishBatchInput) *reply {
+			return &reply{err: &smithy.OperationError{ServiceID: "SNS", OperationName: "PublishBatch", Err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}}
+		}}
+		p := newProducer(t, topic, Config{})
+		if err := p.Publish(t.Context(), motion("d1", "e1")); !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("got %v, want its cause, and no unknown outcome: nothing was sent", err)
+		}
+		mustClose(t, p)
+	})
+}
+
 func TestRefusal_IsNotCalledUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -459,11 +475,11 @@ func TestBadInput_IsRefusedBeforeAcceptance(t *testing.T) {
 
 func TestNew_ListsEveryFault(t *testing.T) {
 	t.Parallel()
-	_, err := New(&fakeTopic{}, "arn:aws:sns:eu-central-1:1:standard", Config{Buffer: -1, GiveUpAfter: time.Hour})
+	_, err := New(&fakeTopic{}, "arn:aws:sns:eu-central-1:1:standard", Config{Buffer: -1, GiveUpAfter: time.Hour, SpoolBytes: 1000, OnFailure: 7, MaxPast: -1})
 	if err == nil {
 		t.Fatal("got no error")
 	}
-	for _, want := range []string{"topic ARN", "Buffer: got -1", "GiveUpAfter: got 1h0m0s"} {
+	for _, want := range []string{"topic ARN", "Buffer: got -1", "GiveUpAfter: got 1h0m0s", "SpoolBytes: got 1000", "OnFailure: got 7", "MaxPast"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %q, want it to say %q", err, want)
 		}

@@ -54,13 +54,14 @@ func (p *Producer) openSpool() error {
 	if err != nil {
 		return &SpoolError{Dir: p.cfg.Spool, Err: err}
 	}
+	for _, d := range state.Damaged {
+		p.reportDamage(d)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.store = opened
 	p.sequence = state.LastSequence
-	for _, d := range state.Damaged {
-		p.reportDamage(d)
-	}
+	p.stats.SetAside = int64(len(state.Damaged))
 	for _, waiting := range state.Waiting {
 		l := p.laneOf(waiting.Key)
 		l.later, l.count, l.bytes = waiting.Refs, len(waiting.Refs), waiting.Bytes
@@ -78,9 +79,8 @@ func (p *Producer) openSpool() error {
 	return nil
 }
 
-// reportDamage tells of a damaged piece. The caller holds mu, or is the only one.
+// reportDamage tells of a damaged piece.
 func (p *Producer) reportDamage(d spool.Damage) {
-	p.stats.SetAside++
 	p.tellSetAside(SetAside{Path: d.Aside, Err: &CorruptRecordError{File: d.File, Offset: d.Offset, Bytes: d.Bytes, Torn: d.Torn}})
 }
 
@@ -173,7 +173,7 @@ func (p *Producer) committed(batch []*pending, refs []spool.Ref) {
 		p.committing -= event.spoolBytes
 		p.stats.Spooled++
 		l := p.lanes[event.event.DeviceID]
-		if l.state != loading && len(l.later) == 0 && len(l.events) < loadAtOnce && p.inMemory < p.cfg.Buffer {
+		if l.state != loading && len(l.later) == 0 && len(l.events) < p.memoryFor(l) {
 			p.inMemory++
 			l.events = append(l.events, event)
 		} else {
@@ -209,6 +209,18 @@ func (p *Producer) notCommitted(batch []*pending, err error) {
 	}
 }
 
+// memoryFor is how many events of a lane may be in memory now. Half of the buffer is for the first event of each lane alone, so
+// that the many events of a few devices in trouble do not keep all others on disk. The caller holds mu.
+func (p *Producer) memoryFor(l *lane) int {
+	switch {
+	case p.inMemory < p.cfg.Buffer/2:
+		return loadAtOnce
+	case p.inMemory < p.cfg.Buffer || l.blockade != nil:
+		return 1
+	}
+	return 0
+}
+
 // feed starts the goroutine that reads from the spool, unless it runs. The caller holds mu.
 func (p *Producer) feed() {
 	if !p.reading && !p.aborted {
@@ -230,7 +242,6 @@ func (p *Producer) read() {
 			err = p.failBlocked(l)
 		}
 		if err != nil {
-			p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
 			p.hungry = append(p.hungry, l)
 			time.AfterFunc(maxBackoff, func() {
 				p.mu.Lock()
@@ -253,7 +264,7 @@ func (p *Producer) load(l *lane) error {
 	if len(l.events) > 0 {
 		return nil
 	}
-	refs := l.later[:min(loadAtOnce, len(l.later))]
+	refs := l.later[:min(p.memoryFor(l), len(l.later))]
 	l.later = l.later[len(refs):]
 	p.inMemory += len(refs)
 	p.mu.Unlock()
@@ -277,11 +288,17 @@ func (p *Producer) load(l *lane) error {
 		refs = refs[i:]
 		break
 	}
-	p.mu.Lock()
 	for _, d := range damaged {
 		p.reportDamage(d)
+	}
+	if err != nil {
+		p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+	}
+	p.mu.Lock()
+	for range damaged {
 		p.forget(l, &pending{})
 		p.stats.Failed++
+		p.stats.SetAside++
 		l.unblock(1)
 	}
 	if err != nil {
@@ -329,6 +346,9 @@ func (p *Producer) failBlocked(l *lane) error {
 		refs = append(refs, event.ref)
 	}
 	p.store.Done(refs...)
+	if err != nil {
+		p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+	}
 	p.mu.Lock()
 	for _, event := range concerned[:len(refs)] {
 		p.forget(l, event)

@@ -98,9 +98,17 @@ func TestSpool_IsOneProducersAtATime(t *testing.T) {
 // stuckStore is a spool whose disk can fail, and that counts its writes.
 type stuckStore struct {
 	store
-	fail   atomic.Pointer[error]
-	writes atomic.Int64
-	hold   chan struct{} // nil: writes go ahead
+	fail     atomic.Pointer[error]
+	writes   atomic.Int64
+	hold     chan struct{} // nil: writes go ahead
+	holdRead chan struct{} // nil: reads go ahead
+}
+
+func (s *stuckStore) Read(ref spool.Ref) (spool.Record, error) {
+	if s.holdRead != nil {
+		<-s.holdRead
+	}
+	return s.store.Read(ref)
 }
 
 func (s *stuckStore) Append(records []spool.Record) ([]spool.Ref, error) {
@@ -146,6 +154,71 @@ func TestSpool_FullDiskRefusesAndGoesOnLater(t *testing.T) {
 		if _, _, accepted := topic.snapshot(); !slices.Equal(accepted["d1"], []string{"e1", "e3"}) {
 			t.Errorf("the topic has %v, want what was accepted", accepted["d1"])
 		}
+	})
+}
+
+// TestSpool_KeepsOrderWhileItReads: what is accepted while a device's events are read from the disk stays behind them.
+func TestSpool_KeepsOrderWhileItReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		topic := &fakeTopic{latency: time.Millisecond}
+		p := newProducer(t, topic, Config{Spool: t.TempDir(), Buffer: 8})
+		disk := &stuckStore{store: p.store, holdRead: make(chan struct{})}
+		p.store = disk
+		calls := map[string]int{}
+		var want []string
+		for i := range 10 {
+			id := fmt.Sprintf("e%d", i)
+			want = append(want, id)
+			if err := p.Enqueue(t.Context(), motion("d1", id), func(r Result) {
+				if calls[id]++; r.Err != nil || !r.Spooled {
+					t.Errorf("event %s: got %+v, want it in the spool", id, r)
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if i > 3 { // four fit into memory and are confirmed; the fifth is being read from now on
+				time.Sleep(time.Second)
+			}
+		}
+		close(disk.holdRead)
+		mustClose(t, p)
+		if _, _, accepted := topic.snapshot(); !slices.Equal(accepted["d1"], want) {
+			t.Errorf("the topic has %v, want %v", accepted["d1"], want)
+		}
+		for id, n := range calls {
+			if n != 1 {
+				t.Errorf("event %s was answered %d times", id, n)
+			}
+		}
+	})
+}
+
+// TestSequence_RisesAlthoughTheClockWentBack between two processes.
+func TestSequence_RisesAlthoughTheClockWentBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, _, err := spool.Open(dir, spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ahead := &pending{event: motion("d1", "e1"), eventType: "device.motion.changed.v1", body: []byte("{}"), sequence: time.Now().Add(time.Hour).UnixNano()}
+		if _, err := s.Append([]spool.Record{ahead.record()}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p := newProducer(t, &fakeTopic{}, Config{Spool: dir})
+		if err := p.Enqueue(t.Context(), motion("d1", "e2"), func(r Result) {
+			if want := fmt.Sprintf("%020d", ahead.sequence); r.Event.Sequence <= want {
+				t.Errorf("sequence %s follows %s", r.Event.Sequence, want)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, p)
 	})
 }
 
@@ -309,6 +382,9 @@ func TestSpool_SetsAsideWhatIsRefusedForGood(t *testing.T) {
 				}
 				kept++
 			}
+			if left, _ := filepath.Glob(filepath.Join(cfg.Spool, "0*")); len(left) > 0 {
+				t.Errorf("policy %d: %v are left", policy, left)
+			}
 			if kept != want.aside || told != kept || ended != kept || p.Stats().SetAside != int64(kept) {
 				t.Errorf("policy %d: %d events are set aside, the hooks were told of %d and %d, want %d", policy, kept, told, ended, want.aside)
 			}
@@ -352,6 +428,48 @@ func TestSpool_KeepsEventsWhileTheTopicRefusesAll(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSpool_ManyDevicesInTroubleLeaveRoomForTheOthers, also when each has more waiting than its share of the memory.
+func TestSpool_ManyDevicesInTroubleLeaveRoomForTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var throttling atomic.Bool
+		throttling.Store(true)
+		topic := &fakeTopic{latency: time.Millisecond, script: func(_ int, in *sns.PublishBatchInput) *reply {
+			r := &reply{fail: map[int]types.BatchResultErrorEntry{}}
+			for i, e := range in.PublishBatchRequestEntries {
+				if throttling.Load() && strings.HasPrefix(aws.ToString(e.MessageGroupId), "slow") {
+					r.fail[i] = types.BatchResultErrorEntry{Code: aws.String("Throttled"), SenderFault: true}
+				}
+			}
+			return r
+		}}
+		p := newProducer(t, topic, Config{Spool: t.TempDir(), Buffer: 100, SpoolSync: -1})
+		for i := range 2000 {
+			device := fmt.Sprintf("slow%02d", i%50)
+			if err := p.Publish(t.Context(), motion(device, fmt.Sprintf("e%04d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 500 {
+			if err := p.Publish(t.Context(), motion(fmt.Sprintf("d%d", i%25), fmt.Sprintf("f%03d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if got := p.Stats().Confirmed; got != 500 {
+			t.Errorf("%d events are confirmed beside 50 devices in trouble, want the 500 of all others", got)
+		}
+		throttling.Store(false)
+		mustClose(t, p)
+		_, _, accepted := topic.snapshot()
+		for device, ids := range accepted {
+			if !slices.IsSorted(ids) {
+				t.Errorf("device %s is out of order", device)
+			}
+		}
+	})
 }
 
 // TestSpool_RestartsWithAHundredThousandEvents of a thousand devices, one of which has a third of them. Few are in memory at a time.
@@ -422,7 +540,7 @@ func TestSpool_IsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		down.Store(true)
-		cfg := Config{Spool: t.TempDir(), SpoolBytes: minSpoolBytes, SpoolSync: -1}
+		cfg := Config{Spool: t.TempDir(), SpoolBytes: 1 << 20, MaxMessageBytes: 10_000, SpoolSync: -1}
 		p := newProducer(t, downTopic(&down), cfg)
 		fill := func(device string) (n int) {
 			for {
