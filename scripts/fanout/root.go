@@ -75,6 +75,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newUp(g),
 		newLocal(g),
 		newPublish(g),
+		newGateway(g),
 		newConsume(g),
 		newDLQ(g),
 		newConsole(g),
