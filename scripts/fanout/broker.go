@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"math"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
@@ -17,7 +18,10 @@ type broker struct {
 
 // startBroker listens at addr; flag is the flag that chooses another address.
 func startBroker(addr, flag string) (*broker, error) {
-	server := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
+	// What a client has not acknowledged is kept up to these bounds, and dropped beyond them.
+	capabilities := mqtt.NewDefaultServerCapabilities()
+	capabilities.MaximumInflight, capabilities.MaximumClientWritesPending = math.MaxUint16, math.MaxUint16
+	server := mqtt.New(&mqtt.Options{Capabilities: capabilities, Logger: slog.New(slog.DiscardHandler)})
 	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
 		return nil, fmt.Errorf("MQTT broker: %w", err)
 	}
