@@ -12,10 +12,8 @@ import (
 	"github.com/device-fanout/fanout/producer/gateway"
 )
 
-const (
-	gatewayAddress = "127.0.0.1:4568"
-	mqttAddress    = "127.0.0.1:1883"
-)
+// gatewayAddress is where a gateway listens unless told otherwise.
+const gatewayAddress = "127.0.0.1:4568"
 
 // doors are the ways into up's topic for other programs: a gateway, over HTTP and MQTT. There may be none.
 type doors struct {

@@ -80,6 +80,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newDLQ(g),
 		newConsole(g),
 		newTopology(g),
+		newSchema(g),
 	)
 	markWork(root)
 	return root

@@ -85,9 +85,8 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 	f.IntVar(&o.slots, "slots", 0, "run up to `N` handlers of a service at once (default 32)")
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as JSON")
 	f.StringVar(&o.watch, "watch", "", "redrive dead letters by the rules of this `FILE`; see dlq watch")
-	f.StringVar(&o.gateway, "gateway", "", "take events over HTTP too, without keys, at `HOST:PORT` (alone: "+gatewayAddress+")")
-	f.StringVar(&o.mqtt, "mqtt", "", "run an MQTT broker too, and take events from it, at `HOST:PORT` (alone: "+mqttAddress+")")
-	f.Lookup("gateway").NoOptDefVal, f.Lookup("mqtt").NoOptDefVal = gatewayAddress, mqttAddress
+	f.StringVar(&o.gateway, "gateway", "", "take events over HTTP too, without keys, at `HOST:PORT`, such as "+gatewayAddress)
+	f.StringVar(&o.mqtt, "mqtt", "", "run an MQTT broker too, and take events from it, at `HOST:PORT`")
 	return cmd
 }
 
