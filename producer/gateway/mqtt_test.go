@@ -227,7 +227,11 @@ func TestSubscribe_AcknowledgesAfterAcceptanceOnly(t *testing.T) {
 		}
 		return client.State.Inflight.Len()
 	}
-	eventually(t, "three acknowledgements", func() bool { return inFlight() == 3 })
+	eventually(t, "three acknowledgements", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(taken) == 3 && inFlight() == 3
+	})
 	mu.Lock()
 	if want := []string{"e0", "e1", "e2"}; !slices.Equal(taken, want) {
 		t.Errorf("taken: got %q, want %q", taken, want)
