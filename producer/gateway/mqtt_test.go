@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -299,23 +303,80 @@ func TestSubscribe_ReconnectsWithoutASecondEvent(t *testing.T) {
 // What comes while the gateway is away the broker keeps.
 func TestSubscribe_GetsWhatCameWhileItWasAway(t *testing.T) {
 	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		_, url := startBroker(t)
+		got := away(t, url)
+		slices.Sort(got) // this broker does not keep the order of messages of one second that it has kept for a client
+		checkAway(t, got)
+	})
+	t.Run("mosquitto", func(t *testing.T) {
+		t.Parallel()
+		checkAway(t, away(t, startMosquitto(t)))
+	})
+}
+
+// away publishes while the gateway is not there, and returns what is delivered once it is.
+func away(t *testing.T, url string) []string {
+	t.Helper()
 	w := newWorld(t, gateway.Config{})
-	_, url := startBroker(t)
 	w.subscribe(t, url)()
 	device := connect(t, url, "device")
-	for i := range 5 {
-		publish(t, device, "devices/lamp-1/events", power("lamp-1", fmt.Sprint("e", i)), false)
+	for i := range awayEvents {
+		publish(t, device, "devices/lamp-1/events", power("lamp-1", fmt.Sprintf("e%02d", i)), false)
 	}
 	w.subscribe(t, url)
 	eventually(t, "all acceptances", func() bool {
-		return strings.Contains(w.scrape(t), `{result="accepted",transport="mqtt"} 5`)
+		return strings.Contains(w.scrape(t), fmt.Sprintf(`{result="accepted",transport="mqtt"} %d`, awayEvents))
 	})
-	// The broker of this test does not keep the order of messages of one second that it has kept for a client; Mosquitto does.
-	got := byDevice(w.delivered(t))["lamp-1"]
-	slices.Sort(got)
-	if want := []string{"e0", "e1", "e2", "e3", "e4"}; !slices.Equal(got, want) {
+	return byDevice(w.delivered(t))["lamp-1"]
+}
+
+const awayEvents = 50 // more than Mosquitto lets wait for their acknowledgement
+
+func checkAway(t *testing.T, got []string) {
+	t.Helper()
+	var want []string
+	for i := range awayEvents {
+		want = append(want, fmt.Sprintf("e%02d", i))
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("delivered: got %q, want %q", got, want)
 	}
+}
+
+// startMosquitto starts Mosquitto on a free port of this machine, where it is installed.
+func startMosquitto(t *testing.T) (url string) {
+	t.Helper()
+	path, err := exec.LookPath("mosquitto")
+	if err != nil {
+		t.Skip("no mosquitto; Debian's package mosquitto has it")
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().(*net.TCPAddr)
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "mosquitto.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "listener %d 127.0.0.1\nallow_anonymous true\n", address.Port), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broker := exec.Command(path, "-c", file)
+	if err := broker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = broker.Process.Kill()
+		_ = broker.Wait()
+	})
+	eventually(t, "mosquitto", func() bool {
+		conn, err := net.Dial("tcp", address.String())
+		return err == nil && conn.Close() == nil
+	})
+	return "tcp://" + address.String()
 }
 
 // onLog calls a func with every message that is logged.
