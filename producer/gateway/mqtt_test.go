@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,6 +299,32 @@ func TestSubscribe_ReconnectsWithoutASecondEvent(t *testing.T) {
 	if want := []string{"early", "late"}; !slices.Equal(taken, want) {
 		t.Errorf("taken: got %q, want %q", taken, want)
 	}
+}
+
+// What is not accepted when the gateway ends stays with the broker.
+func TestSubscribe_EndsWithoutAcknowledgingWhatIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	var tried, taken atomic.Int64
+	var open atomic.Bool
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		tried.Add(1)
+		if !open.Load() {
+			return &producer.PublishError{EventID: e.ID, DeviceID: e.DeviceID, Code: "Throttled"}
+		}
+		taken.Add(1)
+		done(producer.Result{Event: e})
+		return nil
+	}}, gateway.Config{DrainTimeout: time.Millisecond})
+	_, url := startBroker(t)
+	stop := w.subscribe(t, url)
+	device := connect(t, url, "device")
+	publish(t, device, "devices/lamp-1/events", power("lamp-1", "e1"), false)
+	publish(t, device, "devices/lamp-1/events", power("lamp-1", "e2"), false)
+	eventually(t, "an attempt", func() bool { return tried.Load() > 0 })
+	stop()
+	open.Store(true)
+	w.subscribe(t, url)
+	eventually(t, "both events", func() bool { return taken.Load() == 2 })
 }
 
 // What comes while the gateway is away the broker keeps.
