@@ -11,9 +11,6 @@ import (
 
 // Config sets how a Gateway works. The zero value is ready for production.
 type Config struct {
-	// Spooled says that the producer has a spool: what it has accepted is on disk and is answered with 202 at once. Without it
-	// an event is answered once the topic has confirmed it.
-	Spooled bool
 	// MaxEventBytes bounds the body of one event, and one line of a stream. Zero means DefaultMaxEventBytes. What the topic takes
 	// is the producer's to know.
 	MaxEventBytes int

@@ -95,23 +95,17 @@ func (g *Gateway) isClosing() bool {
 }
 
 // send hands one event to the producer and calls done exactly once, with nil when the event is accepted: confirmed, or
-// in the spool. It returns once the event is in the producer's buffer or has failed. done must not block.
+// in the spool. It returns once the producer has taken the event or it has failed. done must not block.
 func (g *Gateway) send(ctx context.Context, e events.Event, done func(error)) {
 	waiting, cancel := context.WithTimeout(ctx, roomPatience)
 	defer cancel()
-	answer := func(r producer.Result) { done(r.Err) }
-	if g.cfg.Spooled {
-		answer = nil // from here on it is the spool's
-	}
-	err := g.publisher.Enqueue(waiting, e, answer)
+	err := g.publisher.Enqueue(waiting, e, func(r producer.Result) { done(r.Err) })
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		g.lastNoRoom.Store(time.Now().UnixNano())
 		done(errNoRoom)
 	case err != nil:
 		done(err)
-	case g.cfg.Spooled:
-		done(nil)
 	}
 }
 

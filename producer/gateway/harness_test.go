@@ -37,6 +37,7 @@ type world struct {
 	queue    string
 	producer *producer.Producer
 	keyFile  string
+	keys     *gateway.Keys
 	key      string // of a client that may do everything
 	client   *http.Client
 	pipe     *pipeListener
@@ -87,11 +88,10 @@ func (w *world) serve(t *testing.T, p gateway.Publisher, cfg gateway.Config) {
 	if w.key, err = gateway.AddKey(w.keyFile, "test"); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := gateway.LoadKeys(w.keyFile)
-	if err != nil {
+	if w.keys, err = gateway.LoadKeys(w.keyFile); err != nil {
 		t.Fatal(err)
 	}
-	if w.Gateway, err = gateway.New(p, keys, cfg); err != nil {
+	if w.Gateway, err = gateway.New(p, w.keys, cfg); err != nil {
 		t.Fatal(err)
 	}
 	w.pipe = newPipeListener()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +138,7 @@ func TestPost_ProducersErrors(t *testing.T) {
 		{"unknown outcome", nil, unknown, 503, "unconfirmed", "e"},
 		{"throttled to the end", nil, &producer.PublishError{EventID: "e", Code: "Throttled"}, 503, "unconfirmed", "e"},
 		{"not permitted", nil, &producer.PublishError{EventID: "e", Code: "AuthorizationError"}, 503, "unconfirmed", "e"},
+		{"disk full", nil, &producer.SpoolError{EventID: "e", Dir: "/spool", Err: syscall.ENOSPC}, 503, "not-written", "e"},
 		{"refused", nil, &producer.PublishError{EventID: "e", Code: "InvalidParameter"}, 502, "refused-by-topic", "e"},
 		{"blocked", nil, &producer.BlockedError{EventID: "e", BlockedBy: "d", Err: unknown}, 503, "blocked", "e"},
 	} {
@@ -201,26 +203,6 @@ func TestPost_NotConfirmedInTime(t *testing.T) {
 		}
 		if took := time.Since(begin); took != 3*time.Second {
 			t.Errorf("got the answer after %v, want it after 3s", took)
-		}
-		w.stop()
-	})
-}
-
-// With a spool an event is answered as soon as the producer has accepted it.
-func TestPost_SpooledIsAcceptedAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newFakeWorld(t, fakePublisher{func(_ context.Context, _ events.Event, done func(producer.Result)) error {
-			if done != nil {
-				t.Error("got a callback, want none: the spool has the event")
-			}
-			return nil
-		}}, gateway.Config{Spooled: true})
-		if a := w.post(t, oneEvent, power("lamp-1", "e1")); a.status != http.StatusAccepted {
-			t.Errorf("got %d %s, want 202", a.status, a.body)
-		}
-		if got := w.post(t, ndjson, power("lamp-1", "e2")+"\n"+power("lamp-1", "e3")).lines(t); len(got) != 2 || got[2].Status != 202 {
-			t.Errorf("got %v, want two lines accepted", got)
 		}
 		w.stop()
 	})

@@ -106,20 +106,20 @@ func (g *Gateway) Subscribe(ctx context.Context, cfg MQTT) error {
 	sending, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	s := newSubscription(g, cfg, sending)
-	client := mqtt.NewClient(s.options())
+	s.client = mqtt.NewClient(s.options())
 	acknowledged, drained := make(chan struct{}), make(chan struct{})
 	go func() { // ends once drained
 		defer close(acknowledged)
 		s.sendAcks(drained)
 	}()
-	client.Connect() // goes on by itself until it succeeds, or Disconnect
+	s.client.Connect() // goes on by itself until it succeeds, or Disconnect
 	s.take(ctx)
 	s.drain(g.cfg.DrainTimeout)
 	abort()
 	s.lanes.close()
 	close(drained)
 	<-acknowledged
-	client.Disconnect(uint(disconnectWait.Milliseconds()))
+	s.client.Disconnect(uint(disconnectWait.Milliseconds()))
 	s.setConnected(false)
 	return nil
 }
@@ -142,6 +142,7 @@ func (s *subscription) options() *mqtt.ClientOptions {
 	// Messages that the broker has kept come before the subscription is renewed, and would find no handler but this.
 	o.SetDefaultPublishHandler(s.receive)
 	o.SetOnConnectHandler(func(client mqtt.Client) {
+		s.connected()
 		token := client.Subscribe(s.cfg.Topic, atLeastOnce, nil)
 		go func() { // ends with the broker's answer or the connection
 			if token.Wait(); token.Error() != nil {
@@ -152,9 +153,12 @@ func (s *subscription) options() *mqtt.ClientOptions {
 			s.logger.Info("subscribed", "topic", s.cfg.Topic)
 		}()
 	})
-	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
-		s.connection.Add(1)
-		s.setConnected(false)
+	o.SetConnectionAttemptHandler(func(_ *url.URL, c *tls.Config) *tls.Config {
+		s.connection.Add(1) // here, because the other handlers may be called late
+		return c
+	})
+	o.SetConnectionLostHandler(func(client mqtt.Client, err error) {
+		s.setConnected(client.IsConnectionOpen())
 		s.logger.Warn("connection to the broker lost", "err", err)
 	})
 	o.SetConnectionNotificationHandler(func(_ mqtt.Client, n mqtt.ConnectionNotification) {

@@ -55,6 +55,7 @@ const (
 	kindLimited      kind = "too-many-events"
 	kindBusy         kind = "busy"
 	kindUnconfirmed  kind = "unconfirmed"
+	kindNotWritten   kind = "not-written"
 	kindRefused      kind = "refused-by-topic"
 	kindBlocked      kind = "blocked"
 	kindClosing      kind = "closing"
@@ -76,6 +77,7 @@ var kinds = map[kind]struct {
 	kindLimited:      {http.StatusTooManyRequests, "Too many events"},
 	kindBusy:         {http.StatusServiceUnavailable, "The buffer is full"},
 	kindUnconfirmed:  {http.StatusServiceUnavailable, "The event was not confirmed"},
+	kindNotWritten:   {http.StatusServiceUnavailable, "The event could not be written to disk"},
 	kindRefused:      {http.StatusBadGateway, "The topic refused the event"},
 	kindBlocked:      {http.StatusServiceUnavailable, "An earlier event of the device was not accepted"},
 	kindClosing:      {http.StatusServiceUnavailable, "The gateway is closing"},
@@ -147,6 +149,11 @@ func problemOf(err error) *Problem {
 	}
 	if failed, ok := errors.AsType[*producer.PublishError](err); ok {
 		return problemOfPublish(failed)
+	}
+	if unwritten, ok := errors.AsType[*producer.SpoolError](err); ok {
+		p := newProblem(kindNotWritten, "")
+		p.EventID = unwritten.EventID
+		return p
 	}
 	switch {
 	case errors.Is(err, errNoRoom), errors.Is(err, producer.ErrBufferFull):

@@ -22,12 +22,14 @@ type subscription struct {
 	received   chan received
 	stopped    chan struct{} // closed once nothing is taken any more
 	wake       chan struct{} // tells that there are acknowledgements to send
-	connection atomic.Int64  // number of the connection, counted from 0
+	client     mqtt.Client
+	connection atomic.Int64 // number of the last connection that was tried
 	online     atomic.Bool
 
 	mu      sync.Mutex
 	waiting map[uint16]*held // by packet ID: received, and not known to be acknowledged
-	acks    []received       // to be acknowledged
+	acks    []*held          // accepted, to be acknowledged
+	put     []*held          // accepted, to be acknowledged once the connection that they came by is fully up
 	open    int              // of those, the ones that are not accepted yet
 	idle    chan struct{}    // closed once open is 0 again; nil while nobody waits for that
 }
@@ -41,7 +43,7 @@ type received struct {
 // held is a message that is not acknowledged yet.
 type held struct {
 	received
-	accepted bool // but its connection was lost before it could be acknowledged
+	accepted bool // to be acknowledged
 }
 
 func newSubscription(g *Gateway, cfg MQTT, sending context.Context) *subscription {
@@ -139,38 +141,30 @@ func (s *subscription) hold(m received) (_ *held, again bool) {
 	}
 	h.received = m
 	if h.accepted {
-		delete(s.waiting, m.MessageID())
-		s.acknowledge(m)
+		s.acknowledge(h)
 	}
 	s.mu.Unlock()
 	return h, true
 }
 
 // release ends the holding of a message. It may be called by the producer, and must not wait for the connection.
-func (s *subscription) release(h *held, acknowledge bool) {
+func (s *subscription) release(h *held, accepted bool) {
 	s.gateway.metrics.unacked.Dec()
 	s.mu.Lock()
-	m := h.received
-	live := m.connection == s.connection.Load()
-	switch {
-	case acknowledge && !live:
-		h.accepted = true // acknowledged when it comes again
-	case s.waiting[m.MessageID()] == h:
-		delete(s.waiting, m.MessageID())
-	}
-	if acknowledge && live {
-		s.acknowledge(m)
+	defer s.mu.Unlock()
+	if accepted {
+		h.accepted = true
+		s.acknowledge(h)
 	}
 	if s.open--; s.open == 0 && s.idle != nil {
 		close(s.idle)
 		s.idle = nil
 	}
-	s.mu.Unlock()
 }
 
 // acknowledge has a message acknowledged soon. The caller holds mu.
-func (s *subscription) acknowledge(m received) {
-	s.acks = append(s.acks, m)
+func (s *subscription) acknowledge(h *held) {
+	s.acks = append(s.acks, h)
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -184,8 +178,10 @@ func (s *subscription) sendAcks(end <-chan struct{}) {
 		acks := s.acks
 		s.acks = nil
 		s.mu.Unlock()
-		for _, m := range acks {
-			m.Ack()
+		for _, h := range acks {
+			if m, live := s.letGo(h); live {
+				m.Ack()
+			}
 		}
 		if ending {
 			return
@@ -196,6 +192,35 @@ func (s *subscription) sendAcks(end <-chan struct{}) {
 			ending = true
 		}
 	}
+}
+
+// letGo forgets a message that is about to be acknowledged. When its connection is gone, the acknowledgement would be too: then
+// the message stays, until the broker delivers it again.
+func (s *subscription) letGo(h *held) (_ received, live bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := h.received
+	switch {
+	case m.connection != s.connection.Load():
+		return m, false
+	case !s.client.IsConnectionOpen(): // not yet, or not any more
+		s.put = append(s.put, h)
+		return m, false
+	}
+	if s.waiting[m.MessageID()] == h {
+		delete(s.waiting, m.MessageID())
+	}
+	return m, true
+}
+
+// connected sends what was put off.
+func (s *subscription) connected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.put {
+		s.acknowledge(h)
+	}
+	s.put = nil
 }
 
 // drain waits until every message that was taken is accepted, or for as long as patience.

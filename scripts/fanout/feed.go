@@ -80,19 +80,7 @@ func (f *feed) publish(ctx context.Context, line int, e events.Event) error {
 	if f.offered != nil {
 		withdraw = f.offered(e)
 	}
-	err := f.producer.Enqueue(ctx, e, func(r producer.Result) {
-		if r.Err == nil {
-			f.published.Add(1)
-			if f.confirmed != nil {
-				f.confirmed(r)
-			}
-			return
-		}
-		f.failed.Add(1)
-		f.mu.Lock()
-		f.lastError = r.Err
-		f.mu.Unlock()
-	})
+	err := f.producer.Enqueue(ctx, e, f.answered)
 	if err == nil {
 		f.in.Add(1)
 		return nil
@@ -109,6 +97,21 @@ func (f *feed) publish(ctx context.Context, line int, e events.Event) error {
 		return err
 	}
 	return nil
+}
+
+// answered notes what has become of an event that the producer accepted.
+func (f *feed) answered(r producer.Result) {
+	if r.Err == nil {
+		f.published.Add(1)
+		if f.confirmed != nil {
+			f.confirmed(r)
+		}
+		return
+	}
+	f.failed.Add(1)
+	f.mu.Lock()
+	f.lastError = r.Err
+	f.mu.Unlock()
 }
 
 func (f *feed) reject(bad *lineError) {

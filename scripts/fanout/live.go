@@ -130,6 +130,7 @@ func (f *fleet) view(before, now reading, how string) []string {
 func (f *fleet) greet(w io.Writer) {
 	fmt.Fprintf(w, "SNS and SQS   %s\n", f.endpoint)
 	fmt.Fprintf(w, "live events   http://%s\n", f.pushAddress())
+	f.doors.greet(w)
 	fmt.Fprintf(w, "databases     %s\n", f.dataDir)
 	fmt.Fprintf(w, "dead letters  fanout dlq ls %s\n", f.flags())
 }

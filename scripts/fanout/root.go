@@ -75,10 +75,12 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newUp(g),
 		newLocal(g),
 		newPublish(g),
+		newGateway(g),
 		newConsume(g),
 		newDLQ(g),
 		newConsole(g),
 		newTopology(g),
+		newSchema(g),
 	)
 	markWork(root)
 	return root

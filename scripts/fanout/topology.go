@@ -4,10 +4,12 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/infra/topology"
 )
 
 func newTopology(g *globals) *cobra.Command {
-	var asJSON, mermaid bool
+	var asJSON, mermaid, asyncAPI bool
 	cmd := &cobra.Command{
 		Use:   "topology",
 		Short: "Show the declaration: topic, services, queues, filters, budgets",
@@ -23,6 +25,8 @@ func newTopology(g *globals) *cobra.Command {
 				return d.JSON(g.out)
 			case mermaid:
 				return d.Mermaid(g.out)
+			case asyncAPI:
+				return topology.Default().AsyncAPI(g.out)
 			}
 			if err := d.Table(g.out); err != nil {
 				return fmt.Errorf("write the table: %w", err)
@@ -32,6 +36,7 @@ func newTopology(g *globals) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&mermaid, "mermaid", false, "print a Mermaid flowchart")
-	cmd.MarkFlagsMutuallyExclusive("json", "mermaid")
+	cmd.Flags().BoolVar(&asyncAPI, "asyncapi", false, "print an AsyncAPI 3 document of topic, queues and messages, for all environments")
+	cmd.MarkFlagsMutuallyExclusive("json", "mermaid", "asyncapi")
 	return cmd
 }

@@ -34,6 +34,8 @@ type upOptions struct {
 	slots     int
 	asJSON    bool
 	watch     string // rules file
+	gateway   string
+	mqtt      string
 }
 
 func newUp(g *globals) *cobra.Command {
@@ -83,6 +85,8 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 	f.IntVar(&o.slots, "slots", 0, "run up to `N` handlers of a service at once (default 32)")
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as JSON")
 	f.StringVar(&o.watch, "watch", "", "redrive dead letters by the rules of this `FILE`; see dlq watch")
+	f.StringVar(&o.gateway, "gateway", "", "take events over HTTP too, without keys, at `HOST:PORT`, such as "+gatewayAddress)
+	f.StringVar(&o.mqtt, "mqtt", "", "run an MQTT broker too, and take events from it, at `HOST:PORT`")
 	return cmd
 }
 
@@ -95,6 +99,7 @@ type fleet struct {
 	producer   *producer.Producer
 	audit      *audit
 	feed       *feed
+	doors      *doors
 	members    []*member
 	dataDir    string
 	start      time.Time
@@ -159,6 +164,9 @@ func runUp(ctx context.Context, g *globals, o upOptions) error {
 		producer: f.producer, rate: o.rate, warn: g.err,
 		offered:   f.audit.in,
 		confirmed: func(r producer.Result) { f.audit.confirmed(r.Event.ID) },
+	}
+	if f.doors, err = openDoors(f.feed, o, g); err != nil {
+		return err
 	}
 	f.greet(g.err)
 
@@ -254,7 +262,7 @@ func (f *fleet) work(ctx context.Context, input io.Reader, view *screen, o upOpt
 	feeding, stopFeeding := context.WithCancel(ctx)
 	defer stopFeeding()
 	fed := make(chan error, 1)
-	go func() { fed <- f.publish(feeding, input, o.rate) }()
+	go func() { fed <- f.publish(feeding, input, o) }()
 	stopView := f.show(ctx, view)
 
 	idle := func() (bool, error) {
@@ -300,7 +308,11 @@ func (f *fleet) work(ctx context.Context, input io.Reader, view *screen, o upOpt
 const interruptPatience = 5 * time.Second
 
 // publish feeds the producer and returns once every event that it accepted is answered.
-func (f *fleet) publish(ctx context.Context, input io.Reader, rate float64) error {
+func (f *fleet) publish(ctx context.Context, input io.Reader, o upOptions) error {
+	rate := o.rate
+	open, closeDoors := context.WithCancel(ctx)
+	doors := make(chan error, 1)
+	go func() { doors <- f.doors.run(open) }()
 	var err error
 	if input != nil {
 		err = f.feed.run(ctx, input)
@@ -313,6 +325,11 @@ func (f *fleet) publish(ctx context.Context, input io.Reader, rate float64) erro
 			err = nil // it never ends by itself
 		}
 	}
+	if err == nil && o.untilIdle == 0 && f.doors.any() {
+		<-ctx.Done()
+	}
+	closeDoors()
+	err = errors.Join(err, <-doors)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), producer.MaxGiveUpAfter)
 	defer cancel()
 	return errors.Join(err, f.producer.Close(closing))

@@ -27,7 +27,7 @@ func TestCommandLine_ThatIsWrong(t *testing.T) {
 		"up --endpoint http://x":                  {"--endpoint: up brings SNS and SQS of its own", "--addr"},
 		"up --env nowhere":                        {`no environment "nowhere"; there are dev, test, prod`, ""},
 		"topology --env nowhere":                  {`no environment "nowhere"; there are dev, test, prod`, ""},
-		"topology --json --mermaid":               {"[json mermaid]", "see `fanout topology --help`"},
+		"topology --json --mermaid":               {"[json mermaid asyncapi]", "see `fanout topology --help`"},
 		"publish":                                 {"got 0 arguments, want a file, or - for standard input", "see `fanout publish --help`"},
 		"publish a b":                             {"got 2 arguments, want a file", "see `fanout publish --help`"},
 		"publish - --format x":                    {`--format: got "x", want ndjson`, ""},
