@@ -65,16 +65,25 @@ func BenchmarkThroughput(b *testing.B) {
 	b.Run("spool/sync=1s", func(b *testing.B) { throughput(b, 0, producer.Config{Spool: b.TempDir(), SpoolSync: time.Second}) })
 }
 
-// BenchmarkRoundTrip is BenchmarkThroughput for a topic 10 ms away.
+// BenchmarkRoundTrip is BenchmarkThroughput for a topic 10 ms away: the local engine, whose work counts too, and one that costs nothing.
 func BenchmarkRoundTrip(b *testing.B) {
 	const latency = 10 * time.Millisecond
 	b.Run("producer", func(b *testing.B) { throughput(b, latency, producer.Config{}) })
 	b.Run("spool", func(b *testing.B) { throughput(b, latency, producer.Config{Spool: b.TempDir()}) })
+	b.Run("free-topic", func(b *testing.B) {
+		topic := &agreeable{}
+		topic.open.Store(true)
+		throughputOver(b, slowTopic{topic, latency}, benchTopic, producer.Config{})
+	})
 }
 
 func throughput(b *testing.B, latency time.Duration, cfg producer.Config) {
-	b.ReportAllocs()
 	api, arn := newTopic(b, latency)
+	throughputOver(b, api, arn, cfg)
+}
+
+func throughputOver(b *testing.B, api producer.TopicAPI, arn string, cfg producer.Config) {
+	b.ReportAllocs()
 	cfg.Source, cfg.Buffer = "gateway", 4000
 	p, err := producer.New(api, arn, cfg)
 	if err != nil {
