@@ -27,7 +27,6 @@ type Letter struct {
 	handle      string
 	hiddenUntil time.Time // when others can receive it again, at the earliest
 	held        bool      // until the reader ends
-	sent        bool      // it is where it was to go and still to be deleted
 }
 
 // newLetter reads a message as far as it can be read.

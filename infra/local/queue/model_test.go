@@ -52,7 +52,7 @@ type model struct {
 	retention time.Duration
 	delay     time.Duration
 	messages  []*modelMessage
-	dead      []*modelMessage // in the dead-letter queue, in its order
+	dead      []*modelMessage      // in the dead-letter queue, in its order
 	accepted  map[string]time.Time // deduplication IDs and when they were first accepted
 }
 
