@@ -79,6 +79,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newDLQ(g),
 		newConsole(g),
 		newTopology(g),
+		newNew(g),
 	)
 	markWork(root)
 	return root
