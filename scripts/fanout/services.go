@@ -89,17 +89,14 @@ func onDatabase[S databaseService](name string, open func(ctx context.Context, t
 		if err != nil {
 			return nil, err
 		}
-		return &service{handle: s.Handle, close: func(context.Context) error { return s.Close() }}, nil
+		past, _ := any(s).(push.Past)
+		return &service{handle: s.Handle, past: past, close: func(context.Context) error { return s.Close() }}, nil
 	}
 }
 
-func openHistory(ctx context.Context, o serviceOptions) (*service, error) {
-	s, err := history.Open(ctx, o.url("history"), history.Config{})
-	if err != nil {
-		return nil, err
-	}
-	return &service{handle: s.Handle, past: s, close: func(context.Context) error { return s.Close() }}, nil
-}
+var openHistory = onDatabase("history", func(ctx context.Context, target string) (*history.Service, error) {
+	return history.Open(ctx, target, history.Config{})
+})
 
 func openState(ctx context.Context, o serviceOptions) (*service, error) {
 	s, err := state.Open(ctx, o.url("state"), state.Config{})
