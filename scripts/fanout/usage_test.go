@@ -12,7 +12,7 @@ func TestCommandLine_ThatIsWrong(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ message, hint string }{
 		"nonsense":                                {`unknown command "nonsense" for "fanout"`, "see `fanout --help`"},
-		"consme history":                          {`unknown command "consme" for "fanout"`, "did you mean consume?"},
+		"consme history":                          {`unknown command "consme" for "fanout"`, "did you mean console or consume?"},
 		"dlq nonsense":                            {`unknown command "nonsense" for "fanout dlq"`, "see `fanout dlq --help`"},
 		"up --nonsense":                           {"unknown flag: --nonsense", "see `fanout up --help`"},
 		"up --input":                              {"flag needs an argument: --input", "see `fanout up --help`"},
