@@ -60,7 +60,7 @@ program, so that "fanout up" and "fanout consume" run it. Nothing that is there 
 				return nil
 			}
 			fmt.Fprintf(g.err, "next: go test ./%s; then see it run: go run ./scripts/fanout up\n", files[0].Path[:len(files[0].Path)-len("/doc.go")])
-			fmt.Fprintln(g.err, "the pictures of the topology change too: FANOUT_TEST_UPDATE=1 go test -run Topology ./scripts/fanout")
+			fmt.Fprintln(g.err, "what is made from the topology changes too:\n  go generate ./infra/topology\n  FANOUT_TEST_UPDATE=1 go test -run Topology ./scripts/fanout")
 			return nil
 		},
 	}

@@ -77,6 +77,7 @@ func TestNewService_CompilesPassesItsTestsAndRuns(t *testing.T) {
 	if err != nil || len(unformatted) > 0 {
 		t.Errorf("gofmt: %v, not formatted:\n%s", err, unformatted)
 	}
+	goTool(t, folder, "generate", "./infra/topology")
 	goTool(t, folder, "vet", "./consumers/dooralarm", "./infra/topology", "./scripts/fanout")
 	goTool(t, folder, "test", "./consumers/dooralarm", "./infra/topology")
 	program := filepath.Join(folder, "fanout")
