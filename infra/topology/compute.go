@@ -25,6 +25,8 @@ type Compute struct {
 	MinTasks, MaxTasks int
 	// BacklogPerTask is how many waiting messages each task is meant for; more start tasks, fewer stop them. Zero means 500.
 	BacklogPerTask int
+	// DatabaseSecret is the name of the secret in Secrets Manager that holds the URL of the service's database. Empty means none.
+	DatabaseSecret string
 	// Drain is how long a task that stops may finish what it runs, up to 100 s: Fargate kills it after two minutes.
 	// Zero means 30 s.
 	Drain time.Duration
