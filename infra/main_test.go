@@ -152,4 +152,3 @@ func (d deployed) errorsOf() []string {
 	}
 	return texts
 }
-

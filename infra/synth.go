@@ -41,4 +41,3 @@ func construct(app awscdk.App, f finding) constructs.IConstruct {
 	}
 	return at
 }
-
