@@ -42,7 +42,7 @@ func withCompute(t *testing.T) deployed {
 
 func TestFargate_StopsCleanlyAndRollsBack(t *testing.T) {
 	d := withCompute(t)
-	if errs := d.errorsOf(); len(errs) > 0 {
+	if errs := d.errorsOf(t); len(errs) > 0 {
 		t.Fatalf("checks found %q", errs)
 	}
 	service := d.named(t, "AWS::ECS::Service", "ServiceName", "prod-history")

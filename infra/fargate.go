@@ -65,7 +65,7 @@ func newTask(stack awscdk.Stack, t target, s topology.Service, rights awsiam.Man
 	})
 	options := &awsecs.ContainerDefinitionOptions{
 		Image:   awsecs.ContainerImage_FromEcrRepository(awsecr.Repository_FromRepositoryName(stack, jsii.String("Images"), &c.Repository), &t.imageTag),
-		Command: jsii.Strings("consume", s.Name, "--env", t.Environment.Name, "--http", healthAddress, "--drain", c.Drain.String()),
+		Command: jsii.Strings("consume", s.Name, "--env", t.Environment.Name, "--health-addr", healthAddress),
 		HealthCheck: &awsecs.HealthCheck{
 			// The image has no shell and no curl.
 			Command:  jsii.Strings("CMD", "/fanout", "ready", "http://"+healthAddress+"/readyz"),

@@ -19,8 +19,14 @@ import (
 
 func main() { os.Exit(run()) }
 
-func run() int {
+func run() (code int) {
 	defer jsii.Close()
+	defer func() { // the CDK's own errors come as panics
+		if fault := recover(); fault != nil {
+			fmt.Fprintln(os.Stderr, "infra:", fault)
+			code = 1
+		}
+	}()
 	app := awscdk.NewApp(nil)
 	target, err := readTarget(func(key string) any { return app.Node().TryGetContext(&key) })
 	if err != nil {

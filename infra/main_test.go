@@ -7,7 +7,9 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +25,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Setenv("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+	os.Setenv("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 	os.Setenv("NODE_NO_WARNINGS", "1")
 	code := m.Run()
 	jsii.Close() // once: a second app in the same process would find its server gone
@@ -42,6 +44,7 @@ func newApp(t *testing.T) awscdk.App {
 	if err := json.Unmarshal(text, &file); err != nil || len(file.Context) < 50 {
 		t.Fatalf("cdk.json: %v, and %d flags", err, len(file.Context))
 	}
+	file.Context["aws:cdk:enable-path-metadata"] = true // as the cdk command sets it
 	return awscdk.NewApp(&awscdk.AppProps{Context: &file.Context, Outdir: jsii.String(t.TempDir()), AnalyticsReporting: jsii.Bool(false)})
 }
 
@@ -139,14 +142,31 @@ func (d deployed) named(t *testing.T, kind, property, text string) resource {
 	return resource{}
 }
 
-// errorsOf are the error annotations of all stacks.
-func (d deployed) errorsOf() []string {
+// errorsOf are the error annotations of all stacks, as the cdk command reads them: by construct, what it would refuse to deploy for.
+func (d deployed) errorsOf(t *testing.T) []string {
+	t.Helper()
 	var texts []string
-	for _, stack := range *d.assembly.Stacks() {
-		for _, m := range *stack.Messages() {
-			if m.Level == cxapi.SynthesisMessageLevel_ERROR {
-				text, _ := m.Entry.Data.(string)
-				texts = append(texts, *m.Id+": "+text)
+	files, _ := filepath.Glob(filepath.Join(*d.assembly.Directory(), "*.metadata.json"))
+	if len(files) == 0 {
+		t.Fatal("the assembly has no metadata")
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var byPath map[string][]struct {
+			Type string
+			Data any
+		}
+		if err := json.Unmarshal(text, &byPath); err != nil {
+			t.Fatal(err)
+		}
+		for path, entries := range byPath {
+			for _, e := range entries {
+				if e.Type == "aws:cdk:error" {
+					texts = append(texts, fmt.Sprintf("%s: %v", path, e.Data))
+				}
 			}
 		}
 	}

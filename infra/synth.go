@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -11,9 +13,14 @@ import (
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
-// synth writes the templates and checks them. What a check finds becomes an error at the construct, with which the cdk command
-// refuses to deploy.
-func synth(app awscdk.App, t target) (cxapi.CloudAssembly, error) {
+// synth writes the templates and checks them. What a check finds becomes an error annotation at the construct, which is printed
+// and fails the synthesis, as the CDK's own findings do.
+func synth(app awscdk.App, t target) (_ cxapi.CloudAssembly, err error) {
+	defer func() { // errors of the CDK come as panics
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("infra: %v", fault)
+		}
+	}()
 	assembly := app.Synth(nil)
 	templates, err := readTemplates(assembly)
 	if err != nil {
@@ -32,7 +39,7 @@ func synth(app awscdk.App, t target) (cxapi.CloudAssembly, error) {
 // construct is where a finding is shown: its construct, or the nearest one above.
 func construct(app awscdk.App, f finding) constructs.IConstruct {
 	var at constructs.IConstruct = app
-	for _, id := range strings.Split(f.path, "/") {
+	for _, id := range strings.Split(cmp.Or(f.path, f.stack), "/") {
 		below := at.Node().TryFindChild(&id)
 		if below == nil {
 			break

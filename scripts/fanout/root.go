@@ -81,6 +81,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newConsole(g),
 		newTopology(g),
 		newSchema(g),
+		newReady(g),
 	)
 	markWork(root)
 	return root
