@@ -25,8 +25,10 @@ type Compute struct {
 	MinTasks, MaxTasks int
 	// BacklogPerTask is how many waiting messages each task is meant for; more start tasks, fewer stop them. Zero means 500.
 	BacklogPerTask int
-	// Drain is how long a task that stops may finish what it runs, up to 100 s: Fargate kills it after two minutes.
-	// Zero means 30 s.
+	// DatabaseSecret is the name of the secret in Secrets Manager that holds the URL of the service's database. Empty means none.
+	DatabaseSecret string
+	// Drain is how long a task that stops may finish what it runs, from the 20 s of a long poll to 100 s: Fargate kills it after
+	// two minutes. Zero means 30 s.
 	Drain time.Duration
 
 	// Concurrency is how many Lambda functions may run at once, from 2. Zero means 10.
@@ -41,9 +43,12 @@ const (
 	Lambda  ComputeKind = "lambda"  // a function that SQS's event source calls
 )
 
-// maxDrain leaves Fargate's two minutes some room for closing databases.
+// minDrain is the longest long poll. maxDrain leaves Fargate's two minutes some room for closing databases.
 // See https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html.
-const maxDrain = 100 * time.Second
+const (
+	minDrain = 20 * time.Second
+	maxDrain = 100 * time.Second
+)
 
 // maxLambdaTimeout is how long a function may run. See https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 const maxLambdaTimeout = 15 * time.Minute
@@ -106,8 +111,8 @@ func (c Compute) faults(s Service) []string {
 		if c.BacklogPerTask < 1 {
 			fault("backlog per task: got %d, want at least 1", c.BacklogPerTask)
 		}
-		if c.Drain < time.Second || c.Drain > maxDrain || c.Drain%time.Second != 0 {
-			fault("drain: got %v, want whole seconds from 1s to %v: Fargate kills a task after two minutes", c.Drain, maxDrain)
+		if c.Drain < minDrain || c.Drain > maxDrain || c.Drain%time.Second != 0 {
+			fault("drain: got %v, want whole seconds from %v to %v: the last long poll ends by itself, and Fargate kills a task after two minutes", c.Drain, minDrain, maxDrain)
 		}
 		if s.Standard {
 			fault("kind: got %s with a standard queue; the package consumers reads FIFO queues only, so use %s", Fargate, Lambda)

@@ -93,7 +93,7 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 		"CPU":                {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, CPU: 300} }, "compute: CPU: got 300"},
 		"memory":             {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, MemoryMiB: 256} }, "memory: got 256 MiB, want from 512 to 2048 with 256"},
 		"tasks":              {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, MinTasks: 3, MaxTasks: 2} }, "tasks: got from 3 to 2"},
-		"drain":              {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, Drain: 2 * time.Minute} }, "drain: got 2m0s, want whole seconds from 1s to 1m40s"},
+		"drain":              {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, Drain: 2 * time.Minute} }, "drain: got 2m0s, want whole seconds from 20s to 1m40s"},
 		"concurrency":        {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Lambda, Concurrency: 1} }, "concurrency: got 1, want from 2 to 1000"},
 		"long for Lambda": {func(t *Topology) {
 			t.Services[0].Compute, t.Services[0].Budget = Compute{Kind: Lambda}, 20*time.Minute

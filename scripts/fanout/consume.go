@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -60,6 +61,9 @@ whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show th
 				return err
 			}
 			o.history = o.data != "" || o.database != ""
+			if o.database == "" && o.data == "" {
+				o.database = os.Getenv("FANOUT_DATABASE")
+			}
 			if o.database == "" {
 				if o.data, err = dataFolder(o.data); err != nil {
 					return err
@@ -117,7 +121,7 @@ whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show th
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
-	f.StringVar(&o.database, "database", "", "`URL` of its database, such as postgres://user@host/db, instead of --data")
+	f.StringVar(&o.database, "database", "", "`URL` of its database, such as postgres://user@host/db, instead of --data (default: $FANOUT_DATABASE)")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
 	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` where /healthz, /readyz, /metrics and /blocked answer (default: nowhere)")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
@@ -130,11 +134,12 @@ whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show th
 // consumerConfig is a consumer as the topology declares it.
 func consumerConfig(d topology.Deployment, s topology.Service, slots int, g *globals) consumers.Config {
 	return consumers.Config{
-		Slots:       slots,
-		WaitTime:    d.Environment.WaitTime,
-		Budget:      s.Budget,
-		GroupPolicy: s.GroupPolicy,
-		Logger:      newLogger(g.err),
+		Slots:        slots,
+		WaitTime:     d.Environment.WaitTime,
+		Budget:       s.Budget,
+		GroupPolicy:  s.GroupPolicy,
+		DrainTimeout: s.Compute.Drain,
+		Logger:       newLogger(g.err),
 	}
 }
 

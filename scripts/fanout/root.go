@@ -82,6 +82,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newTopology(g),
 		newSchema(g),
 		newNew(g),
+		newReady(g),
 	)
 	markWork(root)
 	return root
