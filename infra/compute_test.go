@@ -23,7 +23,7 @@ func computeTopology() topology.Topology {
 	top.Services[0].Compute = topology.Compute{Kind: topology.Fargate, DatabaseSecret: "prod/history", Drain: 40 * time.Second, MaxTasks: 6}
 	top.Services[0].Owner = "data"
 	top.Services[1].Standard = true
-	top.Services[2].Compute = topology.Compute{Kind: topology.Lambda, Concurrency: 5, Repository: "push"}
+	top.Services[2].Compute = topology.Compute{Kind: topology.Lambda, Concurrency: 5, Repository: "push", DatabaseSecret: "prod/push"}
 	return top
 }
 
@@ -107,10 +107,18 @@ func TestLambda_ReportsEveryEventAndIsBounded(t *testing.T) {
 	if source.text("ScalingConfig", "MaximumConcurrency") != "5" || source.text("BatchSize") != "10" {
 		t.Errorf("got concurrency %s and batches of %s, want 5 and 10", source.text("ScalingConfig", "MaximumConcurrency"), source.text("BatchSize"))
 	}
+	function := d.named(t, "AWS::Lambda::Function", "FunctionName", "prod-push")
+	for _, name := range []string{"FANOUT_QUEUE_URL", "FANOUT_DLQ_URL", "FANOUT_DATABASE"} { // what consumers/lambda/function wants
+		if function.text("Environment", "Variables", name) == "" {
+			t.Errorf("the function's environment has no %s", name)
+		}
+	}
+	if got := function.text("Environment", "Variables", "FANOUT_DATABASE"); !strings.Contains(got, "resolve:secretsmanager:prod/push") {
+		t.Errorf("FANOUT_DATABASE is %s, want a reference to the secret", got)
+	}
 	if !strings.HasSuffix(source.text("EventSourceArn"), ":prod-push.fifo") {
 		t.Errorf("event source: got %s", source.text("EventSourceArn"))
 	}
-	function := d.named(t, "AWS::Lambda::Function", "FunctionName", "prod-push")
 	if image := function.text("Code", "ImageUri"); !strings.HasSuffix(image, "/push:"+tag) {
 		t.Errorf("image: got %q", image)
 	}

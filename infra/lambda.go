@@ -29,6 +29,13 @@ func newLambda(stack awscdk.Stack, t target, s topology.Service, q queues, right
 		ManagedPolicies: &[]awsiam.IManagedPolicy{rights},
 	})
 	log.GrantWrite(role)
+	environment := map[string]*string{
+		"FANOUT_ENV": &t.Environment.Name, "FANOUT_SERVICE": &s.Name,
+		"FANOUT_QUEUE_URL": q.main.QueueUrl(), "FANOUT_DLQ_URL": q.dlq.QueueUrl(),
+	}
+	if c.DatabaseSecret != "" { // resolved by CloudFormation when it deploys; the template holds a reference only
+		environment["FANOUT_DATABASE"] = awscdk.SecretValue_SecretsManager(&c.DatabaseSecret, nil).UnsafeUnwrap()
+	}
 	function := awslambda.NewDockerImageFunction(stack, jsii.String("Function"), &awslambda.DockerImageFunctionProps{
 		FunctionName: name, Role: role, LogGroup: log,
 		Code: awslambda.DockerImageCode_FromEcr(
@@ -36,9 +43,7 @@ func newLambda(stack awscdk.Stack, t target, s topology.Service, q queues, right
 			&awslambda.EcrImageCodeProps{TagOrDigest: &t.imageTag}),
 		Architecture: awslambda.Architecture_ARM_64(), MemorySize: jsii.Number(c.MemoryMiB),
 		Timeout: awscdk.Duration_Seconds(jsii.Number(s.LambdaTimeout().Seconds())),
-		Environment: &map[string]*string{
-			"FANOUT_ENV": &t.Environment.Name, "FANOUT_SERVICE": &s.Name, "FANOUT_DLQ_URL": q.dlq.QueueUrl(),
-		},
+		Environment: &environment,
 	})
 	function.AddEventSource(awslambdaeventsources.NewSqsEventSource(q.main, &awslambdaeventsources.SqsEventSourceProps{
 		BatchSize: jsii.Number(10), ReportBatchItemFailures: jsii.Bool(true), MaxConcurrency: jsii.Number(c.Concurrency),

@@ -15,6 +15,9 @@ type Compute struct {
 	Repository string
 	// MemoryMiB is the memory of one task or function. Zero means 512.
 	MemoryMiB int
+	// DatabaseSecret is the name of the secret in Secrets Manager that holds the URL of the service's database; the consumer
+	// finds it in FANOUT_DATABASE. Whoever may read a Lambda function's configuration sees it there. Empty means none.
+	DatabaseSecret string
 
 	// The rest is for Fargate alone.
 
@@ -25,8 +28,6 @@ type Compute struct {
 	MinTasks, MaxTasks int
 	// BacklogPerTask is how many waiting messages each task is meant for; more start tasks, fewer stop them. Zero means 500.
 	BacklogPerTask int
-	// DatabaseSecret is the name of the secret in Secrets Manager that holds the URL of the service's database. Empty means none.
-	DatabaseSecret string
 	// Drain is how long a task that stops may finish what it runs, from the 20 s of a long poll to 100 s: Fargate kills it after
 	// two minutes. Zero means 30 s.
 	Drain time.Duration
