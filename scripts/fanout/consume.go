@@ -121,7 +121,7 @@ whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show th
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
-	f.StringVar(&o.database, "database", "", "`URL` of its database, such as postgres://user@host/db, instead of --data (default: $FANOUT_DATABASE)")
+	f.StringVar(&o.database, "database", "", "`URL` of its database, not --data: postgres://host/db (default: $FANOUT_DATABASE)")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
 	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` where /healthz, /readyz, /metrics and /blocked answer (default: nowhere)")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")

@@ -140,6 +140,8 @@ type machine struct {
 	model   *model
 	sent    int
 	handles []string // ever given
+
+	refilled int // deduplication IDs of what was put back into the dead-letter queue
 }
 
 func newMachine(t *rapid.T, isFIFO bool) *machine {
@@ -265,20 +267,22 @@ func (m *machine) receive(t *rapid.T) {
 	}
 }
 
-// moveDead follows the moves to the dead-letter queue, which is looked at and left as it is. Which of the messages that are
-// due are moved by a receive depends on how far it gets, but only those that are due may be.
+// moveDead follows the moves to the dead-letter queue. Which of the messages that are due are moved by a receive depends on
+// how far it gets, but only those that are due may be. To see all of that queue, behind ten of a group too, it is emptied
+// and filled again.
 func (m *machine) moveDead(t *rapid.T) {
-	var seen []string
 	var inOrder []*modelMessage
 	for {
-		ten, hour := 10, 43200
-		deliveries, err := m.dlq.Receive(t.Context(), queue.ReceiveInput{MaxMessages: &ten, VisibilityTimeout: &hour, WaitTime: new(int)})
+		ten := 10
+		deliveries, err := m.dlq.Receive(t.Context(), queue.ReceiveInput{MaxMessages: &ten, WaitTime: new(int)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, d := range deliveries {
-			seen = append(seen, d.ReceiptHandle())
-			known := slices.IndexFunc(m.model.dead, func(msg *modelMessage) bool { return msg.id == d.MessageID })
+			if errs, err := m.dlq.Delete([]string{d.ReceiptHandle()}); err != nil || errs[0] != nil {
+				t.Fatal(err, errs)
+			}
+			known := slices.IndexFunc(m.model.dead, func(msg *modelMessage) bool { return msg.body == d.Body })
 			if known >= 0 {
 				inOrder = append(inOrder, m.model.dead[known])
 				continue
@@ -301,20 +305,22 @@ func (m *machine) moveDead(t *rapid.T) {
 		t.Fatalf("the dead-letter queue holds %v, it held %v", inOrder, m.model.dead)
 	}
 	m.model.dead = inOrder
-	for _, handle := range seen {
-		if errs, err := m.dlq.ChangeVisibility([]queue.VisibilityChange{{ReceiptHandle: handle}}); err != nil || errs[0] != nil {
-			t.Fatal(err, errs)
+	for _, msg := range inOrder {
+		in := queue.SendInput{Content: queue.NewContent(msg.body, nil, ""), GroupID: &msg.group}
+		if m.model.fifo {
+			m.refilled++
+			id := fmt.Sprint(m.refilled)
+			in.DeduplicationID = &id
+		}
+		if _, err := m.dlq.Send(in); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
 
 // moveBack brings all dead letters back, as new messages behind those that are there.
 func (m *machine) moveBack(t *rapid.T) {
-	destination := ""
-	if rapid.Bool().Draw(t, "destination") {
-		destination = m.source.ARN()
-	}
-	if _, err := m.service.StartMove(m.dlq.ARN(), destination, nil); err != nil {
+	if _, err := m.service.StartMove(m.dlq.ARN(), m.source.ARN(), nil); err != nil {
 		t.Fatal(err)
 	}
 	tasks, err := m.service.Moves(m.dlq.ARN(), 1)
