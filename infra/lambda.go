@@ -42,7 +42,7 @@ func newLambda(stack awscdk.Stack, t target, s topology.Service, q queues, right
 			awsecr.Repository_FromRepositoryName(stack, jsii.String("Images"), &c.Repository),
 			&awslambda.EcrImageCodeProps{TagOrDigest: &t.imageTag}),
 		Architecture: awslambda.Architecture_ARM_64(), MemorySize: jsii.Number(c.MemoryMiB),
-		Timeout: awscdk.Duration_Seconds(jsii.Number(s.LambdaTimeout().Seconds())),
+		Timeout:     awscdk.Duration_Seconds(jsii.Number(s.LambdaTimeout().Seconds())),
 		Environment: &environment,
 	})
 	function.AddEventSource(awslambdaeventsources.NewSqsEventSource(q.main, &awslambdaeventsources.SqsEventSourceProps{

@@ -88,8 +88,9 @@ func TestBoto3(t *testing.T) {
 func nodeModules(t *testing.T) {
 	t.Helper()
 	skipShort(t)
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not in PATH; install Node.js 20 or newer to run this test")
+	version, err := exec.CommandContext(t.Context(), "node", "--version").Output() // such as v20.20.2
+	if major, _, _ := strings.Cut(string(version), "."); err != nil || len(major) < 3 || major < "v20" {
+		t.Skipf("node is %q; install Node.js 20 or newer to run this test", version)
 	}
 	if _, err := os.Stat("node/node_modules/sqs-consumer"); err != nil {
 		t.Skip("the packages are not installed: run npm ci in infra/local/clients/node")
