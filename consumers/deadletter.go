@@ -1,24 +1,13 @@
 package consumers
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"maps"
-	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
-
-// maxAttributes is the most message attributes that a message can have.
-// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html.
-const maxAttributes = 10
 
 // sendDeadLetter copies a message to the dead-letter queue, for as long as that takes, and then has it deleted. Its lane waits
 // for both: were the message deleted first, it would be lost with the process; did followers start first, they would
@@ -56,12 +45,9 @@ func (r *run) sendDeadLetter(m *message, v *verdict) {
 	}()
 }
 
-// deadLetter makes the copy: body, group and attributes as they are, and the record as one more attribute.
-//
-// Its deduplication ID is the source message's ID, as it is when SQS itself moves a message. So a second attempt within five
-// minutes is no second copy; and an event that fails again after a redrive, as another message, is not dropped for its old copy.
+// deadLetter makes the copy for the dead-letter queue.
 func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
-	record := deadletter.Record{
+	in, recorded := deadletter.Copy(r.queue.DLQURL, m.body, m.device, m.attributes, deadletter.Record{
 		Service:      r.queue.Service,
 		Queue:        r.facts.arn,
 		Class:        v.class,
@@ -73,31 +59,11 @@ func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
 		MessageID:    m.id,
 		SentAt:       m.sentAt,
 		FailedAt:     time.Now().UTC(),
-	}
-	attributes := maps.Clone(m.attributes)
-	if attributes == nil {
-		attributes = map[string]types.MessageAttributeValue{}
-	}
-	if before, ok := attributes[deadletter.Attribute]; ok { // it was redriven: go on counting
-		if old, err := deadletter.ParseRecord(aws.ToString(before.StringValue)); err == nil {
-			record.Redrives, record.RedrivenAt, record.Release = old.Redrives, old.RedrivenAt, old.Release
-		}
-		delete(attributes, deadletter.Attribute)
-	}
-	if len(attributes) < maxAttributes {
-		attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
-	} else {
+	})
+	if !recorded {
 		r.cfg.Logger.Warn("no room for the dead-letter record: the message has ten attributes already", "message_id", m.id)
 	}
-	// SQS takes no body that is not UTF-8, so that there should be none; but if there is, it must not hold its device up for ever.
-	body := strings.ToValidUTF8(m.body, "\uFFFD")
-	return &sqs.SendMessageInput{
-		QueueUrl:               &r.queue.DLQURL,
-		MessageBody:            &body,
-		MessageGroupId:         aws.String(cmp.Or(m.device, m.id)),
-		MessageDeduplicationId: &m.id,
-		MessageAttributes:      attributes,
-	}
+	return in
 }
 
 // sendUntilConfirmed tries until the queue has confirmed the message or ctx ends.
@@ -110,9 +76,7 @@ func (r *run) sendUntilConfirmed(ctx context.Context, m *message, in *sqs.SendMe
 		if err == nil {
 			return nil
 		}
-		if _, ok := in.MessageAttributes[deadletter.Attribute]; ok && refused(err) {
-			// The message is so large that the record makes it too large. It counts more than its record.
-			delete(in.MessageAttributes, deadletter.Attribute)
+		if deadletter.WithoutRecord(in, err) {
 			r.cfg.Logger.Error("the dead-letter queue refuses a message with its record; sending it without", "message_id", m.id,
 				"group_id", m.group, "err", err)
 			continue
@@ -127,17 +91,4 @@ func (r *run) sendUntilConfirmed(ctx context.Context, m *message, in *sqs.SendMe
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// refused tells whether the queue refuses a message for what it is.
-func refused(err error) bool {
-	var answer smithy.APIError
-	if !errors.As(err, &answer) {
-		return false
-	}
-	switch answer.ErrorCode() {
-	case "InvalidMessageContents", "InvalidParameterValue":
-		return true
-	}
-	return false
 }

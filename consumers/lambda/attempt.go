@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/events"
@@ -28,7 +30,7 @@ func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done
 	if working.Err() != nil {
 		return false // no time left to start it; that is no attempt
 	}
-	failed := failure{class: deadletter.Known, eventType: d.attribute("type")}
+	failed := failure{class: deadletter.Known, eventType: aws.ToString(d.MessageAttributes["type"].StringValue)}
 	event, err := events.Decode([]byte(d.Body))
 	if err != nil {
 		failed.code, failed.text = codeOf(err), err.Error()

@@ -1,25 +1,15 @@
 package lambda
 
 import (
-	"cmp"
 	"context"
 	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
-
-// maxAttributes is the most message attributes that a message can have.
-// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html.
-const maxAttributes = 10
-
-func (d *delivery) attribute(name string) string {
-	return aws.ToString(d.MessageAttributes[name].StringValue)
-}
 
 // sendDeadLetter copies a message to the dead-letter queue, and returns whether that was confirmed. If it was not, the
 // message comes again and so does the attempt; the deduplication ID, which is the message's own ID as when SQS moves a
@@ -40,27 +30,19 @@ func (f *Function) sendDeadLetter(ctx context.Context, d *delivery, failed failu
 	if ms, err := strconv.ParseInt(d.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		record.SentAt = time.UnixMilli(ms).UTC()
 	}
-	if before, err := deadletter.ParseRecord(d.attribute(deadletter.Attribute)); err == nil { // it was redriven: go on counting
-		record.Redrives = before.Redrives
-	}
 	attributes := make(map[string]types.MessageAttributeValue, len(d.MessageAttributes)+1)
 	for name, value := range d.MessageAttributes {
-		if name != deadletter.Attribute {
-			attributes[name] = types.MessageAttributeValue{DataType: aws.String(value.DataType), StringValue: value.StringValue, BinaryValue: value.BinaryValue}
-		}
+		attributes[name] = types.MessageAttributeValue{DataType: aws.String(value.DataType), StringValue: value.StringValue, BinaryValue: value.BinaryValue}
 	}
-	if len(attributes) < maxAttributes {
-		attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
-	} else {
+	in, recorded := deadletter.Copy(f.queue.DLQURL, d.Body, d.group(), attributes, record)
+	if !recorded {
 		f.cfg.Logger.Warn("no room for the dead-letter record: the message has ten attributes already", "message_id", d.MessageId)
 	}
-	_, err := f.api.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl:               &f.queue.DLQURL,
-		MessageBody:            &d.Body,
-		MessageGroupId:         aws.String(cmp.Or(d.group(), d.MessageId)),
-		MessageDeduplicationId: &d.MessageId,
-		MessageAttributes:      attributes,
-	})
+	_, err := f.api.SendMessage(ctx, in)
+	if err != nil && deadletter.WithoutRecord(in, err) {
+		f.cfg.Logger.Error("the dead-letter queue refuses a message with its record; sending it without", "message_id", d.MessageId, "err", err)
+		_, err = f.api.SendMessage(ctx, in)
+	}
 	facts := []any{
 		"event_id", failed.eventID, "event_type", failed.eventType, "group_id", d.group(), "message_id", d.MessageId,
 		"class", failed.class, "code", failed.code, "attempts", failed.attempts, "receive_count", record.ReceiveCount,
