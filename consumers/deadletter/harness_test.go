@@ -28,7 +28,7 @@ const (
 
 // bench is a queue with its dead-letter queue on the local engine, without sockets, so that it works inside synctest.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	engine *local.Engine
 	api    *sqs.Client
 	queue  string // URL
@@ -36,7 +36,7 @@ type bench struct {
 	from   deadletter.Source
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	engine := local.New(local.Options{})
 	b := &bench{t: t, engine: engine, api: engine.SQS()}

@@ -106,7 +106,7 @@ func redriveProperty(t *testing.T, seed uint64, folder string) {
 	// What the topic would deliver, in the order of acceptance.
 	n := 0
 	var published []events.Event
-	publish := func(code string) {
+	publish := func(random *rand.Rand, code string) {
 		e := events.New(fmt.Sprintf("d%d", random.IntN(devices)), events.PowerChanged{On: n%2 == 0})
 		e.ID, e.Source, e.Sequence = fmt.Sprintf("%05d-%s", n, code), "test", fmt.Sprintf("%08d", n)
 		e.Time = time.Now().UTC()
@@ -121,7 +121,7 @@ func redriveProperty(t *testing.T, seed uint64, folder string) {
 		}
 	}
 	for range 60 + random.IntN(140) {
-		publish(codes[random.IntN(len(codes))])
+		publish(random, codes[random.IntN(len(codes))])
 	}
 	time.Sleep(10 * time.Second) // all handled or dead
 
@@ -135,12 +135,13 @@ func redriveProperty(t *testing.T, seed uint64, folder string) {
 	live := make(chan struct{})
 	var traffic sync.WaitGroup
 	traffic.Go(func() {
+		random := rand.New(rand.NewPCG(seed, 8)) // it runs beside the redrives
 		for {
 			select {
 			case <-live:
 				return
 			case <-time.After(20 * time.Second):
-				publish("good")
+				publish(random, "good")
 			}
 		}
 	})

@@ -368,7 +368,7 @@ func TestRedrive_LongerThanTheVisibilityTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		wantMoved, wantLeft := map[string][]string{}, map[string][]string{}
-		for i := range 200 {
+		for i := range 400 {
 			device, id := fmt.Sprintf("d%02d", i%50), fmt.Sprintf("e%03d", i)
 			if i%50 < 25 {
 				b.bury(device, id, record("leave"))
@@ -381,13 +381,13 @@ func TestRedrive_LongerThanTheVisibilityTimeout(t *testing.T) {
 		api := &meddler{QueueAPI: b.api, batch: func() { time.Sleep(9 * time.Second) }}
 		start := time.Now()
 		sum, failures := b.redrive(api, deadletter.Filter{Code: "move"})
-		if sum.Matched != 100 || sum.Moved != 100 || sum.Failed != 0 {
-			t.Errorf("got %+v, %v, want 100 moved", sum, failures)
+		if sum.Matched != 200 || sum.Moved != 200 || sum.Failed != 0 {
+			t.Errorf("got %+v, %v, want 200 moved", sum, failures)
 		}
 		if took := time.Since(start); took < time.Minute {
 			t.Fatalf("took only %v", took)
 		}
-		b.nothingHidden(100)
+		b.nothingHidden(200)
 		b.wantQueue(b.queue, wantMoved)
 		b.wantQueue(b.dlq, wantLeft)
 	})

@@ -51,6 +51,7 @@ type sweep struct {
 	reports chan struct{} // capacity 1: one report at a time
 
 	mu       sync.Mutex // of reader guards what is held; this one what follows
+	news     *sync.Cond // of mu: one more lane is to receive, or all are to look whether to go on
 	devices  map[string]*device
 	known    map[copyKey]bool          // letters that were counted
 	settled  map[copyKey]string        // letters that are held, or gone to where they should: their message ID
@@ -58,6 +59,7 @@ type sweep struct {
 	undead   []*Letter                 // sent, and could not be deleted
 	taken    int                       // letters acted upon, for the limit
 	laps     int                       // devices in the middle of a lap
+	polling  int                       // lanes that receive
 	busy     int                       // lanes between a receive that gave something and the end of its handling
 	activity int                       // grows whenever something may have become visible
 	done     bool                      // the queue gives no more
@@ -82,6 +84,7 @@ func newSweep(api QueueAPI, from Source, act action, cfg Config) *sweep {
 		reports: make(chan struct{}, 1), devices: map[string]*device{}, known: map[copyKey]bool{}, settled: map[copyKey]string{},
 		sent: map[[sha256.Size]byte]int{},
 	}
+	s.news = sync.NewCond(&s.mu)
 	for id, lap := range cfg.Journal.openLaps() {
 		s.devices[id] = &device{lap: lap, restoring: true}
 		s.laps++
@@ -109,20 +112,20 @@ func (s *sweep) run(ctx context.Context) (Summary, error) {
 
 // lane receives and handles until there is no more to do.
 func (s *sweep) lane(ctx context.Context) {
+	defer s.news.Broadcast()
 	for {
 		before, more := s.more(ctx)
 		if !more {
 			return
 		}
 		letters, err := s.receive(ctx)
+		s.received(letters)
 		if err != nil {
 			s.fail(err)
 			return
 		}
 		if len(letters) == 0 {
-			if s.exhausted(before) {
-				return
-			}
+			s.exhausted(before)
 			continue
 		}
 		s.handle(ctx, letters)
@@ -136,18 +139,35 @@ func (s *sweep) lane(ctx context.Context) {
 func (s *sweep) more(ctx context.Context) (activity int, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.activity, !s.done && s.fatal == nil && (!s.stoppingLocked(ctx) || s.laps > 0)
+	more = !s.done && s.fatal == nil && (!s.stoppingLocked(ctx) || s.laps > 0)
+	if more {
+		s.polling++
+	}
+	return s.activity, more
+}
+
+// received notes the end of a receive. One that gave something calls another lane to receive in its place.
+func (s *sweep) received(letters []*Letter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.polling--
+	if len(letters) > 0 {
+		s.news.Signal()
+	}
 }
 
 // exhausted decides after an empty receive whether the queue gives no more: nobody handles anything, and nothing has become visible
-// since before the receive.
-func (s *sweep) exhausted(before int) bool {
+// since before the receive. Otherwise, while another lane receives, it waits until that has news: if every lane began an empty receive
+// whenever its last had ended, the last to end would begin long after the queue was exhausted.
+func (s *sweep) exhausted(before int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.busy == 0 && s.activity == before {
+	switch {
+	case s.busy == 0 && s.activity == before:
 		s.done = true
+	case s.polling > 0 && !s.done:
+		s.news.Wait()
 	}
-	return s.done
 }
 
 func (s *sweep) fail(err error) {
@@ -225,7 +245,7 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 	var taken, extra, stay []*Letter
 	for i, l := range letters {
 		if d.lap != "" && !d.broken && !s.void(l) && (l.Record.Aside.Lap == d.lap || slices.Contains(d.bare, l.MessageID)) {
-			s.setAside(ctx, d, stay)
+			s.setAside(ctx, d, nil, stay)
 			if stay = nil; !d.broken {
 				s.endLap(d, l.group())
 			}
@@ -264,23 +284,20 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 			}
 		}
 	}
-	s.settle(ctx, taken)
 	if left, _ := s.remove(ctx, extra); len(extra) > 0 {
 		s.gone(extra, left)
 		s.hold(left...)
 	}
+	crowded := more && len(stay) >= crowd && !s.stopping(ctx)
+	if len(stay) > 0 && !d.whole && !d.broken && (d.lap != "" || crowded && s.beginLap(d, stay[0].group())) {
+		s.setAside(ctx, d, taken, stay)
+		return
+	}
+	s.settle(ctx, taken)
 	switch {
 	case len(stay) == 0:
-	case d.whole || d.broken:
+	case d.whole || d.broken || crowded:
 		s.stay(stay)
-	case d.lap != "":
-		s.setAside(ctx, d, stay)
-	case more && len(stay) >= crowd && !s.stopping(ctx):
-		if s.beginLap(d, stay[0].group()) {
-			s.setAside(ctx, d, stay)
-		} else {
-			s.stay(stay)
-		}
 	case more && !s.stopping(ctx):
 		_ = s.release(ctx, stay) // they come again, with those behind them
 	default:
@@ -403,8 +420,15 @@ func (s *sweep) take(l *Letter) error {
 
 // settle makes sure of the letters that were taken, and deletes them.
 func (s *sweep) settle(ctx context.Context, taken []*Letter) {
+	due := s.sure(taken)
+	left, _ := s.remove(ctx, due)
+	s.deleted(due, left)
+}
+
+// sure makes sure of the letters that were taken, and gives those that are to be deleted now.
+func (s *sweep) sure(taken []*Letter) (due []*Letter) {
 	if len(taken) == 0 {
-		return
+		return nil
 	}
 	if err := s.act.settle(taken); err != nil {
 		for _, l := range taken {
@@ -413,13 +437,18 @@ func (s *sweep) settle(ctx context.Context, taken []*Letter) {
 		}
 		s.hold(taken...)
 		s.fail(err)
-		return
+		return nil
 	}
-	var left []*Letter
-	if s.act.deletes() {
-		left, _ = s.remove(ctx, taken)
+	if !s.act.deletes() {
+		s.moved(taken, nil)
+		return nil
 	}
-	s.moved(taken, left)
+	return taken
+}
+
+// deleted notes the letters that are done with, and keeps those that are left for another try.
+func (s *sweep) deleted(due, left []*Letter) {
+	s.moved(due, left)
 	if len(left) > 0 {
 		s.mu.Lock()
 		s.undead = append(s.undead, left...)
@@ -499,14 +528,25 @@ func (s *sweep) endLap(d *device, id string) {
 	s.mu.Unlock()
 }
 
-// setAside copies letters to the end of the queue, in order, and deletes them. What can't be copied stays, and what is behind it too.
-func (s *sweep) setAside(ctx context.Context, d *device, letters []*Letter) {
-	n, err := s.copyToEnd(ctx, d, letters)
+// setAside copies letters to the end of the queue, in order, and deletes them, in one request with those that were taken from between
+// them. What can't be copied stays, and what is behind it too.
+func (s *sweep) setAside(ctx context.Context, d *device, taken, letters []*Letter) {
+	due := s.sure(taken)
+	n, err := s.copyToEnd(ctx, d, due, letters)
 	if err != nil {
 		s.breakLap(d, letters[n], err)
 		s.stay(letters[n:])
 	}
-	left, cause := s.remove(ctx, letters[:n])
+	both, cause := s.remove(ctx, slices.Concat(due, letters[:n]))
+	var undead, left []*Letter
+	for _, l := range both {
+		if slices.Contains(due, l) {
+			undead = append(undead, l)
+		} else {
+			left = append(left, l)
+		}
+	}
+	s.deleted(due, undead)
 	s.gone(letters[:n], left)
 	if len(left) > 0 { // they are there twice; while they are held nobody sees their copies
 		s.breakLap(d, left[0], cause)
@@ -531,10 +571,11 @@ func (s *sweep) gone(letters, left []*Letter) {
 //
 // One request carries up to ten, each of which may fail by itself, and the answer may be lost. So the copies of a request count only
 // once the journal says that all of them were confirmed. Until then the letters stay, and all are copied again by the next request;
-// the copies of the first are deleted when they come.
-func (s *sweep) copyToEnd(ctx context.Context, d *device, letters []*Letter) (copied int, err error) {
+// the copies of the first are deleted when they come. The letters that are due for deletion are kept hidden meanwhile.
+func (s *sweep) copyToEnd(ctx context.Context, d *device, due, letters []*Letter) (copied int, err error) {
+	hand := slices.Concat(due, letters)
 	for try := 1; copied < len(letters); {
-		if err := s.keep(ctx, letters, letters[copied]); err != nil {
+		if err := s.keep(ctx, hand, letters[copied]); err != nil {
 			return copied, err
 		}
 		id := uuid.NewString()
