@@ -162,12 +162,18 @@ func flaky(t *testing.T, engine *local.Engine) (mend func(), handled *atomic.Int
 
 func deliverTo(t *testing.T, engine *local.Engine, e events.Event) {
 	t.Helper()
+	deliverAt(t, engine, "history", e)
+}
+
+// deliverAt puts an event into a service's queue.
+func deliverAt(t *testing.T, engine *local.Engine, service string, e events.Event) {
+	t.Helper()
 	e.Source, e.Sequence = "gateway/hall", "00000001"
 	body, err := events.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := queueURL(t, engine, "dev-history.fifo")
+	url := queueURL(t, engine, "dev-"+service+".fifo")
 	_, err = engine.SQS().SendMessage(t.Context(), &sqs.SendMessageInput{
 		QueueUrl: &url, MessageBody: aws.String(string(body)), MessageGroupId: &e.DeviceID, MessageDeduplicationId: &e.ID,
 		MessageAttributes: map[string]types.MessageAttributeValue{
