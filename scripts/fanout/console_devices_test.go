@@ -58,7 +58,7 @@ func runConsumer(t *testing.T, engine *local.Engine, service string, handle cons
 	return c
 }
 
-// makeTrouble blocks hub-3 of push, with two events behind it, and parks door-1 of state with four letters.
+// makeTrouble blocks hub-3 of push, and parks door-1 of state with four letters.
 func makeTrouble(t *testing.T, engine *local.Engine) *troubled {
 	t.Helper()
 	m := &troubled{data: t.TempDir()}
@@ -98,7 +98,7 @@ func makeTrouble(t *testing.T, engine *local.Engine) *troubled {
 	m.health = server.URL
 	eventually(t, "hub-3 to be blocked", func() bool {
 		list, err := blocking.Blocked(t.Context())
-		return err == nil && len(list) == 1 && list[0].Behind == 2
+		return err == nil && len(list) == 1 && list[0].Reason == consumers.BlockedPolicy
 	})
 	eventually(t, "door-1 to be parked with its letters", func() bool {
 		d, err := deadletter.ReadDepth(t.Context(), engine.SQS(), queueURL(t, engine, "dev-state-dlq.fifo"))
@@ -188,15 +188,23 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 	engine, _ := localEngine(t)
 	m := makeTrouble(t, engine)
 	silent := "http://" + unusedAddress(t)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`[{"service": "push", "device_id": "hub-9", "reason": "stuck", "attempts": 3, "behind": 17, "since": "2026-01-31T12:00:00Z"}]`))
+	}))
+	defer other.Close()
 	client := browserless(t)
-	address := parkingConsole(t, engine, consoleOptions{consumers: []string{silent, m.health}, services: serviceOptions{data: m.data}})
+	address := parkingConsole(t, engine, consoleOptions{consumers: []string{silent, m.health, other.URL}, services: serviceOptions{data: m.data}})
 	base, _, _ := strings.Cut(address, "/?")
 	status, body := request(t, client, "GET", address, nil, nil)
 	if status != http.StatusOK {
 		t.Fatalf("got %d %s", status, body)
 	}
 	contains(t, "blocked", cardOf(body, "blocked"), "Consumer "+silent+" can’t be asked", "connection refused",
-		"hub-3", `<span class="chip">push</span>`, "hub-1", "device.connectivity.changed.v1", "gateway is down &lt;again&gt;", `data-label="Behind it" class="r num">2<`)
+		"hub-3", `<span class="chip">push</span>`, "hub-1", "device.connectivity.changed.v1", "gateway is down &lt;again&gt;",
+		"hub-9", `data-label="Attempts" class="r num">3<`, `data-label="Behind it" class="r num">17<`, "2026-01-31 12:00:00 UTC")
+	if card := cardOf(body, "blocked"); strings.Index(card, "hub-9") > strings.Index(card, "hub-3") {
+		t.Errorf("blocked: want the longest first, got %s", card)
+	}
 	contains(t, "parked", cardOf(body, "parked"), "door-1", `<span class="chip">state</span>`, "door-a", "device.contact.changed.v1", "no_such_door",
 		`data-label="Letters seen" class="r num">4<`, "/plan/redrive/dev-state-dlq.fifo?device=door-1")
 
