@@ -287,6 +287,15 @@ func (r *release) giveBack(ctx context.Context) error {
 	return nil
 }
 
+// Unparked selects the letters of devices that are not recorded, which may be redriven one by one: SQS itself may have moved them, or
+// they are older than the service's group policy. What the lot can't tell is not selected.
+func Unparked(ctx context.Context, lot Lot, service string) func(*deadletter.Letter) bool {
+	return func(l *deadletter.Letter) bool {
+		recorded, err := lot.Find(ctx, service, l.DeviceID)
+		return err == nil && len(recorded) == 0 && l.Record.Class != deadletter.Parked
+	}
+}
+
 // ParseMark reads the body of an end mark.
 func ParseMark(body string) (Mark, error) {
 	var m Mark

@@ -15,26 +15,47 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/provision"
+	"github.com/device-fanout/fanout/infra/topology"
 	"github.com/device-fanout/fanout/scripts/fanout/console"
 )
 
 func newConsole(g *globals) *cobra.Command {
-	var addr, state, folder string
+	var addr string
+	var o consoleOptions
 	cmd := &cobra.Command{
 		Use:   "console",
 		Short: "Serve a web page: the fan-out, what failed and why, redrive and drop",
-		Long: `Serves a web page for whoever is on call: the fan-out as a picture with its depths, failures in groups, one event with its
-payload, error and history, and redriving or dropping a selection, with the plan shown first. It works on the local
+		Long: `Serves a web page for whoever is on call: the fan-out as a picture with its depths, failures in groups, one event with
+its payload, error and history, and redriving or dropping a selection, with the plan shown first. It works on the local
 environment and on AWS alike, with the permissions of whoever starts it.
+
+Devices that can't go on are shown too: the blocked ones, which consumers tell that were started with --health-addr and
+are named here by --consumer, and the parked ones of services that park, which their database (--data or --database)
+knows. Looking writes nothing there; releasing a device does.
 
 It listens on this machine only unless --addr says otherwise, and prints an address with a token that lets a browser in.`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			cfg, api, err := g.consoleConfig(ctx, state, folder)
+			for i, address := range o.consumers {
+				var err error
+				if o.consumers[i], err = console.ParseConsumer(address); err != nil {
+					return &exitError{exitUsage, fmt.Errorf("--consumer: %w", err)}
+				}
+			}
+			d, err := g.deployment()
 			if err != nil {
 				return err
 			}
+			api, err := g.clients(ctx)
+			if err != nil {
+				return err
+			}
+			cfg, err := g.consoleConfig(ctx, api, d, o)
+			if err != nil {
+				return err
+			}
+			defer g.findLots(ctx, &cfg, o.services)()
 			listener, err := listen(addr, "--addr")
 			if err != nil {
 				return err
@@ -58,8 +79,12 @@ It listens on this machine only unless --addr says otherwise, and prints an addr
 	}
 	f := cmd.Flags()
 	f.StringVar(&addr, "addr", "127.0.0.1:4568", "`HOST:PORT` where the console listens")
-	f.StringVar(&state, "state", "", "`FOLDER` of the journals of runs that were cut off (default ~/.local/state/fanout)")
-	f.StringVar(&folder, "folder", "", "`FOLDER` where the files of dropped letters go (default: the current one)")
+	f.StringArrayVar(&o.consumers, "consumer", nil, "`URL` of a consumer's --health-addr, whose blocked devices are shown; may be repeated")
+	f.StringVar(&o.services.data, "data", "", "`FOLDER` of the databases of services that park devices, to show the parked ones")
+	f.StringVar(&o.services.database, "database", "", "`URL` of their database, instead of --data")
+	f.StringVar(&o.state, "state", "", "`FOLDER` of the journals of runs that were cut off (default ~/.local/state/fanout)")
+	f.StringVar(&o.folder, "folder", "", "`FOLDER` where the files of dropped letters go (default: the current one)")
+	cmd.MarkFlagsMutuallyExclusive("data", "database")
 	return cmd
 }
 
@@ -82,16 +107,15 @@ func hostsOf(addr string, at *net.TCPAddr) []string {
 	return hosts
 }
 
+// consoleOptions say what a console shows beside the queues, and where it keeps what it writes.
+type consoleOptions struct {
+	consumers     []string
+	state, folder string
+	services      serviceOptions // where services that park devices keep their databases
+}
+
 // consoleConfig finds what there is to show.
-func (g *globals) consoleConfig(ctx context.Context, state, folder string) (console.Config, clients, error) {
-	d, err := g.deployment()
-	if err != nil {
-		return console.Config{}, clients{}, err
-	}
-	api, err := g.clients(ctx)
-	if err != nil {
-		return console.Config{}, clients{}, err
-	}
+func (g *globals) consoleConfig(ctx context.Context, api clients, d topology.Deployment, o consoleOptions) (console.Config, error) {
 	where := "AWS " + api.sqs.Options().Region
 	if endpoint := api.sqs.Options().BaseEndpoint; endpoint != nil {
 		where = *endpoint
@@ -99,22 +123,22 @@ func (g *globals) consoleConfig(ctx context.Context, state, folder string) (cons
 		where = endpoint
 	}
 	cfg := console.Config{
-		Environment: d.Environment.Name, Production: d.Environment.Production, Where: where, Topic: d.TopicName(), Folder: folder,
-		Journal: func(from deadletter.Source) (*deadletter.Journal, error) { return g.journal(state, from) },
+		Environment: d.Environment.Name, Production: d.Environment.Production, Where: where, Topic: d.TopicName(), Folder: o.folder, Consumers: o.consumers,
+		Journal: func(from deadletter.Source) (*deadletter.Journal, error) { return g.journal(o.state, from) },
 	}
 	for _, s := range d.Services {
 		q, err := provision.FindQueues(ctx, api.sqs, d, s.Name)
 		if err != nil {
-			return cfg, api, err
+			return cfg, err
 		}
 		dlqs, err := findDLQs(ctx, api, d, s.Name)
 		if err != nil {
-			return cfg, api, err
+			return cfg, err
 		}
 		cfg.Services = append(cfg.Services, console.Service{
 			Name: s.Name, About: cmp.Or(s.About, s.Name), Types: len(s.Events), Parks: s.GroupPolicy == consumers.Park,
 			Queue: d.QueueName(s.Name), QueueURL: q.URL, DLQs: dlqs,
 		})
 	}
-	return cfg, api, nil
+	return cfg, nil
 }

@@ -162,12 +162,18 @@ func flaky(t *testing.T, engine *local.Engine) (mend func(), handled *atomic.Int
 
 func deliverTo(t *testing.T, engine *local.Engine, e events.Event) {
 	t.Helper()
+	deliverAt(t, engine, "history", e)
+}
+
+// deliverAt puts an event into a service's queue.
+func deliverAt(t *testing.T, engine *local.Engine, service string, e events.Event) {
+	t.Helper()
 	e.Source, e.Sequence = "gateway/hall", "00000001"
 	body, err := events.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := queueURL(t, engine, "dev-history.fifo")
+	url := queueURL(t, engine, "dev-"+service+".fifo")
 	_, err = engine.SQS().SendMessage(t.Context(), &sqs.SendMessageInput{
 		QueueUrl: &url, MessageBody: aws.String(string(body)), MessageGroupId: &e.DeviceID, MessageDeduplicationId: &e.ID,
 		MessageAttributes: map[string]types.MessageAttributeValue{
@@ -181,7 +187,8 @@ func deliverTo(t *testing.T, engine *local.Engine, e events.Event) {
 	}
 }
 
-// TestConsole_InABrowser: a person finds a failed event, reads why, redrives it with the plan shown first, and sees it handled.
+// TestConsole_InABrowser: a person finds a failed event, reads why, redrives it with the plan shown first, and sees it handled; sees
+// which devices can't go on, and releases one.
 // FANOUT_TEST_SCREENSHOTS=FOLDER keeps pictures of the pages at both widths, light and dark.
 func TestConsole_InABrowser(t *testing.T) {
 	var browser string
@@ -193,8 +200,9 @@ func TestConsole_InABrowser(t *testing.T) {
 	if browser == "" {
 		t.Skip("no Chromium, in which the console's pages are tried; apt-get install chromium")
 	}
-	engine, endpoint := localEngine(t)
+	engine, _ := localEngine(t)
 	mend, handled := flaky(t, engine)
+	m := makeTrouble(t, engine)
 	for i := range 26 {
 		e := events.New(fmt.Sprintf("lamp-%d", i%7), events.PowerChanged{On: i%2 == 0})
 		e.ID, e.Time = fmt.Sprintf("room-%02d", i), time.Now().Add(-time.Hour)
@@ -212,7 +220,8 @@ func TestConsole_InABrowser(t *testing.T) {
 		}
 		return false
 	})
-	address := consoleOf(t, endpoint)
+	silent := "http://" + unusedAddress(t)
+	address := parkingConsole(t, engine, consoleOptions{consumers: []string{m.health, silent}, services: serviceOptions{data: m.data}})
 	base, _, _ := strings.Cut(address, "/?token=")
 
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.WindowSize(1280, 900))
@@ -265,7 +274,9 @@ func TestConsole_InABrowser(t *testing.T) {
 	}
 
 	step("open", chromedp.Navigate(address), chromedp.WaitVisible(`.headline`))
-	contains(t, "overview", text("body"), "26 dead letters", "no_such_room", "database_down", "not production")
+	contains(t, "blocked", text("#blocked"), "hub-3", "hub-1", "gateway is down", "Consumer "+silent+" can’t be asked")
+	contains(t, "parked", text("#parked"), "door-1", "door-a", "was not imported", "Release…")
+	contains(t, "overview", text("body"), "30 dead letters", "no_such_room", "database_down", "not production")
 	at, err := chromedp.Run(ctx, chromedp.Location())
 	if err != nil || at != base+"/" {
 		t.Errorf("the address is %s, %v, want it without the token", at, err)
@@ -293,10 +304,16 @@ func TestConsole_InABrowser(t *testing.T) {
 	shoot("job")
 	step("overview again", chromedp.Navigate(base+"/"), chromedp.WaitVisible(`#jobs`))
 	shoot("overview-after")
+	m.mended.Store(true)
+	step("plan a release", chromedp.Click(`#parked a.button`), chromedp.WaitVisible(`#confirm`))
+	contains(t, "plan of a release", text("body"), "Redrive 4 letters of 1 device?", "Release door-1", "in order")
+	shoot("release")
+	step("release", chromedp.Click(`#confirm`), chromedp.WaitVisible(`[data-ended]`))
+	contains(t, "release", text("body"), "Sent back 4 letters", "Done.")
 	step("drop the rest", chromedp.Navigate(base+"/plan/drop/dev-history-dlq.fifo"), chromedp.WaitVisible(`#confirm`), chromedp.Click(`#confirm`), chromedp.WaitVisible(`[data-ended]`))
 	contains(t, "dropped", text("body"), "Dropped")
 	step("at last", chromedp.Navigate(base+"/"), chromedp.WaitVisible(`.good-text`))
-	contains(t, "overview", text("body"), "No dead letters")
+	contains(t, "overview", text("body"), "No dead letters", "hub-3")
 	if n := handled.Load(); n < 10 {
 		t.Errorf("%d events were handled, want those of one failure", n)
 	}

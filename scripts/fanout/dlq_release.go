@@ -126,10 +126,7 @@ func (g *globals) redriveUnparked(ctx context.Context, api clients, lot parking.
 	}
 	sum, err := deadletter.Redrive(ctx, api.sqs, from, deadletter.Config{
 		Filter: m.pick.filter, Journal: journal,
-		Select: func(l *deadletter.Letter) bool {
-			recorded, err := lot.Find(ctx, service, l.DeviceID)
-			return err == nil && len(recorded) == 0 && l.Record.Class != deadletter.Parked
-		},
+		Select: parking.Unparked(ctx, lot, service),
 		Report: func(o deadletter.Outcome) {
 			if o.Err != nil {
 				fmt.Fprintf(g.err, "fanout: %s\n", printable(o.Err.Error()))

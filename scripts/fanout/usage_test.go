@@ -59,6 +59,8 @@ func TestCommandLine_ThatIsWrong(t *testing.T) {
 		"local nonsense":                          {"got 1 arguments, want none", "see `fanout local --help`"},
 		"local --endpoint http://127.0.0.1:1":     {"--endpoint: local is SNS and SQS itself", "--addr"},
 		"dlq redrive history --yes --dry-run":     {"[dry-run yes]", "see `fanout dlq redrive --help`"},
+		"console --consumer 127.0.0.1:8080":       {`--consumer: got "127.0.0.1:8080", want the address`, ""},
+		"console --data a --database b":           {"[data database]", "see `fanout console --help`"},
 		"consume push --push-addr 1.2.3.4:1 more": {"got 2 arguments, want a service", "see `fanout consume --help`"},
 	}
 	for line, want := range tests {
@@ -126,6 +128,7 @@ func TestHelp_SaysWhatEachCommandDoes(t *testing.T) {
 		"dlq ls --help":      {"--fingerprint"},
 		"dlq show --help":    {"--newer-than"},
 		"dlq redrive --help": {"--dry-run", "--yes"},
+		"console --help":     {"--consumer URL", "--data FOLDER", "--database URL"},
 	} {
 		done := invoke(t, "", strings.Fields(line)...).want(t, exitOK)
 		contains(t, line, done.stdout, want...)

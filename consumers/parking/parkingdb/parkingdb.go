@@ -37,6 +37,16 @@ func Open(ctx context.Context, db *database.DB) (*Lot, error) {
 	return &Lot{db: db}, nil
 }
 
+// Existing makes a lot of a database that has the table, and writes nothing; the error says so when it is not there. For those who look
+// at what others have parked.
+func Existing(ctx context.Context, db *database.DB) (*Lot, error) {
+	l := &Lot{db: db}
+	if _, err := l.Find(ctx, ""); err != nil {
+		return nil, fmt.Errorf("no record of parked devices in %s: %w", db, err)
+	}
+	return l, nil
+}
+
 // Find implements [parking.Lot].
 func (l *Lot) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
 	query := "SELECT device_id, version, record FROM parked_device WHERE service = $1"

@@ -12,22 +12,26 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
 )
 
 // API is what a console needs of Amazon SQS; [*sqs.Client] has it.
 type API interface {
 	deadletter.QueueAPI
 	deadletter.MoveAPI
+	parking.QueueAPI
 }
 
 // Service is one service of the environment.
 type Service struct {
 	Name, About string
-	Types       int    // how many event types it hears; 0 means all
-	Parks       bool   // its group policy is park
-	Queue       string // name
-	QueueURL    string
-	DLQs        []deadletter.Source
+	Types       int  // how many event types it hears; 0 means all
+	Parks       bool // its group policy is park
+	// Lot is where its parked devices are recorded. Nil when that is not known; they are then neither shown nor released.
+	Lot      parking.Lot
+	Queue    string // name
+	QueueURL string
+	DLQs     []deadletter.Source
 }
 
 // Config says what a console shows, and what it may do.
@@ -39,6 +43,8 @@ type Config struct {
 	Services    []Service
 	// Hosts are the Host headers that are taken, such as "127.0.0.1:4568". None takes no request at all.
 	Hosts []string
+	// Consumers are the addresses of the blocked devices of consumers, as [ParseConsumer] returns them.
+	Consumers []string
 	// Journal opens the journal of a dead-letter queue. Nil keeps none.
 	Journal func(deadletter.Source) (*deadletter.Journal, error)
 	// Folder is where the files of dropped letters go. Empty means the current folder.
@@ -47,13 +53,14 @@ type Config struct {
 
 // Console serves the pages. It is safe for concurrent use.
 type Console struct {
-	api    API
-	cfg    Config
-	token  string
-	mux    http.Handler
-	pages  *template.Template
-	depths *depths
-	looks  map[string]*look // by URL of the dead-letter queue
+	api     API
+	cfg     Config
+	token   string
+	mux     http.Handler
+	pages   *template.Template
+	depths  *depths
+	blocked *blocked
+	looks   map[string]*look // by URL of the dead-letter queue
 
 	mu   sync.Mutex
 	jobs []*job
@@ -65,7 +72,7 @@ var assets embed.FS
 
 // New makes a console with a token of its own.
 func New(api API, cfg Config) *Console {
-	c := &Console{api: api, cfg: cfg, token: rand.Text(), depths: newDepths(api, cfg.Services), looks: map[string]*look{}}
+	c := &Console{api: api, cfg: cfg, token: rand.Text(), depths: newDepths(api, cfg.Services), blocked: newBlocked(cfg.Consumers), looks: map[string]*look{}}
 	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"ago": ago, "clock": clockTime, "pretty": pretty, "spark": spark}).ParseFS(assets, "assets/*.html"))
 	for _, s := range cfg.Services {
 		for _, from := range s.DLQs {

@@ -13,9 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
 )
 
 // flow is one service in the picture.
@@ -33,20 +35,26 @@ type dlqView struct {
 }
 
 type overviewView struct {
-	Flows  []flow
-	Groups []groupView
-	Dead   int
-	Err    error
+	Flows   []flow
+	Groups  []groupView
+	Dead    int
+	Devices devicesView
+	Err     error
 }
 
 type groupView struct {
 	*deadletter.Group
 	Queue string
+	Parks bool // its devices are released as a whole
 }
 
 // picture is the fan-out as it is now. What nobody has looked at is looked at first, if look says so and there is anything.
 func (c *Console) picture(ctx context.Context, look bool) overviewView {
-	v := overviewView{Err: c.depths.refresh(ctx)}
+	var v overviewView
+	var wait sync.WaitGroup
+	wait.Go(func() { v.Devices.hear(c.blocked.get(ctx)) })
+	v.Err = c.depths.refresh(ctx)
+	wait.Wait()
 	for _, s := range c.cfg.Services {
 		f := flow{Service: s, Gauge: c.depths.gauge(s.QueueURL)}
 		for _, from := range s.DLQs {
@@ -59,12 +67,13 @@ func (c *Console) picture(ctx context.Context, look bool) overviewView {
 			v.Dead += d.Gauge.Total()
 			if d.Seen != nil && d.Gauge.Total() > 0 {
 				for _, g := range d.Seen.Groups {
-					v.Groups = append(v.Groups, groupView{g, from.Name()})
+					v.Groups = append(v.Groups, groupView{g, from.Name(), s.Parks && !from.Delivery})
 				}
 			}
 			f.DLQ = append(f.DLQ, d)
 		}
 		v.Flows = append(v.Flows, f)
+		v.Devices.findParked(ctx, s, func(url string) *sight { return c.looks[url].last() })
 	}
 	slices.SortStableFunc(v.Groups, func(a, b groupView) int { return cmp.Compare(b.Count, a.Count) })
 	return v
@@ -219,7 +228,7 @@ type planView struct {
 	Unseen  int
 	Task    deadletter.MoveTask
 	Letter  *deadletter.Letter
-	Parked  int
+	Release []parking.Device // as a whole, before the letters of other devices are redriven
 }
 
 func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
@@ -234,6 +243,12 @@ func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := planView{Service: s, From: from, Action: action, Query: query, What: words(filter, query.Get("letter"))}
+	if releases(s, from, action) {
+		if v.Release, err = parkedOf(r.Context(), s, filter, query.Get("letter")); err != nil {
+			c.fail(w, http.StatusConflict, err)
+			return
+		}
+	}
 	if id := query.Get("letter"); id != "" {
 		// One event: it was seen, and will be looked for where it was.
 		v.Survey = &deadletter.Survey{Service: s.Name}
@@ -245,11 +260,7 @@ func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
 				}
 			}
 		}
-	} else if v.Survey, err = deadletter.Look(r.Context(), c.api, from, filter, func(l *deadletter.Letter) {
-		if l.Record.Class == deadletter.Parked {
-			v.Parked++
-		}
-	}); err != nil {
+	} else if v.Survey, err = deadletter.Look(r.Context(), c.api, from, filter, nil); err != nil {
 		c.fail(w, http.StatusBadGateway, err)
 		return
 	} else if filter.Limit == 0 || v.Survey.Matched < filter.Limit {
@@ -270,8 +281,9 @@ func (c *Console) target(w http.ResponseWriter, r *http.Request) (Service, deadl
 		c.fail(w, http.StatusNotFound, fmt.Errorf("there is no dead-letter queue %s in %s", r.PathValue("queue"), c.cfg.Environment))
 	case action != actRedrive && action != actDrop:
 		c.fail(w, http.StatusNotFound, fmt.Errorf("got %q, want redrive or drop", action))
-	case action == actRedrive && s.Parks && !from.Delivery:
-		c.fail(w, http.StatusConflict, fmt.Errorf("%s parks devices: a redriven event of a parked device would follow to the dead-letter queue again; release the device instead", s.Name))
+	case releases(s, from, action) && s.Lot == nil:
+		c.fail(w, http.StatusConflict, fmt.Errorf("%s parks devices: a redriven event of a parked device would follow to the dead-letter queue again; "+
+			"to release the device instead, start the console with --data or --database as `fanout consume %s` has it", s.Name, s.Name))
 	default:
 		return s, from, action, true
 	}
@@ -279,7 +291,7 @@ func (c *Console) target(w http.ResponseWriter, r *http.Request) (Service, deadl
 }
 
 func (c *Console) act(w http.ResponseWriter, r *http.Request) {
-	_, from, action, ok := c.target(w, r)
+	s, from, action, ok := c.target(w, r)
 	if !ok {
 		return
 	}
@@ -294,12 +306,19 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request) {
 		cfg.Filter.Limit = 1
 		cfg.Select = func(l *deadletter.Letter) bool { return l.MessageID == id || l.Record.Aside.Letter == id }
 	}
+	var release []parking.Device
+	if releases(s, from, action) {
+		if release, err = parkedOf(r.Context(), s, filter, id); err != nil {
+			c.fail(w, http.StatusConflict, err)
+			return
+		}
+	}
 	if task, err := deadletter.LastMove(r.Context(), c.api, from); err == nil && task.Running() {
 		c.fail(w, http.StatusConflict, fmt.Errorf("%w: %d of about %d messages moved", deadletter.ErrMoving, task.Moved, task.ToMove))
 		return
 	}
 	planned, _ := strconv.Atoi(r.PostForm.Get("planned"))
-	j, err := c.begin(action, from, cfg, words(filter, id), planned)
+	j, err := c.begin(action, s, from, release, cfg, words(filter, id), planned)
 	if err != nil {
 		c.fail(w, http.StatusConflict, err)
 		return

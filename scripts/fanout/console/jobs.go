@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
 )
 
 const (
@@ -74,7 +75,7 @@ func (j *job) view() jobView {
 }
 
 // begin starts a job. Two at once of one dead-letter queue would be in each other's way.
-func (c *Console) begin(action string, from deadletter.Source, cfg deadletter.Config, what string, planned int) (*job, error) {
+func (c *Console) begin(action string, s Service, from deadletter.Source, release []parking.Device, cfg deadletter.Config, what string, planned int) (*job, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, j := range c.jobs {
@@ -125,7 +126,13 @@ func (c *Console) begin(action string, from deadletter.Source, cfg deadletter.Co
 			sum, err = deadletter.Drop(ctx, c.api, from, archive, cfg)
 			err = errors.Join(err, archive.Close())
 		} else {
-			sum, err = deadletter.Redrive(ctx, c.api, from, cfg)
+			if releases(s, from, action) {
+				err = c.release(ctx, j, s, release)
+				cfg.Select = parking.Unparked(ctx, s.Lot, s.Name)
+			}
+			var fault error
+			sum, fault = deadletter.Redrive(ctx, c.api, from, cfg)
+			err = errors.Join(err, fault)
 		}
 		if cfg.Journal != nil {
 			err = errors.Join(err, cfg.Journal.Close())
@@ -136,6 +143,50 @@ func (c *Console) begin(action string, from deadletter.Source, cfg deadletter.Co
 		j.sum, j.err, j.end = sum, err, time.Now()
 	})
 	return j, nil
+}
+
+// releases tells whether the action brings back devices that are parked, each with all of its letters.
+func releases(s Service, from deadletter.Source, action string) bool {
+	return action == actRedrive && s.Parks && !from.Delivery
+}
+
+// parkedOf finds the devices that a selection releases.
+func parkedOf(ctx context.Context, s Service, filter deadletter.Filter, letter string) ([]parking.Device, error) {
+	var chosen []string
+	if filter.Device != "" {
+		chosen = []string{filter.Device}
+	}
+	filter.Device = ""
+	if filter != (deadletter.Filter{}) || letter != "" {
+		return nil, fmt.Errorf("%s parks devices, which are released as a whole: they can be selected by device alone", s.Name)
+	}
+	return s.Lot.Find(ctx, s.Name, chosen...)
+}
+
+// release brings parked devices back. One that fails does not stop the others.
+func (c *Console) release(ctx context.Context, j *job, s Service, devices []parking.Device) error {
+	failed := 0
+	for _, d := range devices {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n, err := parking.Release(ctx, s.Lot, c.api, parking.Queues{Service: s.Name, URL: s.QueueURL, DLQURL: j.from.URL}, d.ID)
+		if errors.Is(err, parking.ErrNotParked) { // somebody else has released it
+			err = nil
+		}
+		j.mu.Lock()
+		j.moved += n
+		if err != nil {
+			if failed++; len(j.faults) < jobFaults {
+				j.faults = append(j.faults, err.Error())
+			}
+		}
+		j.mu.Unlock()
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d devices were not released", failed, len(devices))
+	}
+	return nil
 }
 
 // jobViews are the jobs, the last first.
