@@ -2,6 +2,8 @@ module github.com/device-fanout/fanout
 
 go 1.26.0
 
+ignore node_modules
+
 require (
 	github.com/aws/aws-cdk-go/awscdk/v2 v2.270.0
 	github.com/aws/aws-lambda-go v1.55.1
