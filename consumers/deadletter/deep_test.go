@@ -209,6 +209,73 @@ func TestJournal_ResumesAnyKill(t *testing.T) {
 	}
 }
 
+// TestJournal_EndsALapInTheMidstOfAHand: the lap that a killed sweep left is completed by a device's letters of one receive. What was
+// set aside just before stands behind them, and is looked at all the same.
+func TestJournal_EndsALapInTheMidstOfAHand(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		// The killed sweep had set e1 and e2 aside, and not yet e3 and e4.
+		b.bury("d1", "e3", record("stay"))
+		b.bury("d1", "e4", record("move"))
+		for _, id := range []string{"e1", "e2"} {
+			r := record("stay")
+			r.Aside = deadletter.Aside{Letter: "first-" + id, Lap: "killed"}
+			b.bury("d1", id, r)
+		}
+		writeFile(t, path, fmt.Sprintf("{\"queue\":%q}\n{\"device\":\"d1\",\"lap\":\"killed\"}\n", b.dlq))
+		j, err := deadletter.OpenJournal(path, b.dlq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := deadletter.Redrive(t.Context(), b.api, b.from, deadletter.Config{Filter: deadletter.Filter{Code: "move"}, Journal: j})
+		if err != nil {
+			t.Error(err)
+		}
+		wantSummary(t, sum, deadletter.Summary{Seen: 4, Matched: 1, Moved: 1})
+		if letters, devices := j.Open(); letters+devices > 0 {
+			t.Errorf("%d letters and %d laps are open", letters, devices)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+		b.wantQueue(b.queue, map[string][]string{"d1": {"e4"}})
+		b.wantQueue(b.dlq, map[string][]string{"d1": {"e1", "e2", "e3"}})
+	})
+}
+
+// TestJournal_SaysWhatASecondCopyHides: a copy that does not count can't be deleted, and hides what is behind it.
+func TestJournal_SaysWhatASecondCopyHides(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		r := record("move")
+		r.Aside = deadletter.Aside{Letter: "first-e1", Lap: "killed", Try: "failed"}
+		b.bury("d1", "e1", r)
+		writeFile(t, path, fmt.Sprintf("{\"queue\":%q}\n{\"try\":\"failed\"}\n", b.dlq))
+		j, err := deadletter.OpenJournal(path, b.dlq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		api := &meddler{QueueAPI: b.api, delete: func() error { return errReset }}
+		var failures []string
+		sum, err := deadletter.Redrive(t.Context(), api, b.from, deadletter.Config{Journal: j, Report: func(o deadletter.Outcome) {
+			failures = append(failures, fmt.Sprint(o.Err))
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+		wantSummary(t, sum, deadletter.Summary{Failed: 1})
+		if len(failures) != 1 || !strings.Contains(failures[0], "a second copy of event e1 of device d1") {
+			t.Errorf("got %q", failures)
+		}
+		b.nothingHidden(1)
+	})
+}
+
 // run redrives with the journal of a file, as one process.
 func (b *bench) run(path string, api deadletter.QueueAPI, code string) {
 	b.t.Helper()

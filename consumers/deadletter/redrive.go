@@ -48,7 +48,7 @@ type Summary struct {
 	Seen     int `json:"seen"`     // letters read
 	Matched  int `json:"matched"`  // letters that the filter selected
 	Moved    int `json:"moved"`    // letters sent or written, and deleted
-	Failed   int `json:"failed"`   // letters that could not be sent, or were sent and could not be deleted
+	Failed   int `json:"failed"`   // letters that could not be sent, or should be gone and could not be deleted
 	Held     int `json:"held"`     // letters left alone because an earlier one of their device failed
 	Returned int `json:"returned"` // letters left alone because this very run had sent the same event back before
 	Broken   int `json:"broken"`   // devices whose letters are not in order until a run with the same journal has put them so

@@ -246,6 +246,7 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 	for i, l := range letters {
 		if d.lap != "" && !d.broken && !s.void(l) && (l.Record.Aside.Lap == d.lap || slices.Contains(d.bare, l.MessageID)) {
 			s.setAside(ctx, d, nil, stay)
+			more = more || len(stay) > 0 // they stand behind this hand now
 			if stay = nil; !d.broken {
 				s.endLap(d, l.group())
 			}
@@ -284,10 +285,7 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 			}
 		}
 	}
-	if left, _ := s.remove(ctx, extra); len(extra) > 0 {
-		s.gone(extra, left)
-		s.hold(left...)
-	}
+	s.discard(ctx, extra)
 	crowded := more && len(stay) >= crowd && !s.stopping(ctx)
 	if len(stay) > 0 && !d.whole && !d.broken && (d.lap != "" || crowded && s.beginLap(d, stay[0].group())) {
 		s.setAside(ctx, d, taken, stay)
@@ -472,6 +470,18 @@ func (s *sweep) moved(letters, left []*Letter) {
 		s.mu.Unlock()
 		s.report(Outcome{Letter: l})
 	}
+}
+
+// discard deletes letters that are there twice. One that is left hides those behind it.
+func (s *sweep) discard(ctx context.Context, extra []*Letter) {
+	left, cause := s.remove(ctx, extra)
+	s.gone(extra, left)
+	for _, l := range left {
+		s.count(func(sum *Summary) { sum.Failed++ })
+		s.report(Outcome{Letter: l, Err: fmt.Errorf("deadletter: a second copy of event %s of device %s, which a killed run had left, was not deleted "+
+			"from %s, so what is behind it was not seen; run it again: %w", l.name(), l.DeviceID, s.from.Name(), cause)})
+	}
+	s.hold(left...)
 }
 
 // lastDeletes tries once more what could not be deleted.
