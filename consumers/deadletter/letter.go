@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
@@ -103,6 +104,19 @@ func (r Record) completed(eventType string, failedAt time.Time) Record {
 
 // origin is the message ID that the letter had in this dead-letter queue at first. All copies of it have the same.
 func (l *Letter) origin() string { return cmp.Or(l.Record.Aside.Letter, l.MessageID) }
+
+// identity is equal for copies of one event in one group.
+func (l *Letter) identity() [sha256.Size]byte {
+	return sha256.Sum256([]byte(l.DeviceID + "\x00" + l.Body))
+}
+
+// copyKey is equal for the copies of one letter, and not for letters that only have the same record.
+type copyKey struct {
+	origin   string
+	identity [sha256.Size]byte
+}
+
+func (l *Letter) copyKey() copyKey { return copyKey{l.origin(), l.identity()} }
 
 // group is the message group that every copy of the letter goes to.
 func (l *Letter) group() string { return cmp.Or(l.groupID, l.MessageID) }

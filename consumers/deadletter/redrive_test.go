@@ -453,7 +453,8 @@ func TestRedrive_TwoAtOnce(t *testing.T) {
 		moved := make([]int, 2)
 		for i := range moved {
 			both.Go(func() {
-				sum, err := deadletter.Redrive(t.Context(), api, b.from, deadletter.Config{})
+				// Fewer lanes than devices, so that neither takes them all.
+				sum, err := deadletter.Redrive(t.Context(), api, b.from, deadletter.Config{Lanes: 3})
 				if err != nil {
 					t.Error(err)
 				}
