@@ -27,7 +27,7 @@ func checkJSON(text []byte) error {
 			i += size
 		}
 	}
-	if !json.Valid(text) {
+	if !wellFormed(text) {
 		var syntax *json.SyntaxError
 		var ignored json.RawMessage
 		if err := json.Unmarshal(text, &ignored); errors.As(err, &syntax) {
