@@ -76,7 +76,7 @@ func (r *run) startDeletes() {
 			d.oldest = time.Now()
 		}
 		d.underWay++
-		go r.deleteBatch(batch)
+		r.send(func() { r.deleteBatch(batch) })
 	}
 }
 

@@ -63,7 +63,7 @@ func (r *run) startChanges() {
 			for _, m := range batch {
 				m.asked = min(m.delay, 12*time.Hour-time.Minute-time.Since(m.receivedAt))
 			}
-			go r.change(batch, func(a answers) { r.released(batch, a) })
+			r.send(func() { r.change(batch, func(a answers) { r.released(batch, a) }) })
 			return
 		}
 		r.lookAgainIn(wait)
@@ -81,7 +81,7 @@ func (r *run) startChanges() {
 		}
 		c.underWay = true
 		sent := time.Now()
-		go r.change(batch, func(a answers) { r.extended(batch, a, sent) })
+		r.send(func() { r.change(batch, func(a answers) { r.extended(batch, a, sent) }) })
 		return
 	}
 }

@@ -27,7 +27,8 @@ type polling struct {
 // request each.
 const pollLinger = 20 * time.Millisecond
 
-// startPolls asks for what free slots can take: at once when that is a full ten, or half of the slots if they are few.
+// startPolls asks for what free slots can take, and those that soon will be: at once when that is a full ten, or half of the slots if they
+// are few.
 //
 // Dead letters on their way take no slot: a dead-letter queue that can't be reached does not stop the devices that are well.
 // What is held in all bounds their number.
@@ -38,7 +39,7 @@ func (r *run) startPolls() {
 			return
 		}
 		busy := r.running + len(r.ready)
-		free := r.cfg.Slots - busy - r.poll.asked
+		free := r.cfg.Slots + r.soonFree() - busy - r.poll.asked
 		if r.breaker.open {
 			if r.breaker.mayPoll(1) == 0 {
 				return
@@ -59,6 +60,17 @@ func (r *run) startPolls() {
 	if r.draining {
 		r.fetchLost()
 	}
+}
+
+// soonFree is how many slots become free while a receive is under way, ten at most, at the pace at which messages are finished now. They
+// are asked for ahead, or quick handlers would wait for every receive.
+func (r *run) soonFree() int {
+	d := &r.deletes
+	if d.last.IsZero() {
+		return 0
+	}
+	pace := max(d.pace, time.Since(d.last))
+	return int(min(pollLinger/max(pace, 1), maxBatch))
 }
 
 // worthAPoll tells whether that many free slots are enough for a receive, or have waited long enough for more.
@@ -88,7 +100,7 @@ func (r *run) worthAPoll(free int) bool {
 func (r *run) startReceive(n int, wait time.Duration, attempt string, again bool) {
 	r.poll.underWay++
 	r.poll.asked += n
-	go r.receive(n, wait, attempt, again)
+	r.send(func() { r.receive(n, wait, attempt, again) })
 }
 
 // fetchLost asks once more for what lost replies brought, so that it can be handed back.

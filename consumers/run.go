@@ -27,6 +27,8 @@ type run struct {
 	ended    chan struct{} // closed when the loop has returned
 	stopping chan struct{} // closed when draining begins
 
+	errands  chan func()     // requests, for goroutines that have nothing to do
+
 	work     context.Context // of handlers; ends when draining takes too long
 	abort    context.CancelCauseFunc
 	requests context.Context // of requests; ends a little later
@@ -59,6 +61,7 @@ func newRun(c *Consumer, f facts) *run {
 		inbox:    make(chan func(), 64),
 		ended:    make(chan struct{}),
 		stopping: make(chan struct{}),
+		errands:  make(chan func()),
 		held:     map[string]*message{},
 		lanes:    map[string]*lane{},
 		jobs:     make(chan job, c.cfg.Slots),
@@ -75,6 +78,25 @@ func (r *run) post(report func()) {
 	select {
 	case r.inbox <- report:
 	case <-r.ended:
+	}
+}
+
+// send makes a request on another goroutine, if possible one that has made some before: making a request takes a deep stack, and to grow
+// one anew for each costs as much as half a request.
+func (r *run) send(request func()) {
+	select {
+	case r.errands <- request:
+	default:
+		go func() {
+			for request != nil {
+				request()
+				select {
+				case request = <-r.errands:
+				case <-r.ended:
+					request = nil
+				}
+			}
+		}()
 	}
 }
 
