@@ -62,7 +62,7 @@ func (r *run) startPolls() {
 	}
 }
 
-// soonFree is how many slots become free while a receive is under way, ten at most, at the pace at which messages are finished now. They
+// soonFree is how many slots become free within pollLinger, all at most, at the pace at which messages are finished now. They
 // are asked for ahead, or quick handlers would wait for every receive.
 func (r *run) soonFree() int {
 	d := &r.deletes
@@ -70,7 +70,7 @@ func (r *run) soonFree() int {
 		return 0
 	}
 	pace := max(d.pace, time.Since(d.last))
-	return int(min(pollLinger/max(pace, 1), maxBatch))
+	return int(min(pollLinger/max(pace, 1), time.Duration(r.cfg.Slots)))
 }
 
 // worthAPoll tells whether that many free slots are enough for a receive, or have waited long enough for more.

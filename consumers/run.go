@@ -27,7 +27,7 @@ type run struct {
 	ended    chan struct{} // closed when the loop has returned
 	stopping chan struct{} // closed when draining begins
 
-	errands  chan func()     // requests, for goroutines that have nothing to do
+	errands chan func() // requests, for goroutines that have nothing to do
 
 	work     context.Context // of handlers; ends when draining takes too long
 	abort    context.CancelCauseFunc
