@@ -133,6 +133,8 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 			case err != nil:
 			case len(found) == 0 || m.isReleased && found[0].State == parking.Releasing && !found[0].FailedAgain:
 				return free, nil
+			case found[0].Last == m.id: // it came again after it was recorded, before it was deleted
+				return inDLQ, nil
 			case found[0].State == parking.Releasing && !m.isReleased: // its letters come first
 				m.hinders(BlockedReleasing, nil)
 				where = held
@@ -143,7 +145,9 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 				}
 				var ok bool
 				ok, err = parking.Confirm(ctx, lot, service, m.device, m.id, m.isReleased && found[0].State == parking.Releasing)
-				if err == nil && !ok { // the release began meanwhile: the copy comes back with the other letters
+				if err == nil && !ok { // the release has begun meanwhile, and sent the last letter that it knows of
+					r.cfg.Logger.Warn("the device was released while its event went to the dead-letter queue; the event is handled here, and a copy of it may be too",
+						"message_id", m.id, "group_id", m.group)
 					continue
 				}
 				where = inDLQ

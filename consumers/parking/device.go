@@ -22,8 +22,8 @@ type Device struct {
 	Last string `json:"last,omitempty"`
 	// Followers is how many events went to the dead-letter queue behind the one that failed.
 	Followers int `json:"followers"`
-	// Release is the ID of the release under way. Until is what Last was when it began, as long as that letter has not been sent
-	// back. FailedAgain tells that one of its events has failed.
+	// Release is the ID of the release under way. Until is the letter after which all are sent back, as long as it is not: what Last
+	// was when the release began, or the letter that was on its way just then. FailedAgain tells that one of its events has failed.
 	Release     string `json:"release,omitempty"`
 	Until       string `json:"until,omitempty"`
 	FailedAgain bool   `json:"failed_again,omitempty"`
@@ -108,13 +108,21 @@ func Park(ctx context.Context, lot Lot, service, device string, cause Cause) err
 }
 
 // Confirm records that a message of the device is in the dead-letter queue, and returns true; only then it may be deleted from the
-// service's queue. It returns false when the device is not parked any more: the message must not be deleted then, but held or
-// handled. Released tells that the message came back by a release; such a one may follow only another one that has failed.
+// service's queue. A release that has begun meanwhile takes its letter along, as long as it has not sent the last one. It returns
+// false when it is too late for that, or when the device is free: the message must not be deleted then, but held or handled. Released
+// tells that the message came back by a release; such a one may follow only another one that has failed.
 func Confirm(ctx context.Context, lot Lot, service, device, messageID string, released bool) (bool, error) {
-	follows := false
+	confirmed := false
 	err := change(ctx, lot, service, device, func(d *Device) bool {
-		follows = d.Follows(released)
-		if !follows || d.Last == messageID {
+		confirmed = true
+		switch {
+		case d.Last == messageID:
+			return false
+		case d.Follows(released):
+		case !released && d.State == Releasing && d.Until != "":
+			d.Until = messageID
+		default:
+			confirmed = false
 			return false
 		}
 		d.Last = messageID
@@ -123,7 +131,7 @@ func Confirm(ctx context.Context, lot Lot, service, device, messageID string, re
 		}
 		return true
 	})
-	return follows && err == nil, err
+	return confirmed && err == nil, err
 }
 
 // Follows tells whether the device's events go to the dead-letter queue now: live ones, or those that came back by a release.

@@ -29,8 +29,7 @@
 // arrive meanwhile. So it goes in three steps:
 //
 //  1. The row's state becomes [Releasing]. From now on consumers hold the device's live messages instead of moving them, which
-//     keeps everything behind them in the queue as well. A move that was under way is confirmed only if the row is still
-//     [Parked]; otherwise that message, too, is held.
+//     keeps everything behind them in the queue as well. The letter of a move that was under way comes back with the others.
 //  2. The device's letters are sent back to its service's queue in their order, but in a message group of their own ([Group]), so
 //     that they pass by what is held. Each is deleted after its send was confirmed.
 //  3. A last message in that group, the end mark, follows once the last letter that the row knows of was sent. The consumer that
@@ -41,8 +40,8 @@
 //
 // # What it does not do
 //
-// It makes no event come once only: a crash can leave a second copy of one in the dead-letter queue, which is then handled twice, in
-// its place; see package inbox. Letters must not be redriven one by one while their device is parked: a redriven event takes its
+// It makes no event come once only. A crash can leave a second copy of one in the dead-letter queue, and so can a move whose
+// requests take longer than a whole release; that event is then handled twice, in its place. See package inbox. Letters must not be redriven one by one while their device is parked: a redriven event takes its
 // place behind the live ones, and follows them to the dead-letter queue again. A device whose ID is longer than [MaxDeviceID]
 // can be parked but not released.
 package parking

@@ -158,6 +158,15 @@ func TestRelease_SendsAllLettersInOrderAndThenTheMark(t *testing.T) {
 type lossy struct {
 	*sqs.Client
 	failDelete, failSend func() error
+	afterDepth           func()
+}
+
+func (l *lossy) GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, o ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error) {
+	out, err := l.Client.GetQueueAttributes(ctx, in, o...)
+	if l.afterDepth != nil {
+		l.afterDepth()
+	}
+	return out, err
 }
 
 func (l *lossy) DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
@@ -203,6 +212,48 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 			if len(got) < 9 || got[8] != mark {
 				t.Errorf("request %d failed: the queue has %q, want eight letters and then the mark", cut+1, got)
 			}
+		})
+	}
+}
+
+// TestRelease_TakesALetterAlong that was on its way when it began, and was confirmed just before the last one that it knew of was
+// gone: by its send, or because somebody has dropped it.
+func TestRelease_TakesALetterAlong(t *testing.T) {
+	t.Parallel()
+	for _, dropped := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			lot := parking.NewMemory()
+			s.park(lot, 8)
+			deletes := 0
+			late := func() {
+				s.letter("d1", "e08")
+				for range 2 { // the answer may be lost
+					confirm(t, lot, "e08", false, true)
+				}
+			}
+			api := &lossy{Client: s.api, failSend: func() error { return nil }, failDelete: func() error {
+				if deletes++; deletes == 8 {
+					late()
+				}
+				return nil
+			}}
+			if dropped {
+				s.read(s.queues.DLQURL)
+				api.afterDepth = sync.OnceFunc(late)
+			}
+			if _, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil {
+				t.Fatal(err)
+			}
+			confirm(t, lot, "e09", false, false) // too late
+			if dropped {
+				got := s.read(s.queues.URL)
+				if len(got) != 2 || got[0] != "~release~d1 e08" {
+					t.Errorf("the queue has %q, want the letter and the mark", got)
+				}
+				return
+			}
+			s.want(9, true, find(t, lot, "d1").Release)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package parking
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -80,7 +81,8 @@ func begin(ctx context.Context, lot Lot, service, device string) (d Device, err 
 	err = change(ctx, lot, service, device, func(next *Device) bool {
 		parked := next.State == Parked
 		if parked {
-			next.State, next.Release, next.Until = Releasing, id, next.Last
+			// Of a device without a letter, the one for which it was parked may be on its way.
+			next.State, next.Release, next.Until = Releasing, id, cmp.Or(next.Last, next.Cause.MessageID)
 		}
 		d = *next
 		return parked
@@ -156,7 +158,10 @@ func (r *release) work(ctx context.Context) error {
 		return fmt.Errorf("parking: device %s: its last letter can't be seen: of %d messages in %s others hold %d; run the release again in a minute",
 			r.device.ID, depth, r.queues.DLQURL, depth-len(r.held))
 	}
-	return r.found(ctx)
+	if err := r.found(ctx); err != nil || r.device.Until == "" {
+		return err
+	}
+	return r.work(ctx) // another letter has come behind it
 }
 
 // mine tells whether the message is a letter of the device that this release has not sent before.
@@ -229,11 +234,17 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 	return nil
 }
 
-// found records that the last letter is no longer in the dead-letter queue.
+// found records that the last letter is no longer in the dead-letter queue. When another one has come behind it meanwhile, that is
+// the last one now.
 func (r *release) found(ctx context.Context) error {
-	r.device.Until = ""
+	was := r.device.Until
 	return change(ctx, r.lot, r.device.Service, r.device.ID, func(d *Device) bool {
+		r.device.Until = ""
 		if d.Release != r.device.Release || d.Until == "" {
+			return false
+		}
+		if d.Until != was {
+			r.device.Until = d.Until
 			return false
 		}
 		d.Until = ""
