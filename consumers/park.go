@@ -157,11 +157,11 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 			return where, nil
 		}
 		if err != nil {
-			failures++
-			again = min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
-			if ctx.Err() == nil {
-				r.cfg.Logger.Error("the parking lot does not answer; the device waits", "group_id", m.group, "failures", failures, "retry_in", again, "err", err)
+			if ctx.Err() != nil {
+				return free, context.Cause(ctx)
 			}
+			failures++
+			again = r.lotFailed(m, failures, err)
 		}
 		select {
 		case <-time.After(again):
@@ -184,9 +184,12 @@ func (r *run) recordParked(ctx context.Context, m *message) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	v := m.failed
-	cause := parking.Cause{
+	return r.park(ctx, m, parking.Cause{
 		MessageID: m.id, EventID: v.eventID, EventType: v.eventType, Class: string(v.class), Code: v.code, Error: v.text, Attempts: v.attempts,
-	}
+	})
+}
+
+func (r *run) park(ctx context.Context, m *message, cause parking.Cause) error {
 	if m.isReleased {
 		return parking.FailAgain(ctx, r.cfg.Parking, r.queue.Service, m.device, cause)
 	}

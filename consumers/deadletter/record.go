@@ -32,6 +32,9 @@ const (
 	Undelivered Class = "undelivered"
 )
 
+// CodeReceiveCount is the code of class [Moved].
+const CodeReceiveCount = "receive_count"
+
 // Classes are all classes, for those who offer a choice.
 func Classes() []Class { return []Class{Known, Exhausted, Unknown, Parked, Moved, Undelivered} }
 

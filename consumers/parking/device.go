@@ -96,13 +96,18 @@ func change(ctx context.Context, lot Lot, service, device string, step func(*Dev
 	return fmt.Errorf("parking: device %s of %s: %w", device, service, errLost)
 }
 
-// Park records that a device is parked for cause. One that is recorded already stays as it is.
+// Park records that a device is parked for cause. One that is recorded already stays as it is, but for what is told of the same
+// message.
 func Park(ctx context.Context, lot Lot, service, device string, cause Cause) error {
 	return change(ctx, lot, service, device, func(d *Device) bool {
-		if d.State != "" {
+		switch {
+		case d.State == "":
+			d.State, d.Since, d.Cause = Parked, time.Now().UTC().Round(0), cause
+		case d.State == Parked && d.Cause.MessageID == cause.MessageID:
+			d.Cause = cause
+		default:
 			return false
 		}
-		d.State, d.Since, d.Cause = Parked, time.Now().UTC().Round(0), cause
 		return true
 	})
 }
@@ -150,6 +155,26 @@ func FailAgain(ctx context.Context, lot Lot, service, device string, cause Cause
 			d.FailedAgain, d.Cause, d.Followers = true, cause, 0
 		case d.State == "":
 			d.State, d.Since, d.Cause = Parked, time.Now().UTC().Round(0), cause
+		case d.Cause.MessageID == cause.MessageID:
+			d.Cause = cause
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// Withdraw takes back what [Park] or [FailAgain] has recorded for a message that was handled after all. It does nothing once other
+// messages have followed it to the dead-letter queue.
+func Withdraw(ctx context.Context, lot Lot, service, device, messageID string) error {
+	return change(ctx, lot, service, device, func(d *Device) bool {
+		switch {
+		case d.Cause.MessageID != messageID || d.Followers > 0:
+			return false
+		case d.State == Parked:
+			d.State = ""
+		case d.FailedAgain:
+			d.FailedAgain = false
 		default:
 			return false
 		}

@@ -23,6 +23,9 @@
 // next message before that delete, whoever receives one later finds the row; a consumer asks once per receive. A process that
 // dies between the steps leaves a message that comes again and, as its device is parked, goes on from there.
 //
+// SQS moves a message by itself whose processes have died maxReceiveCount times. So the row is also written before the last delivery of
+// a message is handled, with class moved as its cause, and removed when the handler has succeeded, before the message is deleted.
+//
 // # Release
 //
 // A release must bring back the letters in the dead-letter queue in order, and before the events that are in the queue by now or
@@ -34,6 +37,9 @@
 //     that they pass by what is held. Each is deleted after its send was confirmed.
 //  3. A last message in that group, the end mark, follows once the last letter that the row knows of was sent. The consumer that
 //     comes to it has handled all letters. It removes the row, and what was held runs.
+//
+// A letter that SQS itself has moved is sent before the others: it may be in the group of an earlier release, which SQS does not keep in
+// order with the device's own.
 //
 // If a released event fails again, it and those behind it go back to the dead-letter queue, and at the end mark the device is
 // parked as before. Release may be interrupted, killed and run again; until it is complete the device waits in state Releasing.

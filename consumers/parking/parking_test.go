@@ -258,6 +258,148 @@ func TestRelease_TakesALetterAlong(t *testing.T) {
 	}
 }
 
+// TestRelease_SendsWhatSQSMovedInAnEarlierReleaseFirst, wherever it stands in the dead-letter queue.
+func TestRelease_SendsWhatSQSMovedInAnEarlierReleaseFirst(t *testing.T) {
+	t.Parallel()
+	// Where it is not the cause, as its processes have died before it was started, it is sent all the same.
+	for _, class := range []deadletter.Class{deadletter.Moved, deadletter.Known} {
+		synctest.Test(t, func(t *testing.T) { sendsWhatSQSMoved(t, class) })
+	}
+}
+
+func sendsWhatSQSMoved(t *testing.T, class deadletter.Class) {
+	s := newStage(t)
+	lot := parking.NewMemory()
+	c := cause
+	c.Class = string(class)
+	if err := parking.Park(t.Context(), lot, "lights", "d1", c); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"e01", "e02"} {
+		s.letter("d1", id)
+		confirm(t, lot, id, false, true)
+	}
+	_, err := s.api.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String(parking.Group("d1")), MessageDeduplicationId: aws.String("e00"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil || sent != 3 {
+		t.Fatalf("got %d, %v, want 3 letters sent", sent, err)
+	}
+	if class == deadletter.Moved {
+		s.want(3, true, find(t, lot, "d1").Release)
+	}
+}
+
+// TestRelease_MarksWhatHasNoRecord, as SQS moved it, so that it is not sent again by the same release when it fails again.
+func TestRelease_MarksWhatHasNoRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		lot := parking.NewMemory()
+		if err := parking.Park(t.Context(), lot, "lights", "d1", cause); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.api.SendMessage(t.Context(), &sqs.SendMessageInput{
+			QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String("d1"), MessageDeduplicationId: aws.String("e00"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.queues.URL, MessageAttributeNames: []string{"All"}})
+		if err != nil || len(out.Messages) != 1 {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		record, err := deadletter.ParseRecord(aws.ToString(out.Messages[0].MessageAttributes[deadletter.Attribute].StringValue))
+		if err != nil || record.Release != find(t, lot, "d1").Release || record.Service != "lights" || record.Class != deadletter.Moved {
+			t.Errorf("got %+v, %v", record, err)
+		}
+	})
+}
+
+// TestRelease_KnowsTheOnlyLetterThatSQSMoved by the ID that it had in its queue, though it has no record and no room for one.
+func TestRelease_KnowsTheOnlyLetterThatSQSMoved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		lot := parking.NewMemory()
+		in := &sqs.SendMessageInput{
+			QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String("d1"), MessageDeduplicationId: aws.String("e00"),
+			MessageAttributes: map[string]types.MessageAttributeValue{},
+		}
+		for i := range 10 {
+			in.MessageAttributes[fmt.Sprintf("a%d", i)] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String("x")}
+		}
+		sent, err := s.api.SendMessage(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := parking.Cause{MessageID: aws.ToString(sent.MessageId), Class: string(deadletter.Moved)}
+		if err := parking.Park(t.Context(), lot, "lights", "d1", c); err != nil {
+			t.Fatal(err)
+		}
+		asked := false
+		api := &lossy{Client: s.api, afterDepth: func() { asked = true }, failSend: func() error { return nil }, failDelete: func() error { return nil }}
+		if n, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil || n != 1 || asked {
+			t.Fatalf("got %d, %v, asked for the depth %t; want one letter, known by its ID", n, err, asked)
+		}
+		s.want(1, true, find(t, lot, "d1").Release)
+	})
+}
+
+func TestWithdraw_OnlyWhatNothingHasFollowed(t *testing.T) {
+	t.Parallel()
+	ctx, lot := t.Context(), parking.NewMemory()
+	withdraw := func(message string) parking.Device {
+		t.Helper()
+		if err := parking.Withdraw(ctx, lot, "lights", "d1", message); err != nil {
+			t.Fatal(err)
+		}
+		return find(t, lot, "d1")
+	}
+	park := func() {
+		t.Helper()
+		if err := parking.Park(ctx, lot, "lights", "d1", cause); err != nil {
+			t.Fatal(err)
+		}
+	}
+	withdraw("m1")
+	park()
+	if d := withdraw("m2"); d.State != parking.Parked {
+		t.Errorf("for another message: got %+v", d)
+	}
+	if d := withdraw("m1"); d.State != "" {
+		t.Errorf("got %+v, want it free", d)
+	}
+	park()
+	confirm(t, lot, "m2", false, true)
+	if d := withdraw("m1"); d.State != parking.Parked {
+		t.Errorf("another message has followed: got %+v", d)
+	}
+	s := newStage(t)
+	if _, err := parking.Release(ctx, lot, s.api, s.queues, "d1"); err != nil {
+		t.Fatal(err)
+	}
+	again := parking.Cause{MessageID: "r1", Class: string(deadletter.Moved)}
+	for _, code := range []string{"", "refused"} {
+		again.Code = code
+		if err := parking.FailAgain(ctx, lot, "lights", "d1", again); err != nil {
+			t.Fatal(err)
+		}
+		if d := find(t, lot, "d1"); !d.FailedAgain || d.Cause != again {
+			t.Errorf("got %+v, want it failed again for %+v", d, again)
+		}
+	}
+	if d := withdraw("r1"); d.State != parking.Releasing || d.FailedAgain {
+		t.Errorf("in a release: got %+v", d)
+	}
+}
+
 func TestRelease_SaysWhenSomebodyElseHoldsTheLetters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

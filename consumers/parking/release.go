@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -68,7 +69,16 @@ func Release(ctx context.Context, lot Lot, api QueueAPI, queues Queues, device s
 		return 0, err
 	}
 	r := &release{lot: lot, api: api, queues: queues, device: d, held: map[string]string{}}
-	err = r.work(ctx)
+	if d.Cause.Class == string(deadletter.Moved) {
+		// SQS left the failed one in the group in which it was delivered. If that is the one of an earlier release, SQS may show it after
+		// those that followed it, which are in the device's own.
+		_, err = r.sweep(ctx, Group(device))
+		err = errors.Join(err, r.giveBack(ctx))
+		r.order, r.held, r.hidden = nil, map[string]string{}, time.Time{}
+	}
+	if err == nil {
+		err = r.work(ctx)
+	}
 	if err == nil {
 		err = r.mark(ctx)
 	}
@@ -105,48 +115,11 @@ type release struct {
 	hidden time.Time         // when the first of them becomes visible by itself
 }
 
-// work sends the device's letters back until a look at the whole queue shows no more of them.
+// work sends the device's letters back until the last one was sent, or is certainly not there.
 func (r *release) work(ctx context.Context) error {
-	for again := 0; ; {
-		received := time.Now()
-		letters, err := r.receive(ctx)
-		if err != nil {
-			return err
-		}
-		if len(letters) == 0 {
-			break
-		}
-		for _, m := range letters {
-			id := aws.ToString(m.MessageId)
-			if _, seen := r.held[id]; seen {
-				again++
-			} else {
-				r.order = append(r.order, id)
-			}
-			r.held[id] = aws.ToString(m.ReceiptHandle)
-		}
-		until := r.device.Until
-		for _, m := range letters {
-			if !r.mine(m) {
-				continue
-			}
-			if time.Since(received) > visibility-sendTime {
-				return fmt.Errorf("parking: device %s: requests take too long; run the release again", r.device.ID)
-			}
-			if err := r.send(ctx, m); err != nil {
-				return err
-			}
-			delete(r.held, aws.ToString(m.MessageId))
-		}
-		if until != "" && r.device.Until == "" { // all that counts was sent
-			return nil
-		}
-		if again > len(r.order)+100 {
-			break // the queue holds more than can be read before the first ones become visible again
-		}
-	}
-	if r.device.Until == "" {
-		return nil
+	done, err := r.sweep(ctx, Group(r.device.ID), r.device.ID)
+	if err != nil || done || r.device.Until == "" {
+		return err
 	}
 	// The last letter is not there: it was sent by a run that died before it could record that, or was dropped, or somebody
 	// else holds it at the moment.
@@ -164,9 +137,48 @@ func (r *release) work(ctx context.Context) error {
 	return r.work(ctx) // another letter has come behind it
 }
 
-// mine tells whether the message is a letter of the device that this release has not sent before.
-func (r *release) mine(m types.Message) bool {
-	return m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)] == r.device.ID && recordOf(m).Release != r.device.Release
+// sweep sends back what there is of the device in these groups, until a look at the whole queue shows no more of it, or done: until
+// the last letter was sent.
+func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err error) {
+	for again := 0; ; {
+		received := time.Now()
+		letters, err := r.receive(ctx)
+		if err != nil {
+			return false, err
+		}
+		if len(letters) == 0 {
+			return false, nil
+		}
+		for _, m := range letters {
+			id := aws.ToString(m.MessageId)
+			if _, seen := r.held[id]; seen {
+				again++
+			} else {
+				r.order = append(r.order, id)
+			}
+			r.held[id] = aws.ToString(m.ReceiptHandle)
+		}
+		until := r.device.Until
+		for _, m := range letters {
+			// What has the ID of this release was sent by it, and has failed again.
+			if group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]; !slices.Contains(groups, group) || recordOf(m).Release == r.device.Release {
+				continue
+			}
+			if time.Since(received) > visibility-sendTime {
+				return false, fmt.Errorf("parking: device %s: requests take too long; run the release again", r.device.ID)
+			}
+			if err := r.send(ctx, m); err != nil {
+				return false, err
+			}
+			delete(r.held, aws.ToString(m.MessageId))
+		}
+		if until != "" && r.device.Until == "" { // all that counts was sent
+			return true, nil
+		}
+		if again > len(r.order)+100 {
+			return false, nil // the queue holds more than can be read before the first ones become visible again
+		}
+	}
 }
 
 // recordOf is the letter's record, or an empty one.
@@ -203,32 +215,38 @@ func (r *release) receive(ctx context.Context) ([]types.Message, error) {
 func (r *release) send(ctx context.Context, m types.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
+	id := aws.ToString(m.MessageId)
 	record := recordOf(m)
 	was := record.MessageID
+	record.Service = cmp.Or(record.Service, r.queues.Service) // one that SQS has moved has no record
+	record.Class, record.Code = cmp.Or(record.Class, deadletter.Moved), cmp.Or(record.Code, deadletter.CodeReceiveCount)
 	record.Redrives++
 	record.RedrivenAt = time.Now().UTC()
 	record.Release = r.device.Release
-	attributes := maps.Clone(m.MessageAttributes)
-	if _, ok := attributes[deadletter.Attribute]; ok {
-		attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
-	}
-	_, err := r.api.SendMessage(ctx, &sqs.SendMessageInput{
+	attributes := map[string]types.MessageAttributeValue{}
+	maps.Copy(attributes, m.MessageAttributes)
+	attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
+	in := &sqs.SendMessageInput{
 		QueueUrl:               &r.queues.URL,
 		MessageBody:            m.Body,
 		MessageGroupId:         aws.String(Group(r.device.ID)),
-		MessageDeduplicationId: aws.String("release-" + aws.ToString(m.MessageId)),
+		MessageDeduplicationId: aws.String("release-" + id),
 		MessageAttributes:      attributes,
-	})
+	}
+	_, err := r.api.SendMessage(ctx, in)
+	if err != nil && deadletter.WithoutRecord(in, err) { // there is no room for it
+		_, err = r.api.SendMessage(ctx, in)
+	}
 	if err != nil {
-		return fmt.Errorf("parking: device %s: send letter %s back to %s: %w", r.device.ID, aws.ToString(m.MessageId), r.queues.URL, err)
+		return fmt.Errorf("parking: device %s: send letter %s back to %s: %w", r.device.ID, id, r.queues.URL, err)
 	}
 	_, err = r.api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &r.queues.DLQURL, ReceiptHandle: m.ReceiptHandle})
 	if err != nil {
 		return fmt.Errorf("parking: device %s: letter %s is back in its queue, but was not deleted from %s; run the release again within five minutes: %w",
-			r.device.ID, aws.ToString(m.MessageId), r.queues.DLQURL, err)
+			r.device.ID, id, r.queues.DLQURL, err)
 	}
 	r.sent++
-	if was != "" && was == r.device.Until {
+	if until := r.device.Until; until != "" && (until == was || until == id) { // SQS keeps the ID of what it moves
 		return r.found(ctx)
 	}
 	return nil
@@ -302,7 +320,8 @@ func (r *release) giveBack(ctx context.Context) error {
 // they are older than the service's group policy. What the lot can't tell is not selected.
 func Unparked(ctx context.Context, lot Lot, service string) func(*deadletter.Letter) bool {
 	return func(l *deadletter.Letter) bool {
-		recorded, err := lot.Find(ctx, service, l.DeviceID)
+		device, _ := DeviceOf(l.DeviceID)
+		recorded, err := lot.Find(ctx, service, device)
 		return err == nil && len(recorded) == 0 && l.Record.Class != deadletter.Parked
 	}
 }
