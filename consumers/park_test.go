@@ -372,6 +372,48 @@ func TestPark_NothingRunsWhileTheLotDoesNotAnswer(t *testing.T) {
 	})
 }
 
+// TestPark_DevicesWithLongIDs come back too, though no message group has room for their IDs and more.
+func TestPark_DevicesWithLongIDs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		lot := newLot()
+		var j journal
+		var mended atomic.Bool
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			if !mended.Load() {
+				return consumers.Known("refused", errBroken)
+			}
+			j.add(e.DeviceID[:1] + e.ID)
+			return nil
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		a, c := strings.Repeat("a", 128), strings.Repeat("c", 128)
+		b.sendBody(a, "e0", "device.motion.changed.v1", "{")
+		for i := range 3 {
+			b.send(motion(a, fmt.Sprintf("e%d", i+1)), motion(c, fmt.Sprintf("f%d", i+1)))
+		}
+		time.Sleep(5 * time.Second)
+		mended.Store(true)
+		b.releaseDevice(lot, c)
+		time.Sleep(20 * time.Second)
+		j.want(t, "cf1", "cf2", "cf3")
+		b.releaseDevice(lot, a) // its first one can't be decoded
+		time.Sleep(20 * time.Second)
+		j.want(t, "cf1", "cf2", "cf3")
+		letters := b.letters()
+		if len(letters) != 4 || letters[0].Record.Code != "malformed_json" || letters[0].DeviceID != a || letters[3].EventID != "e3" {
+			t.Errorf("got %+v, want all four back under their device", letters)
+		}
+		if d := b.parked(lot, a); d.State != parking.Parked {
+			t.Errorf("got %+v, want it parked again", d)
+		}
+		if d := b.parked(lot, c); d.State != "" {
+			t.Errorf("got %+v, want it free", d)
+		}
+		stop()
+	})
+}
+
 func TestPark_UndecodableLettersComeBackToo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

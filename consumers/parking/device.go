@@ -2,10 +2,17 @@ package parking
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // Device is one parked device of one service.
@@ -198,17 +205,32 @@ func End(ctx context.Context, lot Lot, service, device, release string) error {
 	})
 }
 
-const (
-	groupPrefix = "~release~"
-	// MaxDeviceID is how long, in characters, the ID of a device may be that is to be released: its letters come back in a message
-	// group whose ID is a little longer, and SQS takes 128.
-	MaxDeviceID = 128 - len(groupPrefix)
-)
+// maxGroup is how long, in characters, the ID of a message group may be.
+const maxGroup = 128
 
-// Group is the message group in which the released events of a device come back. Device IDs that begin like it are reserved.
-func Group(device string) string { return groupPrefix + device }
+// Group is the message group in which the released events of a device come back: its ID behind [events.ReservedPrefix], or its hash
+// behind that twice if it is too long.
+func Group(device string) string {
+	if len(events.ReservedPrefix)+len(device) > maxGroup {
+		sum := sha256.Sum256([]byte(device))
+		device = events.ReservedPrefix + hex.EncodeToString(sum[:])
+	}
+	return events.ReservedPrefix + device
+}
 
-// DeviceOf is the device of a message group, and tells whether it is the group of a release.
-func DeviceOf(group string) (device string, released bool) {
-	return strings.CutPrefix(group, groupPrefix)
+// DeviceOf is the device of a message in a service's queue by its message group, and tells whether it came back by a release. Where the
+// group has a hash only, the device is what the message says, if that fits.
+func DeviceOf(m types.Message) (device string, released bool) {
+	group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]
+	device, released = strings.CutPrefix(group, events.ReservedPrefix)
+	if released && strings.HasPrefix(device, events.ReservedPrefix) {
+		said := recordOf(m).Device
+		if mark, err := ParseMark(aws.ToString(m.Body)); said == "" && err == nil {
+			said = mark.Device
+		}
+		if Group(said) == group {
+			device = said
+		}
+	}
+	return device, released
 }

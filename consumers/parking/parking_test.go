@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -350,6 +351,66 @@ func TestRelease_KnowsTheOnlyLetterThatSQSMoved(t *testing.T) {
 		}
 		s.want(1, true, find(t, lot, "d1").Release)
 	})
+}
+
+func TestGroup_FitsAndTellsItsDevice(t *testing.T) {
+	t.Parallel()
+	group := func(name string, record *deadletter.Record, body string) types.Message {
+		m := types.Message{Attributes: map[string]string{"MessageGroupId": name}, Body: &body}
+		if record != nil {
+			m.MessageAttributes = map[string]types.MessageAttributeValue{
+				deadletter.Attribute: {DataType: aws.String("String"), StringValue: aws.String(record.Encode())},
+			}
+		}
+		return m
+	}
+	for _, device := range []string{"d", strings.Repeat("d", 119), strings.Repeat("d", 120), strings.Repeat("d", 128)} {
+		name := parking.Group(device)
+		if len(name) > 128 {
+			t.Errorf("device of %d characters: the group has %d, want at most 128", len(device), len(name))
+		}
+		for what, m := range map[string]types.Message{
+			"letter": group(name, &deadletter.Record{Device: device}, "{}"),
+			"mark":   group(name, nil, `{"device_id":"`+device+`"}`),
+		} {
+			if got, released := parking.DeviceOf(m); got != device || !released {
+				t.Errorf("%s of a device of %d characters: got %q, %t", what, len(device), got, released)
+			}
+		}
+		if got, released := parking.DeviceOf(group(device, &deadletter.Record{Device: "another"}, "{}")); got != device || released {
+			t.Errorf("a live event: got %q, %t", got, released)
+		}
+	}
+	long := strings.Repeat("d", 128)
+	for what, m := range map[string]types.Message{
+		"no record":             group(parking.Group(long), nil, "{}"),
+		"another one's record":  group(parking.Group(long), &deadletter.Record{Device: "d"}, "{}"),
+		"a short one's another": group(parking.Group("d"), &deadletter.Record{Device: long}, "{}"),
+	} {
+		if got, released := parking.DeviceOf(m); got == long || !released {
+			t.Errorf("%s: got %q, %t", what, got, released)
+		}
+	}
+}
+
+// TestUnparked_KnowsTheGroupsOfReleases, in which SQS leaves what it moves.
+func TestUnparked_KnowsTheGroupsOfReleases(t *testing.T) {
+	t.Parallel()
+	lot := parking.NewMemory()
+	long := strings.Repeat("d", 128)
+	for _, device := range []string{"d1", long} {
+		if err := parking.Park(t.Context(), lot, "lights", device, cause); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unparked := parking.Unparked(t.Context(), lot, "lights")
+	for device, want := range map[string]bool{
+		"d1": false, long: false, parking.Group("d1"): false, parking.Group(long): false, "d2": true, parking.Group("d2"): true,
+	} {
+		if got := unparked(&deadletter.Letter{DeviceID: device}); got != want {
+			t.Errorf("letter of group %.20s: got %t, want %t", device, got, want)
+		}
+	}
 }
 
 func TestWithdraw_OnlyWhatNothingHasFollowed(t *testing.T) {

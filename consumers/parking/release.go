@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/events"
 )
 
 // QueueAPI is what a release needs of Amazon SQS; [*sqs.Client] has it.
@@ -61,9 +63,6 @@ const (
 // It may be run again after an error or after it was killed, and goes on with what is left. The error says so when a letter can't
 // be found, because somebody else reads the dead-letter queue at the moment. It wraps [ErrNotParked] when there is nothing to release.
 func Release(ctx context.Context, lot Lot, api QueueAPI, queues Queues, device string) (sent int, err error) {
-	if len(device) > MaxDeviceID {
-		return 0, fmt.Errorf("parking: device %s: its ID has %d characters, want at most %d for a release", device, len(device), MaxDeviceID)
-	}
 	d, err := begin(ctx, lot, queues.Service, device)
 	if err != nil {
 		return 0, err
@@ -222,7 +221,7 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 	record.Class, record.Code = cmp.Or(record.Class, deadletter.Moved), cmp.Or(record.Code, deadletter.CodeReceiveCount)
 	record.Redrives++
 	record.RedrivenAt = time.Now().UTC()
-	record.Release = r.device.Release
+	record.Release, record.Device = r.device.Release, r.device.ID
 	attributes := map[string]types.MessageAttributeValue{}
 	maps.Copy(attributes, m.MessageAttributes)
 	attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
@@ -320,8 +319,12 @@ func (r *release) giveBack(ctx context.Context) error {
 // they are older than the service's group policy. What the lot can't tell is not selected.
 func Unparked(ctx context.Context, lot Lot, service string) func(*deadletter.Letter) bool {
 	return func(l *deadletter.Letter) bool {
-		device, _ := DeviceOf(l.DeviceID)
-		recorded, err := lot.Find(ctx, service, device)
+		recorded, err := lot.Find(ctx, service, l.DeviceID)
+		if err == nil && strings.HasPrefix(l.DeviceID, events.ReservedPrefix) { // SQS left it in the group of a release
+			if recorded, err = lot.Find(ctx, service); err == nil {
+				recorded = slices.DeleteFunc(recorded, func(d Device) bool { return Group(d.ID) != l.DeviceID })
+			}
+		}
 		return err == nil && len(recorded) == 0 && l.Record.Class != deadletter.Parked
 	}
 }
