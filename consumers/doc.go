@@ -57,7 +57,8 @@
 //   - No event is dead-lettered by the runtime that was not tried, unless it can't be decoded or follows the one for which its
 //     device was parked. When draining, an event that SQS would move at its next receive is run rather than handed back.
 //   - An event that kills its process ends in the dead-letter queue by its receive count, alone: from its third delivery on, its
-//     followers are hidden for longer than itself before it is run, so that it comes again without them.
+//     followers are hidden for longer than itself before it is run, so that it comes again without them. With [Park] it parks its
+//     device: that is recorded before its last delivery is handled, and taken back when the handler succeeds.
 //
 // # Leases
 //
@@ -67,12 +68,6 @@
 // all the same, the message is not handled again when it comes back to this Consumer.
 //
 // A handler that goes on after its context has ended keeps its slot, its device and its lease; the log tells of it.
-//
-// # Parked devices
-//
-// With [Park] as the group policy, an event that goes to the dead-letter queue parks its device: the later events follow it there, in
-// order and untried, until the device is released. Which devices are parked is recorded in [Config.Parking], which all processes of
-// the service share, so that it survives restarts. Package parking tells how, lists them and releases them.
 //
 // # Parked devices
 //
@@ -109,6 +104,6 @@
 //
 // It does not make handling happen exactly once. It does not keep a redriven event from coming after newer ones; compare time and
 // sequence where that matters, as package state does. Events that run beside one that
-// kills the process are started again with it. A message that SQS itself moves to the dead-letter queue parks no device and blocks
-// none: with [Block], set the queue's maxReceiveCount as high as it goes.
+// kills the process are started again with it. A message that SQS itself moves to the dead-letter queue blocks no device: with [Block],
+// set the queue's maxReceiveCount as high as it goes. It parks none if the process dies after its last receive and before it is started.
 package consumers

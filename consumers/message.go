@@ -67,7 +67,7 @@ func newMessage(in types.Message, lease time.Time) *message {
 		body:       aws.ToString(in.Body),
 		attributes: in.MessageAttributes,
 	}
-	m.device, m.isReleased = parking.DeviceOf(m.group)
+	m.device, m.isReleased = parking.DeviceOf(in)
 	m.receiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
 	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
 		m.sentAt = time.UnixMilli(ms).UTC()

@@ -133,6 +133,8 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 			case err != nil:
 			case len(found) == 0 || m.isReleased && found[0].State == parking.Releasing && !found[0].FailedAgain:
 				return free, nil
+			case found[0].Last == m.id: // it came again after it was recorded, before it was deleted
+				return inDLQ, nil
 			case found[0].State == parking.Releasing && !m.isReleased: // its letters come first
 				m.hinders(BlockedReleasing, nil)
 				where = held
@@ -143,7 +145,9 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 				}
 				var ok bool
 				ok, err = parking.Confirm(ctx, lot, service, m.device, m.id, m.isReleased && found[0].State == parking.Releasing)
-				if err == nil && !ok { // the release began meanwhile: the copy comes back with the other letters
+				if err == nil && !ok { // the release has begun meanwhile, and sent the last letter that it knows of
+					r.cfg.Logger.Warn("the device was released while its event went to the dead-letter queue; the event is handled here, and a copy of it may be too",
+						"message_id", m.id, "group_id", m.group)
 					continue
 				}
 				where = inDLQ
@@ -153,11 +157,11 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 			return where, nil
 		}
 		if err != nil {
-			failures++
-			again = min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
-			if ctx.Err() == nil {
-				r.cfg.Logger.Error("the parking lot does not answer; the device waits", "group_id", m.group, "failures", failures, "retry_in", again, "err", err)
+			if ctx.Err() != nil {
+				return free, context.Cause(ctx)
 			}
+			failures++
+			again = r.lotFailed(m, failures, err)
 		}
 		select {
 		case <-time.After(again):
@@ -180,9 +184,12 @@ func (r *run) recordParked(ctx context.Context, m *message) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	v := m.failed
-	cause := parking.Cause{
+	return r.park(ctx, m, parking.Cause{
 		MessageID: m.id, EventID: v.eventID, EventType: v.eventType, Class: string(v.class), Code: v.code, Error: v.text, Attempts: v.attempts,
-	}
+	})
+}
+
+func (r *run) park(ctx context.Context, m *message, cause parking.Cause) error {
 	if m.isReleased {
 		return parking.FailAgain(ctx, r.cfg.Parking, r.queue.Service, m.device, cause)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/parking"
@@ -161,6 +163,104 @@ func TestPark_LiveEventsComeAfterTheReleasedOnes(t *testing.T) {
 	})
 }
 
+// slowReceiver is a release's way to its queues, which takes its time before the first letter.
+type slowReceiver struct{ *sqs.Client }
+
+func (r slowReceiver) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	time.Sleep(3 * time.Second)
+	return r.Client.ReceiveMessage(ctx, in, o...)
+}
+
+// TestPark_ALetterBesideTheReleaseComesBackOnce: the release begins while an event is on its way to the dead-letter queue. Its copy is
+// there already, so that the event must not run from the queue as well.
+func TestPark_ALetterBesideTheReleaseComesBackOnce(t *testing.T) {
+	t.Parallel()
+	for _, beside := range []int32{1, 2} { // the event that failed, or the first one that follows it
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d1", "e3"))
+			var j journal
+			lot := newLot()
+			var mended atomic.Bool
+			var sends atomic.Int32
+			api := &meddler{QueueAPI: b.api, afterSend: func() error {
+				if sends.Add(1) != beside {
+					return nil
+				}
+				mended.Store(true)
+				go func() {
+					queues := parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}
+					if _, err := parking.Release(t.Context(), lot, slowReceiver{b.api}, queues, "d1"); err != nil {
+						t.Error(err)
+					}
+				}()
+				for b.parked(lot, "d1").State != parking.Releasing {
+					time.Sleep(time.Millisecond)
+				}
+				return nil
+			}}
+			_, stop := b.start(api, func(_ context.Context, e events.Event) error {
+				if e.ID == "e1" && !mended.Load() {
+					return consumers.Known("refused", errBroken)
+				}
+				j.add(e.ID)
+				return nil
+			}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			time.Sleep(time.Minute)
+			stop()
+			j.want(t, "e1", "e2", "e3")
+			if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
+				t.Errorf("letter %d: %d messages are left", beside, n)
+			}
+			if d := b.parked(lot, "d1"); d.State != "" {
+				t.Errorf("letter %d: got %+v, want it free", beside, d)
+			}
+		})
+	}
+}
+
+// TestPark_ARecordedLetterThatComesAgain during the release, as its consumer died before the delete, is not handled beside its copy.
+func TestPark_ARecordedLetterThatComesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		lot := newLot()
+		var j journal
+		var mended atomic.Bool
+		handle := func(_ context.Context, e events.Event) error {
+			if !mended.Load() {
+				return consumers.Known("refused", errBroken)
+			}
+			time.Sleep(200 * time.Millisecond)
+			j.add(e.ID)
+			return nil
+		}
+		dying := newMortal(b.api)
+		dying.dieAt("DeleteMessageBatch")
+		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second, DrainTimeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		time.Sleep(2 * time.Second)
+		cancel()
+		<-done
+		mended.Store(true)
+		b.releaseDevice(lot, "d1")
+		time.Sleep(time.Minute)
+		_, stop := b.start(b.api, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		time.Sleep(time.Minute)
+		stop()
+		j.want(t, "e1", "e2")
+		if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
+
 // TestPark_AReleasedEventThatFailsAgain goes back, and what is behind it, before the live ones.
 func TestPark_AReleasedEventThatFailsAgain(t *testing.T) {
 	t.Parallel()
@@ -269,6 +369,48 @@ func TestPark_NothingRunsWhileTheLotDoesNotAnswer(t *testing.T) {
 		if got, want := b.dead(), "e1 known, e2 parked"; got != want {
 			t.Errorf("dead letters: got %s, want %s", got, want)
 		}
+	})
+}
+
+// TestPark_DevicesWithLongIDs come back too, though no message group has room for their IDs and more.
+func TestPark_DevicesWithLongIDs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		lot := newLot()
+		var j journal
+		var mended atomic.Bool
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			if !mended.Load() {
+				return consumers.Known("refused", errBroken)
+			}
+			j.add(e.DeviceID[:1] + e.ID)
+			return nil
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		a, c := strings.Repeat("a", 128), strings.Repeat("c", 128)
+		b.sendBody(a, "e0", "device.motion.changed.v1", "{")
+		for i := range 3 {
+			b.send(motion(a, fmt.Sprintf("e%d", i+1)), motion(c, fmt.Sprintf("f%d", i+1)))
+		}
+		time.Sleep(5 * time.Second)
+		mended.Store(true)
+		b.releaseDevice(lot, c)
+		time.Sleep(20 * time.Second)
+		j.want(t, "cf1", "cf2", "cf3")
+		b.releaseDevice(lot, a) // its first one can't be decoded
+		time.Sleep(20 * time.Second)
+		j.want(t, "cf1", "cf2", "cf3")
+		letters := b.letters()
+		if len(letters) != 4 || letters[0].Record.Code != "malformed_json" || letters[0].DeviceID != a || letters[3].EventID != "e3" {
+			t.Errorf("got %+v, want all four back under their device", letters)
+		}
+		if d := b.parked(lot, a); d.State != parking.Parked {
+			t.Errorf("got %+v, want it parked again", d)
+		}
+		if d := b.parked(lot, c); d.State != "" {
+			t.Errorf("got %+v, want it free", d)
+		}
+		stop()
 	})
 }
 

@@ -26,7 +26,7 @@ import (
 // TestRun_UnderRandomTrouble is the promise itself, under each group policy. Two to four consumers come and go, drained or killed,
 // while events are being sent; handlers succeed, fail, panic, dawdle and ignore their contexts; requests are throttled, cut off, carried out in part
 // and not answered. Whatever happens, nothing is lost, nothing is dead-lettered untried, the events of a device are handled in
-// order, and a device has one handler at a time unless a lease was lost.
+// order, a device has one handler at a time unless a lease was lost, and what is delivered again takes effect once, by package inbox.
 func TestRun_UnderRandomTrouble(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []consumers.GroupPolicy{consumers.Skip, consumers.Park, consumers.Block} {
@@ -38,14 +38,23 @@ func TestRun_UnderRandomTrouble(t *testing.T) {
 }
 
 func underRandomTrouble(t *testing.T, policy consumers.GroupPolicy) {
+	folder := t.TempDir()
+	var stories, again int64
 	rapid.Check(t, func(rt *rapid.T) {
 		s := drawStory(rt, policy)
 		var faults []string
-		synctest.Test(t, func(t *testing.T) { faults = s.play(t) })
+		stories++
+		synctest.Test(t, func(t *testing.T) {
+			s.effects = openEffects(t, folder, stories)
+			defer s.effects.db.Close()
+			faults = s.play(t)
+		})
+		again += s.effects.again.Load()
 		for _, f := range faults {
 			rt.Error(f)
 		}
 	})
+	t.Logf("%d stories, in which %d events were delivered again after they had taken effect", stories, again)
 }
 
 // conduct is what an event's handler does.
@@ -61,6 +70,7 @@ type life struct {
 	slots         int
 	wait          time.Duration
 	killed        bool // nothing that it asks for is carried out any more after lasts
+	atDelete      bool // it is killed earlier, by its first delete: what it has done is committed, and comes again
 }
 
 // story is one case: what happens.
@@ -75,6 +85,7 @@ type story struct {
 	policy   consumers.GroupPolicy
 	breaks   int // Config.BreakAfter
 	lot      *parking.Memory
+	effects  *effects
 	mended   atomic.Bool // nothing fails any more
 
 	journal   sync.Mutex // guards what follows
@@ -138,6 +149,7 @@ func drawStory(rt *rapid.T, policy consumers.GroupPolicy) *story {
 				wait:   time.Duration(rapid.SampledFrom([]int{1, 5, 20}).Draw(rt, "wait")) * time.Second,
 				killed: rapid.IntRange(0, 7).Draw(rt, "killed") == 0 && !s.quiet,
 			}
+			l.atDelete = l.killed && rapid.Bool().Draw(rt, "at its first delete")
 			at = l.starts + l.lasts
 			s.lives = append(s.lives, l)
 		}
@@ -224,7 +236,7 @@ func (s *story) play(t *testing.T) []string {
 		}
 	}
 	for n, l := range s.lives {
-		api, kill := s.meddle(b)
+		api, kill := s.meddle(b, l)
 		all.Go(func() {
 			time.Sleep(l.starts)
 			live(n, l, api, kill)
@@ -273,6 +285,7 @@ func (s *story) handle(ctx context.Context, n int, e events.Event) error {
 		i := slices.Index(s.active[e.DeviceID], n)
 		s.active[e.DeviceID] = slices.Delete(s.active[e.DeviceID], i, i+1)
 	}()
+	then := func() error { return nil } // after its work, before the commit
 	switch c.kind {
 	case "known":
 		if !s.mended.Load() {
@@ -291,10 +304,12 @@ func (s *story) handle(ctx context.Context, n int, e events.Event) error {
 		if attempt > c.fails || s.mended.Load() {
 			break
 		}
-		if c.kind == "panics" {
-			panic("nil map")
+		then = func() error {
+			if c.kind == "panics" {
+				panic("nil map")
+			}
+			return errBroken
 		}
-		return errBroken
 	case "slow":
 		select {
 		case <-time.After(c.takes):
@@ -303,6 +318,10 @@ func (s *story) handle(ctx context.Context, n int, e events.Event) error {
 		}
 	case "stubborn":
 		time.Sleep(c.takes)
+		ctx = context.WithoutCancel(ctx)
+	}
+	if err := s.effects.apply(ctx, e, then); err != nil {
+		return err
 	}
 	s.journal.Lock()
 	defer s.journal.Unlock()
@@ -394,10 +413,24 @@ func (s *story) check(b *bench) {
 			want[d] = append(want[d], id(i))
 		}
 	}
-	for d, list := range s.first {
-		got := slices.DeleteFunc(slices.Clone(list), func(id string) bool { return dead[id] > 0 })
-		if !slices.Equal(got, want[d]) {
-			s.fault("device %s: first handled in the order %v, want %v", d, got, want[d])
+	effects, err := s.effects.byDevice(b.t.Context())
+	if err != nil {
+		s.fault("read the effects: %v", err)
+	}
+	for d, list := range effects {
+		if once := slices.Compact(slices.Sorted(slices.Values(list))); len(once) < len(list) {
+			s.fault("device %s: some events took effect more than once: %v", d, list)
+		}
+	}
+	alive := func(list []string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(id string) bool { return dead[id] > 0 })
+	}
+	for d, want := range want {
+		if got := alive(s.first[d]); !slices.Equal(got, want) {
+			s.fault("device %s: first handled in the order %v, want %v", d, got, want)
+		}
+		if got := alive(effects[d]); !slices.Equal(got, want) {
+			s.fault("device %s: took effect in the order %v, want %v", d, got, want)
 		}
 	}
 	if s.policy != consumers.Skip && !s.isDisturbed() && len(dead) > 0 {
@@ -423,8 +456,9 @@ var errThrottled = &smithy.OperationError{
 }
 
 // meddle gives a consumer its own access to the queue, with the story's trouble. After kill nothing is carried out any more.
-func (s *story) meddle(b *bench) (api consumers.QueueAPI, kill func()) {
+func (s *story) meddle(b *bench, l life) (api consumers.QueueAPI, kill func()) {
 	dead := make(chan struct{})
+	kill = sync.OnceFunc(func() { close(dead) })
 	var mu sync.Mutex
 	next := map[string]int{}
 	draw := func(action string) int {
@@ -459,6 +493,9 @@ func (s *story) meddle(b *bench) (api consumers.QueueAPI, kill func()) {
 		QueueAPI: b.api,
 		around: func(ctx context.Context, action string, part func(), do func() error) error {
 			trouble := draw(action)
+			if action == "delete" && l.atDelete {
+				kill()
+			}
 			if err := before(ctx, trouble); err != nil {
 				return err
 			}
@@ -476,7 +513,7 @@ func (s *story) meddle(b *bench) (api consumers.QueueAPI, kill func()) {
 			}
 			return err
 		},
-	}, func() { close(dead) }
+	}, kill
 }
 
 // troubled passes requests through around, which may keep them from being carried out, cut them down to a part, or lose

@@ -356,6 +356,10 @@ func (r *run) handle(ctx context.Context, m *message) {
 		m.cancel(nil)
 		r.post(func() { r.decide(m, v) })
 	}()
+	if r.isLast(m) {
+		r.attemptLast(ctx, m, v)
+		return
+	}
 	r.attempt(ctx, m, v)
 }
 

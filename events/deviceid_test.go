@@ -8,6 +8,25 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
+// TestDeviceID_Reserved: neither is such an event published, nor one handled that others have published.
+func TestDeviceID_Reserved(t *testing.T) {
+	t.Parallel()
+	e := events.New("lamp-7", events.PowerChanged{On: true})
+	e.Source = "test"
+	text, err := events.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, decoded := events.Decode([]byte(strings.Replace(string(text), "lamp-7", "~release~lamp-7", 1)))
+	e.DeviceID = "~release~lamp-7"
+	for what, err := range map[string]error{"Validate": e.Validate(), "Decode": decoded} {
+		var failed *events.Error
+		if !errors.As(err, &failed) || !strings.Contains(err.Error(), `subject: got "~release~lamp-7", want a device ID that does not begin with ~release~, which is reserved`) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+}
+
 func TestValidateDeviceID(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -18,6 +37,9 @@ func TestValidateDeviceID(t *testing.T) {
 		"letters and digits":      {"0018B20000020CBC", true},
 		"all punctuation":         {"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true},
 		"128 characters":          {strings.Repeat("x", 128), true},
+		"a tilde in front":        {"~release", true},
+		"reserved":                {"~release~lamp-7", false},
+		"nothing but reserved":    {"~release~", false},
 		"empty":                   {"", false},
 		"129 characters":          {strings.Repeat("x", 129), false},
 		"space":                   {"hall lamp", false},

@@ -72,8 +72,8 @@ func (f *faults) checkAttributes(e Event, devicePath string) {
 	if !legalID(e.ID) {
 		f.envelopeField("id", quoteUnlessEmpty(e.ID), wantID)
 	}
-	if !legalID(e.DeviceID) {
-		f.envelopeField(devicePath, quoteUnlessEmpty(e.DeviceID), wantID)
+	if want := wantOfDeviceID(e.DeviceID); want != "" {
+		f.envelopeField(devicePath, quoteUnlessEmpty(e.DeviceID), want)
 	}
 	if !legalTime(e.Time) {
 		value := ""

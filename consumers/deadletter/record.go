@@ -32,6 +32,9 @@ const (
 	Undelivered Class = "undelivered"
 )
 
+// CodeReceiveCount is the code of class [Moved].
+const CodeReceiveCount = "receive_count"
+
 // Classes are all classes, for those who offer a choice.
 func Classes() []Class { return []Class{Known, Exhausted, Unknown, Parked, Moved, Undelivered} }
 
@@ -63,6 +66,8 @@ type Record struct {
 	RedrivenAt time.Time `json:"redriven_at,omitzero"`
 	// Release is the ID of the last release of its parked device in which the event came back, if there was one.
 	Release string `json:"release,omitempty"`
+	// Device is the device of an event that comes back in a release: its message group tells it only if its ID is short enough.
+	Device string `json:"device,omitempty"`
 	// Aside is set while the letter is a copy that a sweep has put behind the others of its device to reach them.
 	Aside Aside `json:"aside,omitzero"`
 }

@@ -2,10 +2,17 @@ package parking
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // Device is one parked device of one service.
@@ -22,8 +29,8 @@ type Device struct {
 	Last string `json:"last,omitempty"`
 	// Followers is how many events went to the dead-letter queue behind the one that failed.
 	Followers int `json:"followers"`
-	// Release is the ID of the release under way. Until is what Last was when it began, as long as that letter has not been sent
-	// back. FailedAgain tells that one of its events has failed.
+	// Release is the ID of the release under way. Until is the letter after which all are sent back, as long as it is not: what Last
+	// was when the release began, or the letter that was on its way just then. FailedAgain tells that one of its events has failed.
 	Release     string `json:"release,omitempty"`
 	Until       string `json:"until,omitempty"`
 	FailedAgain bool   `json:"failed_again,omitempty"`
@@ -96,25 +103,38 @@ func change(ctx context.Context, lot Lot, service, device string, step func(*Dev
 	return fmt.Errorf("parking: device %s of %s: %w", device, service, errLost)
 }
 
-// Park records that a device is parked for cause. One that is recorded already stays as it is.
+// Park records that a device is parked for cause. One that is recorded already stays as it is, but for what is told of the same
+// message.
 func Park(ctx context.Context, lot Lot, service, device string, cause Cause) error {
 	return change(ctx, lot, service, device, func(d *Device) bool {
-		if d.State != "" {
+		switch {
+		case d.State == "":
+			d.State, d.Since, d.Cause = Parked, time.Now().UTC().Round(0), cause
+		case d.State == Parked && d.Cause.MessageID == cause.MessageID:
+			d.Cause = cause
+		default:
 			return false
 		}
-		d.State, d.Since, d.Cause = Parked, time.Now().UTC().Round(0), cause
 		return true
 	})
 }
 
 // Confirm records that a message of the device is in the dead-letter queue, and returns true; only then it may be deleted from the
-// service's queue. It returns false when the device is not parked any more: the message must not be deleted then, but held or
-// handled. Released tells that the message came back by a release; such a one may follow only another one that has failed.
+// service's queue. A release that has begun meanwhile takes its letter along, as long as it has not sent the last one. It returns
+// false when it is too late for that, or when the device is free: the message must not be deleted then, but held or handled. Released
+// tells that the message came back by a release; such a one may follow only another one that has failed.
 func Confirm(ctx context.Context, lot Lot, service, device, messageID string, released bool) (bool, error) {
-	follows := false
+	confirmed := false
 	err := change(ctx, lot, service, device, func(d *Device) bool {
-		follows = d.Follows(released)
-		if !follows || d.Last == messageID {
+		confirmed = true
+		switch {
+		case d.Last == messageID:
+			return false
+		case d.Follows(released):
+		case !released && d.State == Releasing && d.Until != "":
+			d.Until = messageID
+		default:
+			confirmed = false
 			return false
 		}
 		d.Last = messageID
@@ -123,7 +143,7 @@ func Confirm(ctx context.Context, lot Lot, service, device, messageID string, re
 		}
 		return true
 	})
-	return follows && err == nil, err
+	return confirmed && err == nil, err
 }
 
 // Follows tells whether the device's events go to the dead-letter queue now: live ones, or those that came back by a release.
@@ -142,6 +162,26 @@ func FailAgain(ctx context.Context, lot Lot, service, device string, cause Cause
 			d.FailedAgain, d.Cause, d.Followers = true, cause, 0
 		case d.State == "":
 			d.State, d.Since, d.Cause = Parked, time.Now().UTC().Round(0), cause
+		case d.Cause.MessageID == cause.MessageID:
+			d.Cause = cause
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// Withdraw takes back what [Park] or [FailAgain] has recorded for a message that was handled after all. It does nothing once other
+// messages have followed it to the dead-letter queue.
+func Withdraw(ctx context.Context, lot Lot, service, device, messageID string) error {
+	return change(ctx, lot, service, device, func(d *Device) bool {
+		switch {
+		case d.Cause.MessageID != messageID || d.Followers > 0:
+			return false
+		case d.State == Parked:
+			d.State = ""
+		case d.FailedAgain:
+			d.FailedAgain = false
 		default:
 			return false
 		}
@@ -165,17 +205,32 @@ func End(ctx context.Context, lot Lot, service, device, release string) error {
 	})
 }
 
-const (
-	groupPrefix = "~release~"
-	// MaxDeviceID is how long, in characters, the ID of a device may be that is to be released: its letters come back in a message
-	// group whose ID is a little longer, and SQS takes 128.
-	MaxDeviceID = 128 - len(groupPrefix)
-)
+// maxGroup is how long, in characters, the ID of a message group may be.
+const maxGroup = 128
 
-// Group is the message group in which the released events of a device come back. Device IDs that begin like it are reserved.
-func Group(device string) string { return groupPrefix + device }
+// Group is the message group in which the released events of a device come back: its ID behind [events.ReservedPrefix], or its hash
+// behind that twice if it is too long.
+func Group(device string) string {
+	if len(events.ReservedPrefix)+len(device) > maxGroup {
+		sum := sha256.Sum256([]byte(device))
+		device = events.ReservedPrefix + hex.EncodeToString(sum[:])
+	}
+	return events.ReservedPrefix + device
+}
 
-// DeviceOf is the device of a message group, and tells whether it is the group of a release.
-func DeviceOf(group string) (device string, released bool) {
-	return strings.CutPrefix(group, groupPrefix)
+// DeviceOf is the device of a message in a service's queue by its message group, and tells whether it came back by a release. Where the
+// group has a hash only, the device is what the message says, if that fits.
+func DeviceOf(m types.Message) (device string, released bool) {
+	group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]
+	device, released = strings.CutPrefix(group, events.ReservedPrefix)
+	if released && strings.HasPrefix(device, events.ReservedPrefix) {
+		said := recordOf(m).Device
+		if mark, err := ParseMark(aws.ToString(m.Body)); said == "" && err == nil {
+			said = mark.Device
+		}
+		if Group(said) == group {
+			device = said
+		}
+	}
+	return device, released
 }

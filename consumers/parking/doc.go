@@ -23,26 +23,30 @@
 // next message before that delete, whoever receives one later finds the row; a consumer asks once per receive. A process that
 // dies between the steps leaves a message that comes again and, as its device is parked, goes on from there.
 //
+// SQS moves a message by itself whose processes have died maxReceiveCount times. So the row is also written before the last delivery of
+// a message is handled, with class moved as its cause, and removed when the handler has succeeded, before the message is deleted.
+//
 // # Release
 //
 // A release must bring back the letters in the dead-letter queue in order, and before the events that are in the queue by now or
 // arrive meanwhile. So it goes in three steps:
 //
 //  1. The row's state becomes [Releasing]. From now on consumers hold the device's live messages instead of moving them, which
-//     keeps everything behind them in the queue as well. A move that was under way is confirmed only if the row is still
-//     [Parked]; otherwise that message, too, is held.
+//     keeps everything behind them in the queue as well. The letter of a move that was under way comes back with the others.
 //  2. The device's letters are sent back to its service's queue in their order, but in a message group of their own ([Group]), so
 //     that they pass by what is held. Each is deleted after its send was confirmed.
 //  3. A last message in that group, the end mark, follows once the last letter that the row knows of was sent. The consumer that
 //     comes to it has handled all letters. It removes the row, and what was held runs.
+//
+// A letter that SQS itself has moved is sent before the others: it may be in the group of an earlier release, which SQS does not keep in
+// order with the device's own.
 //
 // If a released event fails again, it and those behind it go back to the dead-letter queue, and at the end mark the device is
 // parked as before. Release may be interrupted, killed and run again; until it is complete the device waits in state Releasing.
 //
 // # What it does not do
 //
-// It makes no event come once only: a crash can leave a second copy of one in the dead-letter queue, which is then handled twice, in
-// its place; see package inbox. Letters must not be redriven one by one while their device is parked: a redriven event takes its
-// place behind the live ones, and follows them to the dead-letter queue again. A device whose ID is longer than [MaxDeviceID]
-// can be parked but not released.
+// It makes no event come once only. A crash can leave a second copy of one in the dead-letter queue, and so can a move whose
+// requests take longer than a whole release; that event is then handled twice, in its place. See package inbox. Letters must not be redriven one by one while their device is parked: a redriven event takes its
+// place behind the live ones, and follows them to the dead-letter queue again.
 package parking

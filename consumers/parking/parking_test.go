@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -158,6 +159,15 @@ func TestRelease_SendsAllLettersInOrderAndThenTheMark(t *testing.T) {
 type lossy struct {
 	*sqs.Client
 	failDelete, failSend func() error
+	afterDepth           func()
+}
+
+func (l *lossy) GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, o ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error) {
+	out, err := l.Client.GetQueueAttributes(ctx, in, o...)
+	if l.afterDepth != nil {
+		l.afterDepth()
+	}
+	return out, err
 }
 
 func (l *lossy) DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
@@ -204,6 +214,250 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 				t.Errorf("request %d failed: the queue has %q, want eight letters and then the mark", cut+1, got)
 			}
 		})
+	}
+}
+
+// TestRelease_TakesALetterAlong that was on its way when it began, and was confirmed just before the last one that it knew of was
+// gone: by its send, or because somebody has dropped it.
+func TestRelease_TakesALetterAlong(t *testing.T) {
+	t.Parallel()
+	for _, dropped := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			lot := parking.NewMemory()
+			s.park(lot, 8)
+			deletes := 0
+			late := func() {
+				s.letter("d1", "e08")
+				for range 2 { // the answer may be lost
+					confirm(t, lot, "e08", false, true)
+				}
+			}
+			api := &lossy{Client: s.api, failSend: func() error { return nil }, failDelete: func() error {
+				if deletes++; deletes == 8 {
+					late()
+				}
+				return nil
+			}}
+			if dropped {
+				s.read(s.queues.DLQURL)
+				api.afterDepth = sync.OnceFunc(late)
+			}
+			if _, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil {
+				t.Fatal(err)
+			}
+			confirm(t, lot, "e09", false, false) // too late
+			if dropped {
+				got := s.read(s.queues.URL)
+				if len(got) != 2 || got[0] != "~release~d1 e08" {
+					t.Errorf("the queue has %q, want the letter and the mark", got)
+				}
+				return
+			}
+			s.want(9, true, find(t, lot, "d1").Release)
+		})
+	}
+}
+
+// TestRelease_SendsWhatSQSMovedInAnEarlierReleaseFirst, wherever it stands in the dead-letter queue.
+func TestRelease_SendsWhatSQSMovedInAnEarlierReleaseFirst(t *testing.T) {
+	t.Parallel()
+	// Where it is not the cause, as its processes have died before it was started, it is sent all the same.
+	for _, class := range []deadletter.Class{deadletter.Moved, deadletter.Known} {
+		synctest.Test(t, func(t *testing.T) { sendsWhatSQSMoved(t, class) })
+	}
+}
+
+func sendsWhatSQSMoved(t *testing.T, class deadletter.Class) {
+	s := newStage(t)
+	lot := parking.NewMemory()
+	c := cause
+	c.Class = string(class)
+	if err := parking.Park(t.Context(), lot, "lights", "d1", c); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"e01", "e02"} {
+		s.letter("d1", id)
+		confirm(t, lot, id, false, true)
+	}
+	_, err := s.api.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String(parking.Group("d1")), MessageDeduplicationId: aws.String("e00"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil || sent != 3 {
+		t.Fatalf("got %d, %v, want 3 letters sent", sent, err)
+	}
+	if class == deadletter.Moved {
+		s.want(3, true, find(t, lot, "d1").Release)
+	}
+}
+
+// TestRelease_MarksWhatHasNoRecord, as SQS moved it, so that it is not sent again by the same release when it fails again.
+func TestRelease_MarksWhatHasNoRecord(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		lot := parking.NewMemory()
+		if err := parking.Park(t.Context(), lot, "lights", "d1", cause); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.api.SendMessage(t.Context(), &sqs.SendMessageInput{
+			QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String("d1"), MessageDeduplicationId: aws.String("e00"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.queues.URL, MessageAttributeNames: []string{"All"}})
+		if err != nil || len(out.Messages) != 1 {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		record, err := deadletter.ParseRecord(aws.ToString(out.Messages[0].MessageAttributes[deadletter.Attribute].StringValue))
+		if err != nil || record.Release != find(t, lot, "d1").Release || record.Service != "lights" || record.Class != deadletter.Moved {
+			t.Errorf("got %+v, %v", record, err)
+		}
+	})
+}
+
+// TestRelease_KnowsTheOnlyLetterThatSQSMoved by the ID that it had in its queue, though it has no record and no room for one.
+func TestRelease_KnowsTheOnlyLetterThatSQSMoved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		lot := parking.NewMemory()
+		in := &sqs.SendMessageInput{
+			QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String("d1"), MessageDeduplicationId: aws.String("e00"),
+			MessageAttributes: map[string]types.MessageAttributeValue{},
+		}
+		for i := range 10 {
+			in.MessageAttributes[fmt.Sprintf("a%d", i)] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String("x")}
+		}
+		sent, err := s.api.SendMessage(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := parking.Cause{MessageID: aws.ToString(sent.MessageId), Class: string(deadletter.Moved)}
+		if err := parking.Park(t.Context(), lot, "lights", "d1", c); err != nil {
+			t.Fatal(err)
+		}
+		asked := false
+		api := &lossy{Client: s.api, afterDepth: func() { asked = true }, failSend: func() error { return nil }, failDelete: func() error { return nil }}
+		if n, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil || n != 1 || asked {
+			t.Fatalf("got %d, %v, asked for the depth %t; want one letter, known by its ID", n, err, asked)
+		}
+		s.want(1, true, find(t, lot, "d1").Release)
+	})
+}
+
+func TestGroup_FitsAndTellsItsDevice(t *testing.T) {
+	t.Parallel()
+	group := func(name string, record *deadletter.Record, body string) types.Message {
+		m := types.Message{Attributes: map[string]string{"MessageGroupId": name}, Body: &body}
+		if record != nil {
+			m.MessageAttributes = map[string]types.MessageAttributeValue{
+				deadletter.Attribute: {DataType: aws.String("String"), StringValue: aws.String(record.Encode())},
+			}
+		}
+		return m
+	}
+	for _, device := range []string{"d", strings.Repeat("d", 119), strings.Repeat("d", 120), strings.Repeat("d", 128)} {
+		name := parking.Group(device)
+		if len(name) > 128 {
+			t.Errorf("device of %d characters: the group has %d, want at most 128", len(device), len(name))
+		}
+		for what, m := range map[string]types.Message{
+			"letter": group(name, &deadletter.Record{Device: device}, "{}"),
+			"mark":   group(name, nil, `{"device_id":"`+device+`"}`),
+		} {
+			if got, released := parking.DeviceOf(m); got != device || !released {
+				t.Errorf("%s of a device of %d characters: got %q, %t", what, len(device), got, released)
+			}
+		}
+		if got, released := parking.DeviceOf(group(device, &deadletter.Record{Device: "another"}, "{}")); got != device || released {
+			t.Errorf("a live event: got %q, %t", got, released)
+		}
+	}
+	long := strings.Repeat("d", 128)
+	for what, m := range map[string]types.Message{
+		"no record":             group(parking.Group(long), nil, "{}"),
+		"another one's record":  group(parking.Group(long), &deadletter.Record{Device: "d"}, "{}"),
+		"a short one's another": group(parking.Group("d"), &deadletter.Record{Device: long}, "{}"),
+	} {
+		if got, released := parking.DeviceOf(m); got == long || !released {
+			t.Errorf("%s: got %q, %t", what, got, released)
+		}
+	}
+}
+
+// TestUnparked_KnowsTheGroupsOfReleases, in which SQS leaves what it moves.
+func TestUnparked_KnowsTheGroupsOfReleases(t *testing.T) {
+	t.Parallel()
+	lot := parking.NewMemory()
+	long := strings.Repeat("d", 128)
+	for _, device := range []string{"d1", long} {
+		if err := parking.Park(t.Context(), lot, "lights", device, cause); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unparked := parking.Unparked(t.Context(), lot, "lights")
+	for device, want := range map[string]bool{
+		"d1": false, long: false, parking.Group("d1"): false, parking.Group(long): false, "d2": true, parking.Group("d2"): true,
+	} {
+		if got := unparked(&deadletter.Letter{DeviceID: device}); got != want {
+			t.Errorf("letter of group %.20s: got %t, want %t", device, got, want)
+		}
+	}
+}
+
+func TestWithdraw_OnlyWhatNothingHasFollowed(t *testing.T) {
+	t.Parallel()
+	ctx, lot := t.Context(), parking.NewMemory()
+	withdraw := func(message string) parking.Device {
+		t.Helper()
+		if err := parking.Withdraw(ctx, lot, "lights", "d1", message); err != nil {
+			t.Fatal(err)
+		}
+		return find(t, lot, "d1")
+	}
+	park := func() {
+		t.Helper()
+		if err := parking.Park(ctx, lot, "lights", "d1", cause); err != nil {
+			t.Fatal(err)
+		}
+	}
+	withdraw("m1")
+	park()
+	if d := withdraw("m2"); d.State != parking.Parked {
+		t.Errorf("for another message: got %+v", d)
+	}
+	if d := withdraw("m1"); d.State != "" {
+		t.Errorf("got %+v, want it free", d)
+	}
+	park()
+	confirm(t, lot, "m2", false, true)
+	if d := withdraw("m1"); d.State != parking.Parked {
+		t.Errorf("another message has followed: got %+v", d)
+	}
+	s := newStage(t)
+	if _, err := parking.Release(ctx, lot, s.api, s.queues, "d1"); err != nil {
+		t.Fatal(err)
+	}
+	again := parking.Cause{MessageID: "r1", Class: string(deadletter.Moved)}
+	for _, code := range []string{"", "refused"} {
+		again.Code = code
+		if err := parking.FailAgain(ctx, lot, "lights", "d1", again); err != nil {
+			t.Fatal(err)
+		}
+		if d := find(t, lot, "d1"); !d.FailedAgain || d.Cause != again {
+			t.Errorf("got %+v, want it failed again for %+v", d, again)
+		}
+	}
+	if d := withdraw("r1"); d.State != parking.Releasing || d.FailedAgain {
+		t.Errorf("in a release: got %+v", d)
 	}
 }
 

@@ -1,12 +1,15 @@
 package parking
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/events"
 )
 
 // QueueAPI is what a release needs of Amazon SQS; [*sqs.Client] has it.
@@ -59,15 +63,21 @@ const (
 // It may be run again after an error or after it was killed, and goes on with what is left. The error says so when a letter can't
 // be found, because somebody else reads the dead-letter queue at the moment. It wraps [ErrNotParked] when there is nothing to release.
 func Release(ctx context.Context, lot Lot, api QueueAPI, queues Queues, device string) (sent int, err error) {
-	if len(device) > MaxDeviceID {
-		return 0, fmt.Errorf("parking: device %s: its ID has %d characters, want at most %d for a release", device, len(device), MaxDeviceID)
-	}
 	d, err := begin(ctx, lot, queues.Service, device)
 	if err != nil {
 		return 0, err
 	}
 	r := &release{lot: lot, api: api, queues: queues, device: d, held: map[string]string{}}
-	err = r.work(ctx)
+	if d.Cause.Class == string(deadletter.Moved) {
+		// SQS left the failed one in the group in which it was delivered. If that is the one of an earlier release, SQS may show it after
+		// those that followed it, which are in the device's own.
+		_, err = r.sweep(ctx, Group(device))
+		err = errors.Join(err, r.giveBack(ctx))
+		r.order, r.held, r.hidden = nil, map[string]string{}, time.Time{}
+	}
+	if err == nil {
+		err = r.work(ctx)
+	}
 	if err == nil {
 		err = r.mark(ctx)
 	}
@@ -80,7 +90,8 @@ func begin(ctx context.Context, lot Lot, service, device string) (d Device, err 
 	err = change(ctx, lot, service, device, func(next *Device) bool {
 		parked := next.State == Parked
 		if parked {
-			next.State, next.Release, next.Until = Releasing, id, next.Last
+			// Of a device without a letter, the one for which it was parked may be on its way.
+			next.State, next.Release, next.Until = Releasing, id, cmp.Or(next.Last, next.Cause.MessageID)
 		}
 		d = *next
 		return parked
@@ -103,16 +114,39 @@ type release struct {
 	hidden time.Time         // when the first of them becomes visible by itself
 }
 
-// work sends the device's letters back until a look at the whole queue shows no more of them.
+// work sends the device's letters back until the last one was sent, or is certainly not there.
 func (r *release) work(ctx context.Context) error {
+	done, err := r.sweep(ctx, Group(r.device.ID), r.device.ID)
+	if err != nil || done || r.device.Until == "" {
+		return err
+	}
+	// The last letter is not there: it was sent by a run that died before it could record that, or was dropped, or somebody
+	// else holds it at the moment.
+	holds, err := deadletter.ReadDepth(ctx, r.api, r.queues.DLQURL)
+	if err != nil {
+		return err
+	}
+	if depth := holds.Total(); depth > len(r.held) {
+		return fmt.Errorf("parking: device %s: its last letter can't be seen: of %d messages in %s others hold %d; run the release again in a minute",
+			r.device.ID, depth, r.queues.DLQURL, depth-len(r.held))
+	}
+	if err := r.found(ctx); err != nil || r.device.Until == "" {
+		return err
+	}
+	return r.work(ctx) // another letter has come behind it
+}
+
+// sweep sends back what there is of the device in these groups, until a look at the whole queue shows no more of it, or done: until
+// the last letter was sent.
+func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err error) {
 	for again := 0; ; {
 		received := time.Now()
 		letters, err := r.receive(ctx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if len(letters) == 0 {
-			break
+			return false, nil
 		}
 		for _, m := range letters {
 			id := aws.ToString(m.MessageId)
@@ -125,43 +159,25 @@ func (r *release) work(ctx context.Context) error {
 		}
 		until := r.device.Until
 		for _, m := range letters {
-			if !r.mine(m) {
+			// What has the ID of this release was sent by it, and has failed again.
+			if group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]; !slices.Contains(groups, group) || recordOf(m).Release == r.device.Release {
 				continue
 			}
 			if time.Since(received) > visibility-sendTime {
-				return fmt.Errorf("parking: device %s: requests take too long; run the release again", r.device.ID)
+				return false, fmt.Errorf("parking: device %s: requests take too long; run the release again", r.device.ID)
 			}
 			if err := r.send(ctx, m); err != nil {
-				return err
+				return false, err
 			}
 			delete(r.held, aws.ToString(m.MessageId))
 		}
 		if until != "" && r.device.Until == "" { // all that counts was sent
-			return nil
+			return true, nil
 		}
 		if again > len(r.order)+100 {
-			break // the queue holds more than can be read before the first ones become visible again
+			return false, nil // the queue holds more than can be read before the first ones become visible again
 		}
 	}
-	if r.device.Until == "" {
-		return nil
-	}
-	// The last letter is not there: it was sent by a run that died before it could record that, or was dropped, or somebody
-	// else holds it at the moment.
-	holds, err := deadletter.ReadDepth(ctx, r.api, r.queues.DLQURL)
-	if err != nil {
-		return err
-	}
-	if depth := holds.Total(); depth > len(r.held) {
-		return fmt.Errorf("parking: device %s: its last letter can't be seen: of %d messages in %s others hold %d; run the release again in a minute",
-			r.device.ID, depth, r.queues.DLQURL, depth-len(r.held))
-	}
-	return r.found(ctx)
-}
-
-// mine tells whether the message is a letter of the device that this release has not sent before.
-func (r *release) mine(m types.Message) bool {
-	return m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)] == r.device.ID && recordOf(m).Release != r.device.Release
 }
 
 // recordOf is the letter's record, or an empty one.
@@ -198,42 +214,54 @@ func (r *release) receive(ctx context.Context) ([]types.Message, error) {
 func (r *release) send(ctx context.Context, m types.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
+	id := aws.ToString(m.MessageId)
 	record := recordOf(m)
 	was := record.MessageID
+	record.Service = cmp.Or(record.Service, r.queues.Service) // one that SQS has moved has no record
+	record.Class, record.Code = cmp.Or(record.Class, deadletter.Moved), cmp.Or(record.Code, deadletter.CodeReceiveCount)
 	record.Redrives++
 	record.RedrivenAt = time.Now().UTC()
-	record.Release = r.device.Release
-	attributes := maps.Clone(m.MessageAttributes)
-	if _, ok := attributes[deadletter.Attribute]; ok {
-		attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
-	}
-	_, err := r.api.SendMessage(ctx, &sqs.SendMessageInput{
+	record.Release, record.Device = r.device.Release, r.device.ID
+	attributes := map[string]types.MessageAttributeValue{}
+	maps.Copy(attributes, m.MessageAttributes)
+	attributes[deadletter.Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(record.Encode())}
+	in := &sqs.SendMessageInput{
 		QueueUrl:               &r.queues.URL,
 		MessageBody:            m.Body,
 		MessageGroupId:         aws.String(Group(r.device.ID)),
-		MessageDeduplicationId: aws.String("release-" + aws.ToString(m.MessageId)),
+		MessageDeduplicationId: aws.String("release-" + id),
 		MessageAttributes:      attributes,
-	})
+	}
+	_, err := r.api.SendMessage(ctx, in)
+	if err != nil && deadletter.WithoutRecord(in, err) { // there is no room for it
+		_, err = r.api.SendMessage(ctx, in)
+	}
 	if err != nil {
-		return fmt.Errorf("parking: device %s: send letter %s back to %s: %w", r.device.ID, aws.ToString(m.MessageId), r.queues.URL, err)
+		return fmt.Errorf("parking: device %s: send letter %s back to %s: %w", r.device.ID, id, r.queues.URL, err)
 	}
 	_, err = r.api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &r.queues.DLQURL, ReceiptHandle: m.ReceiptHandle})
 	if err != nil {
 		return fmt.Errorf("parking: device %s: letter %s is back in its queue, but was not deleted from %s; run the release again within five minutes: %w",
-			r.device.ID, aws.ToString(m.MessageId), r.queues.DLQURL, err)
+			r.device.ID, id, r.queues.DLQURL, err)
 	}
 	r.sent++
-	if was != "" && was == r.device.Until {
+	if until := r.device.Until; until != "" && (until == was || until == id) { // SQS keeps the ID of what it moves
 		return r.found(ctx)
 	}
 	return nil
 }
 
-// found records that the last letter is no longer in the dead-letter queue.
+// found records that the last letter is no longer in the dead-letter queue. When another one has come behind it meanwhile, that is
+// the last one now.
 func (r *release) found(ctx context.Context) error {
-	r.device.Until = ""
+	was := r.device.Until
 	return change(ctx, r.lot, r.device.Service, r.device.ID, func(d *Device) bool {
+		r.device.Until = ""
 		if d.Release != r.device.Release || d.Until == "" {
+			return false
+		}
+		if d.Until != was {
+			r.device.Until = d.Until
 			return false
 		}
 		d.Until = ""
@@ -292,6 +320,11 @@ func (r *release) giveBack(ctx context.Context) error {
 func Unparked(ctx context.Context, lot Lot, service string) func(*deadletter.Letter) bool {
 	return func(l *deadletter.Letter) bool {
 		recorded, err := lot.Find(ctx, service, l.DeviceID)
+		if err == nil && strings.HasPrefix(l.DeviceID, events.ReservedPrefix) { // SQS left it in the group of a release
+			if recorded, err = lot.Find(ctx, service); err == nil {
+				recorded = slices.DeleteFunc(recorded, func(d Device) bool { return Group(d.ID) != l.DeviceID })
+			}
+		}
 		return err == nil && len(recorded) == 0 && l.Record.Class != deadletter.Parked
 	}
 }

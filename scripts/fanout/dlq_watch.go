@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/infra/topology"
 )
 
 func newDLQWatch(g *globals) *cobra.Command {
@@ -34,7 +37,7 @@ matches is left for a person, as is what was redriven so many times. The time do
 event fails again within a minute, everything with its fingerprint waits as well, and is left for a person in the end.
 
 All that it knows stands in the dead letters, so --once from a timer does the same as a process that goes on.
-"fanout up --watch FILE" runs it beside the services.`,
+"fanout up --watch FILE" runs it beside the services. It leaves services alone that park devices.`,
 		Args:              atMostOne("one service or none"),
 		ValidArgsFunction: serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,10 +49,11 @@ All that it knows stands in the dead letters, so --once from a timer does the sa
 			if err != nil {
 				return err
 			}
-			api, _, sources, err := g.dlqs(ctx, args, ofFailures)
+			api, d, sources, err := g.dlqs(ctx, args, ofFailures)
 			if err != nil {
 				return err
 			}
+			sources = withoutParking(d, sources, g.err)
 			w := &watcher{g: g, api: api, sources: sources, rules: rules, state: state, out: g.out, asJSON: asJSON}
 			if once {
 				return w.round(ctx)
@@ -65,6 +69,19 @@ All that it knows stands in the dead letters, so --once from a timer does the sa
 	f.BoolVar(&asJSON, "json", false, "print a JSON object for each queue and round")
 	_ = cmd.MarkFlagRequired("rules")
 	return cmd
+}
+
+// withoutParking leaves out the dead-letter queues of services that park devices, and says so: a letter that were redriven by itself would
+// follow its device back, behind those that it was in front of.
+func withoutParking(d topology.Deployment, sources []deadletter.Source, w io.Writer) []deadletter.Source {
+	return slices.DeleteFunc(sources, func(from deadletter.Source) bool {
+		s, err := d.Service(from.Service)
+		parks := err == nil && s.GroupPolicy == consumers.Park
+		if parks {
+			fmt.Fprintf(w, "%s parks devices, which are released as a whole: the rules leave it alone\n", s.Name)
+		}
+		return parks
+	})
 }
 
 // readRules reads a rules file. Its faults name the file, the line and the column.

@@ -93,6 +93,24 @@ func openLot(ctx context.Context, service string, policy consumers.GroupPolicy, 
 	return lot, db.Close, nil
 }
 
+// openEmptyLot is openLot for queues that are new: what an earlier run has parked there, its dead letters have ended with it.
+func openEmptyLot(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Lot, func() error, error) {
+	lot, closeLot, err := openLot(ctx, service, policy, o)
+	if err != nil || lot == nil {
+		return lot, closeLot, err
+	}
+	old, err := lot.Find(ctx, service)
+	for _, d := range old {
+		if err == nil {
+			_, err = lot.Swap(ctx, d, parking.Device{})
+		}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, closeLot())
+	}
+	return lot, closeLot, nil
+}
+
 // showConsumer keeps a view of a consumer on the terminal until the returned func is called. Elsewhere it shows nothing.
 func showConsumer(view *screen, service string, c *consumers.Consumer) (stop func()) {
 	if !view.live() {

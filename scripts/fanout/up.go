@@ -71,7 +71,11 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 			if err := errors.Join(checkRate(o.rate), checkSlots(o.slots), checkIdle(o.untilIdle)); err != nil {
 				return &exitError{exitUsage, err}
 			}
-			return runUp(cmd.Context(), g, o)
+			d, err := g.deployment()
+			if err != nil {
+				return err
+			}
+			return runUp(cmd.Context(), g, d, o)
 		},
 	}
 	f := cmd.Flags()
@@ -110,14 +114,11 @@ type member struct {
 	name     string
 	opened   *service
 	consumer *consumers.Consumer
+	closeLot func() error // of its parked devices
 }
 
-func runUp(ctx context.Context, g *globals, o upOptions) error {
+func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) (err error) {
 	// What can be wrong with the command line comes first, so that a mistake leaves nothing behind.
-	d, err := g.deployment()
-	if err != nil {
-		return err
-	}
 	var input io.ReadCloser
 	if o.input != "" {
 		if input, err = g.openInput(o.input); err != nil {
@@ -193,11 +194,17 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 		if opened.past != nil {
 			o.past = opened.past
 		}
-		m := &member{name: s.Name, opened: opened}
+		lot, closeLot, err := openEmptyLot(ctx, s.Name, s.GroupPolicy, o.serviceOptions)
+		if err != nil {
+			return errors.Join(err, opened.close(ctx))
+		}
+		m := &member{name: s.Name, opened: opened, closeLot: closeLot}
 		f.members = append(f.members, m)
+		cfg := consumerConfig(f.deployment, s, o.slots, g)
+		cfg.Parking = lot
 		q := f.resources.Queues[s.Name]
 		m.consumer, err = consumers.New(f.engine.SQS(), consumers.Queue{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL},
-			f.audit.watch(s.Name, s.Wants, opened.handle), consumerConfig(f.deployment, s, o.slots, g))
+			f.audit.watch(s.Name, s.Wants, opened.handle), cfg)
 		if err != nil {
 			return err
 		}
@@ -214,6 +221,7 @@ func (f *fleet) redriveByRules(ctx context.Context, g *globals, rules []deadlett
 	for _, s := range f.deployment.Services {
 		w.sources = append(w.sources, deadletter.Source{Service: s.Name, URL: f.resources.Queues[s.Name].DLQURL, Queue: f.deployment.QueueName(s.Name)})
 	}
+	w.sources = withoutParking(f.deployment, w.sources, g.err)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -234,6 +242,7 @@ func (f *fleet) closeServices(ctx context.Context) {
 	defer cancel()
 	for _, m := range f.members {
 		_ = m.opened.close(ctx) // what was handled is committed; there is nothing left to lose
+		_ = m.closeLot()
 	}
 }
 

@@ -1,0 +1,68 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/events"
+)
+
+// isLast tells whether a message is delivered for the last time before SQS moves it to the dead-letter queue, where that must park its
+// device.
+func (r *run) isLast(m *message) bool {
+	return r.cfg.GroupPolicy == Park && r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives
+}
+
+// attemptLast is attempt for the last delivery. If the handler takes the process with it, SQS moves the message, and nobody is left to
+// park the device: so the device is parked before, and that is taken back when the handler has succeeded. The message is deleted
+// after that. A process that dies in between leaves a letter too many, which was handled, but nothing that overtakes.
+func (r *run) attemptLast(ctx context.Context, m *message, v *verdict) {
+	cause := parking.Cause{
+		MessageID: m.id, EventType: m.eventType(), Class: string(deadletter.Moved), Code: deadletter.CodeReceiveCount,
+		Error: "its last delivery has no verdict: the process that handled it has ended, or has lost it",
+	}
+	if event, err := events.Decode([]byte(m.body)); err == nil {
+		cause.EventID, cause.EventType = event.ID, event.Type()
+	}
+	if err := r.insist(ctx, m, func(ctx context.Context) error { return r.park(ctx, m, cause) }); err != nil {
+		return // released
+	}
+	r.attempt(ctx, m, v)
+	if v.fate != handled {
+		return
+	}
+	err := r.insist(ctx, m, func(ctx context.Context) error {
+		return parking.Withdraw(ctx, r.cfg.Parking, r.queue.Service, m.device, m.id)
+	})
+	if err != nil && !errors.Is(err, ErrLeaseLost) { // the device stays parked, so that the message must be in the dead-letter queue
+		v.fate = released
+	}
+}
+
+// insist makes a change to the lot, for as long as it takes. The error is ctx's cause.
+func (r *run) insist(ctx context.Context, m *message, change func(context.Context) error) error {
+	for failures := 0; ; {
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		err := change(one)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		failures++
+		select {
+		case <-time.After(r.lotFailed(m, failures, err)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lotFailed tells that the lot does not answer, and returns the pause before it is asked again.
+func (r *run) lotFailed(m *message, failures int, err error) time.Duration {
+	again := min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
+	r.cfg.Logger.Error("the parking lot does not answer; the device waits", "group_id", m.group, "failures", failures, "retry_in", again, "err", err)
+	return again
+}

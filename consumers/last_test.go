@@ -1,0 +1,248 @@
+package consumers_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/events"
+)
+
+// processes runs one process after the other, each until its handler kills it, until the queue is empty. A process dies by calling its
+// mortal's die; what its handler does then has no effect any more.
+func (b *bench) processes(l parking.Lot, handle func(context.Context, *mortal, events.Event) error) (deaths int) {
+	b.t.Helper()
+	for b.depth("test.fifo") > 0 && deaths < 100 {
+		api := newMortal(b.api)
+		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error { return handle(ctx, api, e) },
+			consumers.Config{GroupPolicy: consumers.Park, Parking: mortalLot{l, api}, WaitTime: time.Second, DrainTimeout: time.Second})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		for alive := true; alive && b.depth("test.fifo") > 0; {
+			select {
+			case <-api.dead:
+				alive = false
+				deaths++
+			case <-time.After(time.Second):
+			}
+		}
+		cancel()
+		<-done
+	}
+	return deaths
+}
+
+// mortalLot is a process's way to the lot.
+type mortalLot struct {
+	parking.Lot
+	process *mortal
+}
+
+func (l mortalLot) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+	if err := l.process.before(ctx, "Find"); err != nil {
+		return nil, err
+	}
+	return l.Lot.Find(ctx, service, devices...)
+}
+
+func (l mortalLot) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
+	if err := l.process.before(ctx, "Swap"); err != nil {
+		return false, err
+	}
+	return l.Lot.Swap(ctx, old, next)
+}
+
+// TestLast_PoisonParksItsDevice: SQS itself moves an event that kills every process. Its device is parked all the same, also when
+// that happens in a release, and another release brings all back in order.
+func TestLast_PoisonParksItsDevice(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{5, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.maxReceives(most)
+			lot := newLot()
+			want := []string{"poison"}
+			b.send(motion("d1", "poison"))
+			for i := range 12 {
+				want = append(want, fmt.Sprintf("e%02d", i))
+				b.send(motion("d1", want[i+1]))
+			}
+			var j journal
+			mended := false
+			handle := func(ctx context.Context, process *mortal, e events.Event) error {
+				if e.ID == "poison" && !mended {
+					process.die()
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				j.add(e.ID)
+				return nil
+			}
+			parked := func(when string) {
+				t.Helper()
+				j.want(t)
+				if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Cause.EventID != "poison" || d.Cause.Class != "moved" || d.Cause.Code != "receive_count" {
+					t.Errorf("%s: got %+v, want the device parked for the poison", when, d)
+				}
+				if n := b.depth("test-dlq.fifo"); n != len(want) {
+					t.Errorf("%s: %d dead letters, want %d", when, n, len(want))
+				}
+			}
+			deaths := b.processes(lot, handle)
+			if deaths != most {
+				t.Errorf("maxReceiveCount %d: the poison was tried %d times", most, deaths)
+			}
+			parked("after the processes died")
+			if got := b.dead(); !strings.HasPrefix(got, "poison moved, e00 parked, ") {
+				t.Errorf("dead letters: got %s", got)
+			}
+			b.releaseDevice(lot, "d1") // in vain
+			b.processes(lot, handle)
+			parked("after a release of the poison")
+			mended = true
+			b.send(motion("d1", "late"))
+			b.releaseDevice(lot, "d1")
+			b.processes(lot, handle)
+			j.want(t, append(want, "late")...)
+			if d := b.parked(lot, "d1"); d.State != "" {
+				t.Errorf("got %+v, want it free", d)
+			}
+			if n := b.depth("test-dlq.fifo"); n != 0 {
+				t.Errorf("%d dead letters are left", n)
+			}
+		})
+	}
+}
+
+// TestLast_AVerdictIsWhatCounts: the device is parked while the last delivery is handled, and what comes of it replaces that.
+func TestLast_AVerdictIsWhatCounts(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		verdict error
+		dead    string
+	}{{nil, ""}, {consumers.Known("refused", errBroken), "e1 known, e2 parked"}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.maxReceives(5)
+			lot := newLot()
+			b.send(motion("d1", "e1"), motion("d1", "e2"))
+			var j journal
+			tries := 0
+			b.processes(lot, func(ctx context.Context, process *mortal, e events.Event) error {
+				j.add(e.ID)
+				if e.ID != "e1" {
+					return nil
+				}
+				d := b.parked(lot, "d1")
+				if tries++; tries < 5 {
+					if d.State != "" {
+						t.Errorf("try %d: got %+v, want nothing recorded yet", tries, d)
+					}
+					process.die()
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				if d.State != parking.Parked || d.Cause.EventID != "e1" {
+					t.Errorf("the last try: got %+v, want it recorded", d)
+				}
+				return test.verdict
+			})
+			d := b.parked(lot, "d1")
+			if test.verdict == nil {
+				j.want(t, "e1", "e1", "e1", "e1", "e1", "e2")
+				if d.State != "" {
+					t.Errorf("got %+v, want the device free", d)
+				}
+			} else {
+				j.want(t, "e1", "e1", "e1", "e1", "e1")
+				if d.Cause.Code != "refused" || d.Followers != 1 {
+					t.Errorf("got %+v, want it parked for what the handler said", d)
+				}
+			}
+			if got := b.dead(); got != test.dead {
+				t.Errorf("dead letters: got %q, want %q", got, test.dead)
+			}
+		})
+	}
+}
+
+// TestLast_WaitsForTheLot: nothing is tried for the last time before that is recorded, nor deleted before it is taken back.
+func TestLast_WaitsForTheLot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.maxReceives(1)
+		lot := newLot()
+		var down atomic.Bool
+		down.Store(true)
+		var j journal
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			j.add(e.ID)
+			lot.broken.Store(true)
+			return nil
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: swapless{lot, &down}, WaitTime: time.Second})
+		b.send(motion("d1", "e1"))
+		time.Sleep(40 * time.Second)
+		j.want(t)
+		down.Store(false)
+		time.Sleep(40 * time.Second)
+		j.want(t, "e1")
+		if n := b.depth("test.fifo"); n != 1 {
+			t.Errorf("%d messages are left, want the one that is still recorded", n)
+		}
+		lot.broken.Store(false)
+		time.Sleep(40 * time.Second)
+		stop()
+		j.want(t, "e1")
+		if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+		if d := b.parked(lot, "d1"); d.State != "" {
+			t.Errorf("got %+v, want the device free", d)
+		}
+	})
+}
+
+// TestLast_StopsBeforeItIsTakenBack: the device stays parked, so that its message must not be deleted.
+func TestLast_StopsBeforeItIsTakenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.maxReceives(1)
+		lot := newLot()
+		_, stop := b.start(b.api, func(context.Context, events.Event) error {
+			lot.broken.Store(true)
+			return nil
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		b.send(motion("d1", "e1"))
+		time.Sleep(5 * time.Second)
+		stop()
+		lot.broken.Store(false)
+		if d := b.parked(lot, "d1"); d.State != parking.Parked || b.visible("test.fifo") != 1 {
+			t.Errorf("got %+v and %d messages, want it parked for the one that SQS will move", d, b.visible("test.fifo"))
+		}
+	})
+}
+
+// swapless is a lot that can be read only, while it is down.
+type swapless struct {
+	parking.Lot
+	down *atomic.Bool
+}
+
+func (l swapless) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
+	if l.down.Load() {
+		return false, errLot
+	}
+	return l.Lot.Swap(ctx, old, next)
+}
