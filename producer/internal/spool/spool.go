@@ -36,6 +36,9 @@ var ErrLocked = errors.New("another process has it open")
 // Ref names a record: where it stands. Refs of later records are greater.
 type Ref struct{ segment, offset uint32 }
 
+// Segment is the number of the segment that the record is in. It stays on disk as a whole for as long as one of its records waits.
+func (r Ref) Segment() uint32 { return r.segment }
+
 // Damage is a piece of a segment that no record could be read from.
 type Damage struct {
 	File   string // the segment
