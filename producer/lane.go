@@ -21,6 +21,7 @@ type lane struct {
 	later    []spool.Ref // behind them, on disk only
 	count    int         // all, with those that are just being written to the spool
 	bytes    int64       // of them in the spool
+	newest   uint32      // segment of the spool that the last of them is in
 	blockade *blockade   // what waits here must fail, because an earlier event has
 	since    time.Time   // when it became ready
 }
@@ -265,6 +266,7 @@ func (p *Producer) forget(l *lane, event *pending) {
 	p.ages.remove(event.sequence)
 	if p.store != nil {
 		p.inMemory--
+		p.waitingBytes -= event.spoolBytes
 		p.stats.Spooled--
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/device-fanout/fanout/events"
 )
 
@@ -26,6 +28,7 @@ type Producer struct {
 	store      store // the spool; nil without one
 	closeStore func() error
 	attributes attributeCache
+	complaints rate.Sometimes // about the spool
 
 	mu        sync.Mutex // guards everything below; held for memory work only
 	lanes     map[string]*lane
@@ -44,12 +47,13 @@ type Producer struct {
 	stats     Stats
 
 	// With a spool only.
-	uncommitted []*pending // not yet on disk, in their order
-	committing  int64      // bytes of them, and of those that are being written
-	writing     bool       // there is a goroutine that writes
-	hungry      []*lane    // lanes whose next events are to be read, the longest waiting first
-	reading     bool       // there is a goroutine that reads
-	inMemory    int        // events in lanes that have their body
+	uncommitted  []*pending // not yet on disk, in their order
+	committing   int64      // bytes of them, and of those that are being written
+	waitingBytes int64      // of all that is not resolved
+	writing      bool       // there is a goroutine that writes
+	hungry       []*lane    // lanes whose next events are to be read, the longest waiting first
+	reading      bool       // there is a goroutine that reads
+	inMemory     int        // events in lanes that have their body
 }
 
 // Result tells what became of one event.
@@ -96,6 +100,7 @@ func New(api TopicAPI, topicARN string, cfg Config) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{api: api, topic: topicARN, cfg: cfg, lanes: map[string]*lane{}, waiters: list.New()}
+	p.complaints.Interval = time.Second
 	p.requests, p.abort = context.WithCancel(context.Background())
 	p.closeStore = sync.OnceValue(func() error { return p.store.Close() })
 	p.pace = pace{limit: cfg.MaxBatches, max: cfg.MaxBatches}

@@ -137,7 +137,7 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 		}
 		failure := head.failure(false)
 		if err := p.setAside(head.pending, failure); err != nil {
-			p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+			p.spoolFailed(err)
 			again[i] = maxBackoff
 			continue
 		}

@@ -28,7 +28,8 @@ const (
 	// commitAtOnce bounds the bytes of one write to the spool, so that the first in it does not wait long for the last.
 	commitAtOnce = 1 << 20
 
-	// deviceShare is the part of the spool that one device may fill.
+	// deviceShare is the part of the spool that one device may fill, be it with its own events or by keeping those on disk that are
+	// done with and lie between them.
 	deviceShare = 4
 
 	refusedFile = "refused.ndjson"
@@ -44,9 +45,9 @@ type blockade struct {
 // openSpool opens the spool and puts what waits in it into lanes.
 func (p *Producer) openSpool() error {
 	opened, state, err := spool.Open(p.cfg.Spool, spool.Options{
-		SegmentBytes: min(16<<20, p.cfg.SpoolBytes/8),
+		SegmentBytes: segmentBytes(p.cfg.SpoolBytes),
 		SyncEvery:    p.cfg.SpoolSync,
-		Failed:       func(err error) { p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err) },
+		Failed:       p.spoolFailed,
 	})
 	if errors.Is(err, spool.ErrLocked) {
 		err = fmt.Errorf("%w: %w", ErrSpoolLocked, err)
@@ -65,6 +66,8 @@ func (p *Producer) openSpool() error {
 	for _, waiting := range state.Waiting {
 		l := p.laneOf(waiting.Key)
 		l.later, l.count, l.bytes = waiting.Refs, len(waiting.Refs), waiting.Bytes
+		l.newest = waiting.Refs[l.count-1].Segment()
+		p.waitingBytes += l.bytes
 		for _, sequence := range waiting.Sequences {
 			p.ages.add(sequence)
 		}
@@ -77,6 +80,16 @@ func (p *Producer) openSpool() error {
 		p.cfg.Logger.Info("spool has waiting events", "spool", p.cfg.Spool, "events", p.stats.Spooled, "devices", len(p.lanes))
 	}
 	return nil
+}
+
+// segmentBytes is the size of the spool's segments: small enough that they go soon, large enough that they are few open files.
+func segmentBytes(spoolBytes int64) int64 {
+	return min(max(min(16<<20, spoolBytes/8), spoolBytes/512), 1<<30)
+}
+
+// spoolFailed logs what the spool cannot do, at most once a second.
+func (p *Producer) spoolFailed(err error) {
+	p.complaints.Do(func() { p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err) })
 }
 
 // reportDamage tells of a damaged piece.
@@ -92,10 +105,30 @@ func (p *Producer) tellSetAside(s SetAside) {
 }
 
 // spoolHasRoom tells whether one more event fits into the spool. The caller holds mu.
+//
+// A segment stays for its last waiting record. So a device in trouble that goes on sending would, with a few events in each, keep all
+// segments there are. It is refused once it keeps as much as it may fill and so much of the spool is done with.
 func (p *Producer) spoolHasRoom(l *lane, event *pending) bool {
-	return len(p.uncommitted) < p.cfg.Buffer &&
-		p.store.Bytes()+p.committing+event.spoolBytes <= p.cfg.SpoolBytes &&
-		(l == nil || l.bytes+event.spoolBytes <= p.cfg.SpoolBytes/deviceShare)
+	used, share := p.store.Bytes()+p.committing, p.cfg.SpoolBytes/deviceShare
+	if len(p.uncommitted) >= p.cfg.Buffer || used+event.spoolBytes > p.cfg.SpoolBytes {
+		return false
+	}
+	if l == nil {
+		return true
+	}
+	keepsTooMuch := used-p.waitingBytes > share && l.span()*segmentBytes(p.cfg.SpoolBytes) > share
+	return l.bytes+event.spoolBytes <= share && !keepsTooMuch
+}
+
+// span is over how many segments the events of a lane that are on disk stretch, as far as it has them in hand.
+func (l *lane) span() int64 {
+	switch {
+	case len(l.events) > 0:
+		return int64(l.newest-l.events[0].ref.Segment()) + 1
+	case len(l.later) > 0:
+		return int64(l.newest-l.later[0].Segment()) + 1
+	}
+	return 0
 }
 
 // record is the event as the spool keeps it.
@@ -121,6 +154,7 @@ func fromRecord(r spool.Record, ref spool.Ref) *pending {
 // The caller holds mu.
 func (p *Producer) commit(l *lane, event *pending) {
 	l.bytes += event.spoolBytes
+	p.waitingBytes += event.spoolBytes
 	p.committing += event.spoolBytes
 	p.uncommitted = append(p.uncommitted, event)
 	if !p.writing {
@@ -173,6 +207,7 @@ func (p *Producer) committed(batch []*pending, refs []spool.Ref) {
 		p.committing -= event.spoolBytes
 		p.stats.Spooled++
 		l := p.lanes[event.event.DeviceID]
+		l.newest = event.ref.Segment()
 		if l.state != loading && len(l.later) == 0 && len(l.events) < p.memoryFor(l) {
 			p.inMemory++
 			l.events = append(l.events, event)
@@ -200,6 +235,7 @@ func (p *Producer) notCommitted(batch []*pending, err error) {
 		l := p.lanes[event.event.DeviceID]
 		l.count--
 		l.bytes -= event.spoolBytes
+		p.waitingBytes -= event.spoolBytes
 		p.advance(l)
 	}
 	p.admitWaiters()
@@ -271,37 +307,38 @@ func (p *Producer) load(l *lane) error {
 	loaded := make([]*pending, 0, len(refs))
 	var damaged []spool.Damage
 	var err error
-	for i, ref := range refs {
+	for len(refs) > 0 {
 		var r spool.Record
 		var d *spool.DamagedError
-		r, err = p.store.Read(ref)
-		switch {
-		case err == nil:
-			loaded = append(loaded, fromRecord(r, ref))
-			continue
-		case errors.As(err, &d):
-			damaged = append(damaged, d.Damage)
-			p.store.Done(ref)
+		r, err = p.store.Read(refs[0])
+		if errors.As(err, &d) {
 			err = nil
-			continue
+			if len(loaded) > 0 { // it is not done with before those in front of it are: the spool would forget them too
+				break
+			}
+			damaged = append(damaged, d.Damage)
+			p.store.Done(refs[0])
+		} else if err == nil {
+			loaded = append(loaded, fromRecord(r, refs[0]))
+		} else {
+			break
 		}
-		refs = refs[i:]
-		break
+		refs = refs[1:]
 	}
 	for _, d := range damaged {
 		p.reportDamage(d)
 	}
 	if err != nil {
-		p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+		p.spoolFailed(err)
 	}
 	p.mu.Lock()
-	for range damaged {
-		p.forget(l, &pending{})
+	for _, d := range damaged {
+		p.forget(l, &pending{spoolBytes: min(int64(d.Bytes), l.bytes)})
 		p.stats.Failed++
 		p.stats.SetAside++
 		l.unblock(1)
 	}
-	if err != nil {
+	if len(refs) > 0 { // back to the others
 		p.inMemory -= len(refs)
 		l.later = append(slices.Clone(refs), l.later...)
 	}
@@ -347,7 +384,7 @@ func (p *Producer) failBlocked(l *lane) error {
 	}
 	p.store.Done(refs...)
 	if err != nil {
-		p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err)
+		p.spoolFailed(err)
 	}
 	p.mu.Lock()
 	for _, event := range concerned[:len(refs)] {

@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net/http"
 	"time"
 )
 
@@ -24,8 +26,12 @@ type Config struct {
 	// Patience is how long the request of a single event waits for its acceptance before it is answered with 503. The event may be
 	// accepted later nevertheless. Streams wait as long as the producer does. Zero means DefaultPatience.
 	Patience time.Duration
-	// Window is how many lines of one stream may wait for their acceptance. Zero means DefaultWindow.
+	// Window is how many lines of one stream may wait for their acceptance, as long as they have no more than 8 MiB together. Zero
+	// means DefaultWindow.
 	Window int
+	// Trace puts what a request's header says of the trace that it belongs to into the context that the producer's hooks get. Nil
+	// leaves it; producer/telemetry has one, named Continue.
+	Trace func(context.Context, http.Header) context.Context
 	// DrainTimeout is how long Serve lets requests end after its context has ended. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
 	// Logger hears of what someone should know. Nil logs nothing. Event bodies and secrets are never logged.
@@ -57,6 +63,8 @@ const (
 const (
 	// roomPatience is how long an event waits for room in the producer's buffer.
 	roomPatience = time.Second
+	// windowBytes bounds the lines of a stream that wait for their acceptance.
+	windowBytes = 8 << 20
 	// writeTimeout is how long a client may take to read one answer.
 	writeTimeout = 30 * time.Second
 	// headerTimeout is how long a request's header may take to arrive.

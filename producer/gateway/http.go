@@ -22,6 +22,15 @@ func (g *Gateway) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/events", g.postEvents)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeState(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", g.ready)
+	for path, allowed := range map[string]string{"/v1/events": "POST", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", allowed)
+			newProblem(kindMethod, fmt.Sprintf("%s: got %s, want %s", path, r.Method, allowed)).write(w)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		newProblem(kindNotFound, fmt.Sprintf("got %q, want /v1/events, /healthz or /readyz", r.URL.Path)).write(w)
+	})
 	return mux
 }
 
@@ -51,18 +60,19 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 		g.stream(w, r, key)
 		return
 	}
+	var id string
 	if p == nil {
-		var id string
-		if id, p = g.one(w, r, key); p == nil {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusAccepted)
-			_ = json.NewEncoder(w).Encode(acceptance{EventID: id}) // the client may be gone
-		}
+		id, p = g.one(w, r, key)
 	}
 	g.metrics.count(transport, p, time.Since(begin))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	if p != nil {
 		p.write(w)
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(acceptance{EventID: id}) // the client may be gone
 }
 
 // acceptance is the answer to an accepted event.
@@ -114,7 +124,7 @@ func (g *Gateway) one(w http.ResponseWriter, r *http.Request, key Key) (id strin
 	if wait := take(g.limits.ofDevice(key.Name, e.DeviceID, limit)); wait > 0 {
 		return "", limited(fmt.Sprintf("the device may send %v events per second", limit.PerDevicePerSecond), wait)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Patience)
+	ctx, cancel := context.WithTimeout(g.traced(r), g.cfg.Patience)
 	defer cancel()
 	answer := make(chan error, 1)
 	g.send(ctx, e, func(err error) { answer <- err })
@@ -132,6 +142,14 @@ func (g *Gateway) one(w http.ResponseWriter, r *http.Request, key Key) (id strin
 		p.EventID = e.ID
 	}
 	return "", p
+}
+
+// traced is the context of a request, with what its header says of the trace that it belongs to.
+func (g *Gateway) traced(r *http.Request) context.Context {
+	if g.cfg.Trace == nil {
+		return r.Context()
+	}
+	return g.cfg.Trace(r.Context(), r.Header)
 }
 
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Problem) {
@@ -159,6 +177,12 @@ func parse(text []byte, key *Key) (events.Event, *Problem) {
 	}
 	if !key.MayUse(e.DeviceID) {
 		return e, newProblem(kindForbidden, fmt.Sprintf("the key %q may not speak for device %q", key.Name, e.DeviceID))
+	}
+	if e.Source == "" {
+		e.Source = key.Source
+	}
+	if key.Source != "" && e.Source != key.Source {
+		return e, newProblem(kindForbiddenSource, fmt.Sprintf("the key %q speaks for source %q, got an event of source %q", key.Name, key.Source, e.Source))
 	}
 	return e, nil
 }

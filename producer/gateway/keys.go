@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // Key is what one API key may do. It does not hold the secret, only its hash.
@@ -28,6 +30,9 @@ type Key struct {
 	Name string
 	// Devices are the devices that the key may speak for: whole IDs, or beginnings that end with *. None means all.
 	Devices []string
+	// Source is the CloudEvents source that the key speaks for: that of events that name none, and the only one that others may
+	// name. Empty means any, and the producer's for events that name none.
+	Source string
 	// Limit is the key's own limit; where it is zero, Config.Limit counts.
 	Limit Limit
 
@@ -53,8 +58,9 @@ type Keys struct {
 	byName   atomic.Pointer[map[string]Key] // nil for Anyone
 	failures atomic.Int64                   // reloads that failed
 
-	reloading sync.Mutex // guards text
-	text      []byte     // of the file as it was last looked at
+	reloading sync.Mutex // guards what follows
+	text      []byte     // of the file as it was when it could last be read
+	missing   bool       // it can't be read
 }
 
 // Anyone lets everyone in as the key named "anyone". It is for a gateway that only this machine can reach.
@@ -64,7 +70,7 @@ func Anyone() *Keys { return &Keys{} }
 //
 //	{"keys": [{"name": "hall", "sha256": "…", "devices": ["hall-*"], "per_second": 100, "per_device_per_second": 5}]}
 //
-// name and sha256 are required; [NewKey] makes them. There may also be burst and per_device_burst. An error lists everything
+// name and sha256 are required; [NewKey] makes them. There may also be source, burst and per_device_burst. An error lists everything
 // that is wrong in the file.
 func LoadKeys(path string) (*Keys, error) {
 	k := &Keys{path: path}
@@ -83,17 +89,22 @@ func (k *Keys) Reload() (changed bool, err error) {
 	k.reloading.Lock()
 	defer k.reloading.Unlock()
 	text, err := os.ReadFile(k.path)
-	if err == nil && k.text != nil && bytes.Equal(text, k.text) {
+	if err != nil {
+		if !k.missing { // one failure, however often it is looked at
+			k.failures.Add(1)
+		}
+		k.missing = true
+		return false, fmt.Errorf("gateway: keys: %s: %w", k.path, withoutPath(err))
+	}
+	k.missing = false
+	if k.text != nil && bytes.Equal(text, k.text) {
 		return false, nil
 	}
-	var byName map[string]Key
-	if err == nil {
-		k.text = append([]byte{}, text...)
-		byName, err = parseKeys(text)
-	}
+	k.text = append([]byte{}, text...)
+	byName, err := parseKeys(text)
 	if err != nil {
 		k.failures.Add(1)
-		return false, fmt.Errorf("gateway: keys: %s: %w", k.path, withoutPath(err))
+		return false, fmt.Errorf("gateway: keys: %s: %w", k.path, err)
 	}
 	k.byName.Store(&byName)
 	return true, nil
@@ -125,12 +136,15 @@ func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logg
 			return
 		case <-ticks.C:
 		}
-		switch changed, err := k.Reload(); {
-		case err != nil && err.Error() != last:
+		changed, err := k.Reload()
+		switch {
+		case err == nil:
+			last = ""
+		case err.Error() != last:
 			last = err.Error()
 			logger.Error("the changed file of keys cannot be used; the keys stay as they were", "err", err)
-		case changed:
-			last = ""
+		}
+		if changed {
 			logger.Info("keys reloaded", "keys", k.Len())
 		}
 	}
@@ -159,6 +173,15 @@ func (k *Keys) Check(text string) (Key, bool) {
 	return key, true
 }
 
+// renew returns a key that was shown a while ago as the file has it now. It is false when it was taken away meanwhile.
+func (k *Keys) renew(key Key) (Key, bool) {
+	if k.path == "" {
+		return key, true
+	}
+	now, known := (*k.byName.Load())[key.Name]
+	return now, known && now.hash == key.hash
+}
+
 // NewKey makes a key with a new random secret: the text for the client, which is written down nowhere else, and the entry for the
 // file of keys.
 func NewKey(name string) (text string, entry []byte, err error) {
@@ -182,6 +205,7 @@ type keyEntry struct {
 	Name               string   `json:"name"`
 	SHA256             string   `json:"sha256"`
 	Devices            []string `json:"devices,omitempty"`
+	Source             string   `json:"source,omitempty"`
 	PerSecond          float64  `json:"per_second,omitempty"`
 	Burst              int      `json:"burst,omitempty"`
 	PerDevicePerSecond float64  `json:"per_device_per_second,omitempty"`
@@ -207,7 +231,10 @@ func parseKeys(text []byte) (map[string]Key, error) {
 		fault := func(format string, args ...any) {
 			faults = append(faults, fmt.Errorf("key %d (%q): %s", i+1, entry.Name, fmt.Sprintf(format, args...)))
 		}
-		key := Key{Name: entry.Name, Devices: entry.Devices}
+		key := Key{Name: entry.Name, Devices: entry.Devices, Source: entry.Source}
+		if !legalSource(entry.Source) {
+			fault("source: got %q, want a URI reference, as CloudEvents has it", entry.Source)
+		}
 		if !legalKeyName.MatchString(entry.Name) {
 			fault("name: want %s", wantKeyName)
 		}
@@ -233,6 +260,13 @@ func parseKeys(text []byte) (map[string]Key, error) {
 		byName[entry.Name] = key
 	}
 	return byName, errors.Join(faults...)
+}
+
+// legalSource tells whether events may name a source; none is legal too.
+func legalSource(source string) bool {
+	e := events.New("device", events.MotionChanged{})
+	e.Source = source
+	return source == "" || e.Validate() == nil
 }
 
 // or fills in what l leaves open from other.

@@ -44,21 +44,24 @@ type kind string
 
 // The kinds of problems.
 const (
-	kindMalformed    kind = "malformed-json"
-	kindInvalid      kind = "invalid-event"
-	kindUnknownType  kind = "unknown-type"
-	kindTooLarge     kind = "too-large"
-	kindTooSlow      kind = "too-slow"
-	kindMediaType    kind = "unsupported-media-type"
-	kindUnauthorized kind = "unauthorized"
-	kindForbidden    kind = "forbidden-device"
-	kindLimited      kind = "too-many-events"
-	kindBusy         kind = "busy"
-	kindUnconfirmed  kind = "unconfirmed"
-	kindNotWritten   kind = "not-written"
-	kindRefused      kind = "refused-by-topic"
-	kindBlocked      kind = "blocked"
-	kindClosing      kind = "closing"
+	kindMalformed       kind = "malformed-json"
+	kindInvalid         kind = "invalid-event"
+	kindUnknownType     kind = "unknown-type"
+	kindTooLarge        kind = "too-large"
+	kindTooSlow         kind = "too-slow"
+	kindMediaType       kind = "unsupported-media-type"
+	kindUnauthorized    kind = "unauthorized"
+	kindForbidden       kind = "forbidden-device"
+	kindForbiddenSource kind = "forbidden-source"
+	kindNotFound        kind = "not-found"
+	kindMethod          kind = "method-not-allowed"
+	kindLimited         kind = "too-many-events"
+	kindBusy            kind = "busy"
+	kindUnconfirmed     kind = "unconfirmed"
+	kindNotWritten      kind = "not-written"
+	kindRefused         kind = "refused-by-topic"
+	kindBlocked         kind = "blocked"
+	kindClosing         kind = "closing"
 )
 
 // kinds has what problems of a kind have in common.
@@ -66,21 +69,24 @@ var kinds = map[kind]struct {
 	status int
 	title  string
 }{
-	kindMalformed:    {http.StatusBadRequest, "The body is not one JSON object"},
-	kindInvalid:      {http.StatusUnprocessableEntity, "The event breaks its contract"},
-	kindUnknownType:  {http.StatusUnprocessableEntity, "No such event type is registered"},
-	kindTooLarge:     {http.StatusRequestEntityTooLarge, "The event is too large"},
-	kindTooSlow:      {http.StatusRequestTimeout, "The body did not arrive in time"},
-	kindMediaType:    {http.StatusUnsupportedMediaType, "The body is of no known media type"},
-	kindUnauthorized: {http.StatusUnauthorized, "No valid API key"},
-	kindForbidden:    {http.StatusForbidden, "The API key may not speak for this device"},
-	kindLimited:      {http.StatusTooManyRequests, "Too many events"},
-	kindBusy:         {http.StatusServiceUnavailable, "The buffer is full"},
-	kindUnconfirmed:  {http.StatusServiceUnavailable, "The event was not confirmed"},
-	kindNotWritten:   {http.StatusServiceUnavailable, "The event could not be written to disk"},
-	kindRefused:      {http.StatusBadGateway, "The topic refused the event"},
-	kindBlocked:      {http.StatusServiceUnavailable, "An earlier event of the device was not accepted"},
-	kindClosing:      {http.StatusServiceUnavailable, "The gateway is closing"},
+	kindMalformed:       {http.StatusBadRequest, "The body is not one JSON object"},
+	kindInvalid:         {http.StatusUnprocessableEntity, "The event breaks its contract"},
+	kindUnknownType:     {http.StatusUnprocessableEntity, "No such event type is registered"},
+	kindTooLarge:        {http.StatusRequestEntityTooLarge, "The event is too large"},
+	kindTooSlow:         {http.StatusRequestTimeout, "The body did not arrive in time"},
+	kindMediaType:       {http.StatusUnsupportedMediaType, "The body is of no known media type"},
+	kindUnauthorized:    {http.StatusUnauthorized, "No valid API key"},
+	kindForbidden:       {http.StatusForbidden, "The API key may not speak for this device"},
+	kindForbiddenSource: {http.StatusForbidden, "The API key may not speak for this source"},
+	kindNotFound:        {http.StatusNotFound, "There is nothing here"},
+	kindMethod:          {http.StatusMethodNotAllowed, "The method is not allowed"},
+	kindLimited:         {http.StatusTooManyRequests, "Too many events"},
+	kindBusy:            {http.StatusServiceUnavailable, "The buffer is full"},
+	kindUnconfirmed:     {http.StatusServiceUnavailable, "The event was not confirmed"},
+	kindNotWritten:      {http.StatusServiceUnavailable, "The event could not be written to disk"},
+	kindRefused:         {http.StatusBadGateway, "The topic refused the event"},
+	kindBlocked:         {http.StatusServiceUnavailable, "An earlier event of the device was not accepted"},
+	kindClosing:         {http.StatusServiceUnavailable, "The gateway is closing"},
 }
 
 func newProblem(k kind, detail string) *Problem {

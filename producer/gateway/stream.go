@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
 
@@ -29,12 +30,13 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, key Key) {
 
 	// The request's own context ends with a read that is cut off, though the client is still there to read answers. So it counts
 	// only after the body's end.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(g.traced(r)))
 	defer cancel()
 	s := &lineStream{
 		gateway: g, key: key, control: control,
 		places:  make(chan struct{}, g.cfg.Window),
-		answers: make(chan any, g.cfg.Window),
+		room:    semaphore.NewWeighted(windowBytes),
+		answers: make(chan lineAnswer, g.cfg.Window),
 		lanes:   newLanes(ctx, g.send),
 	}
 	read := make(chan struct{})
@@ -76,15 +78,21 @@ type lineStream struct {
 	gateway *Gateway
 	key     Key
 	control *http.ResponseController
-	places  chan struct{} // a place is taken by every line whose answer is not written yet
-	answers chan any      // acceptances and problems; a line with a place never finds it full
+	places  chan struct{}       // a place is taken by every line whose answer is not written yet
+	room    *semaphore.Weighted // and the bytes of it
+	answers chan lineAnswer     // a line with a place never finds it full
 	lanes   *lanes
+}
+
+// lineAnswer is the answer to a line: an acceptance or a problem.
+type lineAnswer struct {
+	body  any
+	bytes int64 // of the line, as room counts them
 }
 
 // read takes the lines of body in their order. It tells whether it has come to the end of the body.
 func (s *lineStream) read(ctx context.Context, body io.Reader) (atEnd bool) {
 	g := s.gateway
-	limit := s.key.Limit.or(g.cfg.Limit)
 	in := bufio.NewReaderSize(body, 32<<10)
 	var line []byte
 	for n := 1; ; n++ {
@@ -101,10 +109,16 @@ func (s *lineStream) read(ctx context.Context, body io.Reader) (atEnd bool) {
 			return false
 		}
 		if tooLong || len(bytes.TrimSpace(line)) > 0 {
-			if !s.takePlace(ctx) {
+			var known bool
+			if s.key, known = g.keys.renew(s.key); !known {
+				s.lastWord(ctx, n, newProblem(kindUnauthorized, "the key was taken away; this line and those after it were not taken"))
+				_ = s.control.SetReadDeadline(time.Now()) // nobody waits for the rest of the body
 				return false
 			}
-			s.take(ctx, n, line, tooLong, limit)
+			if !s.takePlace(ctx) || s.room.Acquire(ctx, roomFor(line)) != nil {
+				return false
+			}
+			s.take(ctx, n, line, tooLong)
 		}
 		if err != nil {
 			_ = s.control.SetReadDeadline(time.Time{}) // the body is over, and the answers may take longer
@@ -127,13 +141,15 @@ func (s *lineStream) brokenOff(ctx context.Context, n int, err error) {
 }
 
 // take hands one line on. Whatever becomes of it, it is answered once.
-func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool, limit Limit) {
+func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool) {
 	g := s.gateway
+	limit := s.key.Limit.or(g.cfg.Limit)
 	begin := time.Now()
+	bytes := roomFor(line)
 	answer := func(id string, err error) {
 		if err == nil {
 			g.metrics.count(overStream, nil, time.Since(begin))
-			s.answers <- acceptance{Line: n, Status: http.StatusAccepted, EventID: id}
+			s.answers <- lineAnswer{acceptance{Line: n, Status: http.StatusAccepted, EventID: id}, bytes}
 			return
 		}
 		p := *problemOf(err)
@@ -142,9 +158,9 @@ func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool,
 			p.EventID = id
 		}
 		g.metrics.count(overStream, &p, time.Since(begin))
-		s.answers <- &p
+		s.answers <- lineAnswer{&p, bytes}
 	}
-	if err := wait(ctx, g.limits.ofKey(s.key.Name, limit)); err != nil {
+	if err := s.wait(ctx, g.limits.ofKey(s.key.Name, limit)); err != nil {
 		answer("", err)
 		return
 	}
@@ -157,26 +173,45 @@ func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool,
 		answer("", p)
 		return
 	}
-	if err := wait(ctx, g.limits.ofDevice(s.key.Name, e.DeviceID, limit)); err != nil {
+	if err := s.wait(ctx, g.limits.ofDevice(s.key.Name, e.DeviceID, limit)); err != nil {
 		answer(e.ID, err)
 		return
 	}
 	s.lanes.submit(e, func(err error) { answer(e.ID, err) })
 }
 
+// roomFor is how much of the stream's room a line takes.
+func roomFor(line []byte) int64 { return min(int64(len(line)), windowBytes) }
+
 // wait takes a token and waits until it is there.
-func wait(ctx context.Context, bucket *rate.Limiter) error {
+func (s *lineStream) wait(ctx context.Context, bucket *rate.Limiter) error {
 	if bucket == nil {
 		return nil
 	}
-	return bucket.Wait(ctx)
+	r := bucket.Reserve()
+	delay := r.Delay()
+	if delay == 0 {
+		return nil
+	}
+	there := time.NewTimer(delay)
+	defer there.Stop()
+	select {
+	case <-there.C:
+		return nil
+	case <-ctx.Done():
+		r.Cancel()
+		return ctx.Err()
+	case <-s.gateway.closing:
+		r.Cancel()
+		return newProblem(kindClosing, "")
+	}
 }
 
 // lastWord answers the line at which reading ended before the body did.
 func (s *lineStream) lastWord(ctx context.Context, line int, p *Problem) {
 	p.Line = line
 	if s.takePlace(ctx) {
-		s.answers <- p
+		s.answers <- lineAnswer{body: p}
 	}
 }
 
@@ -193,7 +228,7 @@ func (s *lineStream) takePlace(ctx context.Context) bool {
 func (s *lineStream) write(ctx context.Context, w io.Writer, read <-chan struct{}) {
 	encoder := json.NewEncoder(w)
 	for read != nil || len(s.places) > 0 {
-		var a any
+		var a lineAnswer
 		select {
 		case a = <-s.answers:
 		default: // none at hand: the client should have what there is
@@ -210,9 +245,10 @@ func (s *lineStream) write(ctx context.Context, w io.Writer, read <-chan struct{
 			}
 		}
 		_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if err := encoder.Encode(a); err != nil {
+		if err := encoder.Encode(a.body); err != nil {
 			return
 		}
+		s.room.Release(a.bytes)
 		<-s.places
 	}
 	_ = s.flush()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -107,6 +108,12 @@ func (t *Telemetry) accept(ctx context.Context, e events.Event) (producer.Trace,
 		}
 		span.End()
 	}
+}
+
+// Continue returns a context in which the trace that an HTTP request's header names goes on: the spans of events that are published with
+// it are children of the client's. It is what a gateway's Config.Trace wants. A header that names none leaves ctx as it is.
+func Continue(ctx context.Context, header http.Header) context.Context {
+	return propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(header))
 }
 
 // request starts the span of a request.

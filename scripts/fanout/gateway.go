@@ -16,6 +16,7 @@ import (
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/producer/gateway"
+	"github.com/device-fanout/fanout/producer/telemetry"
 )
 
 // mqttPassword is the variable of the environment that holds the password for the broker: the command line is for all to see.
@@ -48,7 +49,7 @@ func newGateway(g *globals) *cobra.Command {
 
 An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is answered
 with a problem document that names what is wrong. A message from the broker is acknowledged at the same moment. The file of keys
-may be changed while the gateway runs. SIGTERM drains: requests under way are answered, and what is in the buffer is published.
+may be changed while the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under way are answered, and what is in the buffer is published.
 
 /healthz and /readyz are beside /v1/events; metrics for Prometheus are at --metrics-addr, at /metrics.
 The password for the broker is taken from $` + mqttPassword + `.`,
@@ -89,9 +90,9 @@ func newGatewayKey(g *globals) *cobra.Command {
 		Use:   "key NAME",
 		Short: "Make an API key and add it to the file of keys",
 		Long: `Makes an API key with a new random secret, adds its hash to the file of keys, and prints the key. It is shown this once
-only. A running gateway knows it after a moment. To confine it to devices, or to limit it, edit its entry in the file:
+only. A running gateway knows it after a moment. To confine it to devices or to a source, or to limit it, edit its entry in the file:
 
-  {"name": "hall", "sha256": "…", "devices": ["hall-*"], "per_second": 100, "per_device_per_second": 5}`,
+  {"name": "hall", "sha256": "…", "devices": ["hall-*"], "source": "gateway/hall", "per_second": 100, "per_device_per_second": 5}`,
 		Args: exactly(1, "the name of a key"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			key, err := gateway.AddKey(file, args[0])
@@ -146,11 +147,15 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 			return err
 		}
 	}
-	p, err := producer.New(api.sns, o.topicARN, producer.Config{Source: o.source, Spool: o.spool, Logger: newLogger(g.err)})
+	watch, err := telemetry.New(telemetry.Config{TopicARN: o.topicARN}) // no exporter: a client's trace goes on in the message, that is all
 	if err != nil {
 		return err
 	}
-	gw, err := gateway.New(p, keys, gateway.Config{Limit: o.limit, Logger: logger})
+	p, err := producer.New(api.sns, o.topicARN, producer.Config{Source: o.source, Spool: o.spool, Hooks: watch.Hooks(), Logger: newLogger(g.err)})
+	if err != nil {
+		return err
+	}
+	gw, err := gateway.New(p, keys, gateway.Config{Limit: o.limit, Trace: telemetry.Continue, Logger: logger})
 	if err != nil {
 		return errors.Join(err, p.Close(ctx))
 	}

@@ -45,6 +45,12 @@ func takeDelivered(t *testing.T, engine *local.Engine, into map[string][]string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The client leaves a WaitTimeSeconds of 0 out, and the queue's own would make the last, empty receive take seconds.
+	if _, err := api.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
+		QueueUrl: queue.QueueUrl, Attributes: map[string]string{"ReceiveMessageWaitTimeSeconds": "0"},
+	}); err != nil {
+		t.Fatal(err)
+	}
 	for {
 		out, err := api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MaxNumberOfMessages: 10})
 		if err != nil {
@@ -364,6 +370,44 @@ func TestUp_WithGatewayAndBroker(t *testing.T) {
 	if sum.In < 21 || sum.In != sum.Published || sum.Handled["history"] != sum.In || sum.Lost != 0 {
 		t.Errorf("summary: got %+v, want at least the 20 lines and the request in, and everything handled", sum)
 	}
+}
+
+// A client's trace goes along with the message, so that the services' spans can link to it.
+func TestGateway_PassesTheTraceOn(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	p := background(t, nil, "gateway", "--endpoint", endpoint, "--addr", "127.0.0.1:0", "--no-keys")
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+p.stderr.find(t, `gateway on (\S+)`)+"/v1/events",
+		strings.NewReader(`{"device_id":"lamp-7","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Traceparent", trace)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusAccepted {
+		t.Errorf("got %s, %v, want 202", response.Status, err)
+	}
+	api := engine.SQS()
+	queue, err := api.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("dev-history.fifo")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MessageAttributeNames: []string{"All"}})
+	if err != nil || len(out.Messages) != 1 {
+		t.Fatalf("got %v, %v, want one message", out, err)
+	}
+	if got := aws.ToString(out.Messages[0].MessageAttributes["traceparent"].StringValue); got != trace {
+		t.Errorf("traceparent: got %q, want %q", got, trace)
+	}
+	p.interrupt()
+	p.wait(t).want(t, exitOK)
 }
 
 func TestGateway_SaysWhatIsWrong(t *testing.T) {

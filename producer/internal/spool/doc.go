@@ -14,7 +14,11 @@
 // # Damage
 //
 // A record that does not fit its check sum is skipped up to the next one that does. The bytes between are copied to the folder aside
-// and reported with their file and offset; every other record is unharmed.
+// and reported with their file and offset; every other record is unharmed. A page that the disk cannot read counts as damaged, and
+// its segment stays, for another time it may be readable. So does a segment whose damage cannot be copied, as on a full disk.
+//
+// A sync that fails is never tried again: the system may count the pages as written from then on. What Append was to write is taken
+// back, and the next record begins a new segment.
 //
 // # Why a log of our own
 //

@@ -69,15 +69,19 @@ type recovery struct {
 }
 
 func (s *Spool) recoverSegment(seg *segment, r *recovery) error {
-	log, err := os.OpenFile(seg.path(s.dir, logSuffix), os.O_RDWR, 0)
+	log, err := s.opts.open(seg.path(s.dir, logSuffix), os.O_RDWR)
 	if err != nil {
 		return err
 	}
 	seg.log = log
 	s.segments[seg.number] = seg
-	data, err := io.ReadAll(log)
+	data, unreadable, err := readLog(log)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", seg.path(s.dir, logSuffix), err)
+		return err
+	}
+	if unreadable != nil { // another time, or for another program, it may be readable
+		seg.kept = true
+		s.opts.Failed(unreadable)
 	}
 	seg.size = int64(len(data))
 	s.bytes.Add(seg.size)
@@ -85,7 +89,6 @@ func (s *Spool) recoverSegment(seg *segment, r *recovery) error {
 	if err != nil {
 		return err
 	}
-	var faults []error
 	scan(data, func(offset int, record Record, size int) {
 		r.last = max(r.last, record.Sequence)
 		w := r.keys[record.Key]
@@ -108,15 +111,40 @@ func (s *Spool) recoverSegment(seg *segment, r *recovery) error {
 	}, func(offset, size int) {
 		d := Damage{
 			File: seg.path(s.dir, logSuffix), Offset: int64(offset), Bytes: size,
-			Torn: offset+size == len(data) && halfWritten(data[offset:]),
+			Torn: unreadable == nil && offset+size == len(data) && halfWritten(data[offset:]),
 		}
 		isNew, err := s.setAside(seg, &d, data[offset:offset+size])
-		faults = append(faults, err)
-		if isNew {
+		if err != nil { // the disk is full, for example; the events that go out make room
+			s.opts.Failed(fmt.Errorf("set aside what is damaged in %s at offset %d: %w", d.File, offset, err))
+			seg.kept, d.Aside = true, d.File
+		}
+		if isNew || err != nil {
 			r.damaged = append(r.damaged, d)
 		}
 	})
-	return errors.Join(faults...)
+	return nil
+}
+
+// readLog reads a whole log. A page that the disk cannot read costs nothing but itself: zeros stand for it, and unreadable says why.
+func readLog(log logFile) (data []byte, unreadable, err error) {
+	const page = 4096
+	info, err := log.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	data = make([]byte, info.Size())
+	n, err := log.ReadAt(data, 0)
+	if err == nil || errors.Is(err, io.EOF) {
+		return data[:n], nil, nil
+	}
+	for at := 0; at < len(data); at += page {
+		piece := data[at:min(at+page, len(data))]
+		if _, err := log.ReadAt(piece, int64(at)); err != nil && !errors.Is(err, io.EOF) {
+			clear(piece)
+			unreadable = err
+		}
+	}
+	return data, unreadable, nil
 }
 
 func (r *recovery) state() State {
@@ -145,49 +173,21 @@ func (e *DamagedError) Error() string {
 func (s *Spool) read(seg *segment, offset uint32) (Record, error) {
 	data := make([]byte, 1024)
 	n, err := seg.log.ReadAt(data, int64(offset))
-	if err != nil && !errors.Is(err, io.EOF) {
-		return Record{}, err
+	if length, ok := payloadLength(data[:n]); ok && headerBytes+length > n {
+		data = make([]byte, headerBytes+length)
+		n, err = seg.log.ReadAt(data, int64(offset))
 	}
 	data = data[:n]
-	if length, ok := payloadLength(data); ok && headerBytes+length > n {
-		data = make([]byte, headerBytes+length)
-		if n, err = seg.log.ReadAt(data, int64(offset)); err != nil && !errors.Is(err, io.EOF) {
-			return Record{}, err
-		}
-		data = data[:n]
-	}
 	r, size := parse(data)
-	if size > 0 {
+	switch {
+	case size > 0: // an error then lies behind the record
 		return r, nil
+	case err != nil && !errors.Is(err, io.EOF):
+		return Record{}, err
 	}
 	d := Damage{File: seg.path(s.dir, logSuffix), Offset: int64(offset), Bytes: len(data)}
 	if _, err := s.setAside(seg, &d, data); err != nil {
 		return Record{}, err
 	}
 	return Record{}, &DamagedError{d}
-}
-
-// setAside keeps the bytes of a damaged piece, and tells whether they were not kept yet.
-func (s *Spool) setAside(seg *segment, d *Damage, piece []byte) (isNew bool, err error) {
-	d.Aside = filepath.Join(s.dir, asideFolder, fmt.Sprintf("%010d-%d.damaged", seg.number, d.Offset))
-	f, err := os.OpenFile(d.Aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	_, err = f.Write(piece)
-	return true, errors.Join(err, f.Sync(), f.Close())
-}
-
-// SetAside appends a line to a file in the folder aside, and returns once it is on disk.
-func (s *Spool) SetAside(name string, line []byte) (path string, err error) {
-	path = filepath.Join(s.dir, asideFolder, name)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return path, err
-	}
-	_, err = f.Write(append(line, '\n'))
-	return path, errors.Join(err, f.Sync(), f.Close())
 }

@@ -24,11 +24,10 @@ type logFile interface {
 	Truncate(size int64) error
 	Sync() error
 	Close() error
+	Stat() (os.FileInfo, error)
 }
 
-func createFile(path string) (logFile, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-}
+func openFile(path string, flags int) (logFile, error) { return os.OpenFile(path, flags, 0o600) }
 
 // segment is one log with its list of done records. Its fields are guarded by the Spool's mu.
 type segment struct {
@@ -36,6 +35,7 @@ type segment struct {
 	log     logFile
 	size    int64
 	waiting int  // records that are not done with
+	kept    bool // it has damaged bytes that stand nowhere else, and stays
 	sealed  bool // nothing is appended any more
 
 	done     *os.File // opened at the first record that is done with
@@ -127,13 +127,18 @@ func (g *segment) close() error {
 	return errors.Join(faults...)
 }
 
-// remove deletes the segment: the log first, because a list without a log means nothing.
+// remove deletes the segment: the log first, because a list without a log means nothing, and a log without its list brings
+// back all that is done with.
 func (g *segment) remove(dir string) error {
-	err := errors.Join(g.close(), os.Remove(g.path(dir, logSuffix)))
-	if rm := os.Remove(g.path(dir, doneSuffix)); rm != nil && !errors.Is(rm, os.ErrNotExist) {
-		err = errors.Join(err, rm)
+	closed := g.close()
+	err := os.Remove(g.path(dir, logSuffix))
+	if err == nil {
+		err = os.Remove(g.path(dir, doneSuffix))
 	}
-	return err
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(closed, err)
 }
 
 func syncFolder(dir string) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,7 @@ type Options struct {
 	// Failed hears of trouble that no call could report. It must not call the Spool.
 	Failed func(error)
 
-	create func(path string) (logFile, error) // for tests; nil means a file
+	open func(path string, flags int) (logFile, error) // for tests; nil means a file
 }
 
 const defaultSegmentBytes = 16 << 20
@@ -35,12 +36,15 @@ var ErrLocked = errors.New("another process has it open")
 // Ref names a record: where it stands. Refs of later records are greater.
 type Ref struct{ segment, offset uint32 }
 
+// Segment is the number of the segment that the record is in. It stays on disk as a whole for as long as one of its records waits.
+func (r Ref) Segment() uint32 { return r.segment }
+
 // Damage is a piece of a segment that no record could be read from.
 type Damage struct {
 	File   string // the segment
 	Offset int64
 	Bytes  int
-	Aside  string // where the bytes were copied to
+	Aside  string // where the bytes were copied to; File itself when they could not be, and then it stays
 	Torn   bool   // it looks like the beginning of a record that a crash cut off at the end of a file
 }
 
@@ -72,23 +76,25 @@ type Spool struct {
 	timer   *time.Timer
 	broken  error // guarded by writing: a failed write could not be undone
 	buffer  []byte
+	last    uint32 // guarded by writing: number of the newest segment
+
+	asideLines sync.Mutex // held while a line is set aside
 
 	mu       sync.Mutex // guards what follows; held across short reads and writes of lists only
 	segments map[uint32]*segment
 	active   *segment // may be nil
-	last     uint32   // number of the newest segment
 }
 
 // Open opens a folder, makes it when there is none, and reads what waits in it.
 func Open(dir string, opts Options) (*Spool, State, error) {
 	opts.SegmentBytes = cmp.Or(opts.SegmentBytes, defaultSegmentBytes)
-	if opts.create == nil {
-		opts.create = createFile
+	if opts.open == nil {
+		opts.open = openFile
 	}
 	if opts.Failed == nil {
 		opts.Failed = func(error) {}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, asideFolder), 0o700); err != nil {
+	if err := makeFolder(filepath.Join(dir, asideFolder)); err != nil {
 		return nil, State{}, err
 	}
 	lock, err := lockFolder(dir)
@@ -103,6 +109,25 @@ func Open(dir string, opts Options) (*Spool, State, error) {
 	return s, state, nil
 }
 
+// makeFolder makes a folder, and those above it, that outlive a loss of power.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if err := makeFolder(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := syncFolder(filepath.Dir(dir)); !errors.Is(err, fs.ErrPermission) { // who may write to it need not be allowed to read it
+		return err
+	}
+	return nil
+}
+
 // lockFolder takes the folder for this process, and writes its number where whoever comes second can read it.
 func lockFolder(dir string) (*flock.Flock, error) {
 	path := filepath.Join(dir, "lock")
@@ -115,9 +140,7 @@ func lockFolder(dir string) (*flock.Flock, error) {
 		owner, _ := os.ReadFile(path) // only to be helpful
 		return nil, fmt.Errorf("%w (process %s)", ErrLocked, cmp.Or(string(owner), "unknown"))
 	}
-	if err := os.WriteFile(path, fmt.Appendf(nil, "%d", os.Getpid()), 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), lock.Unlock())
-	}
+	_ = os.WriteFile(path, fmt.Appendf(nil, "%d", os.Getpid()), 0o600) // a full disk must not keep anyone from emptying the spool
 	return lock, nil
 }
 
@@ -169,9 +192,15 @@ func (s *Spool) undo(seg *segment, size int64, cause error) {
 	if err := seg.log.Truncate(size); err != nil {
 		s.broken = fmt.Errorf("%s is in doubt since %w; taking the write back: %w", seg.path(s.dir, logSuffix), cause, err)
 	}
-	// After a failed sync nobody knows what is on disk behind the part that was synced before: go on in a new file.
+	_ = seg.log.Sync() // so that a loss of power does not bring it back; the cause is what is reported
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leave(seg)
+}
+
+// leave ends writing to a segment: because it is full, or because after a failed sync nobody knows what of it will ever be on disk,
+// and a later sync would not tell. The caller holds writing and mu.
+func (s *Spool) leave(seg *segment) {
 	seg.sealed = true
 	s.active = nil
 	s.removeIfDone(seg)
@@ -198,6 +227,9 @@ func (s *Spool) syncNow() {
 	}
 	if err := seg.log.Sync(); err != nil {
 		s.opts.Failed(fmt.Errorf("sync %s: %w", seg.path(s.dir, logSuffix), err))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.leave(seg)
 	}
 }
 
@@ -213,13 +245,14 @@ func (s *Spool) writable() (*segment, error) {
 	if seg != nil {
 		s.syncNow()
 		s.mu.Lock()
-		seg.sealed = true
-		s.active = nil
-		s.removeIfDone(seg)
+		if s.active == seg {
+			s.leave(seg)
+		}
 		s.mu.Unlock()
 	}
-	next := &segment{number: s.last + 1}
-	log, err := s.opts.create(next.path(s.dir, logSuffix))
+	s.last++ // also if it comes to nothing: what is left of this one must not be in the way of the next
+	next := &segment{number: s.last}
+	log, err := s.opts.open(next.path(s.dir, logSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +264,6 @@ func (s *Spool) writable() (*segment, error) {
 	next.log = log
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = next.number
 	s.segments[next.number] = next
 	s.active = next
 	return next, nil
@@ -280,7 +312,7 @@ func (s *Spool) flush(seg *segment) {
 
 // removeIfDone deletes a sealed segment without waiting records. The caller holds mu.
 func (s *Spool) removeIfDone(seg *segment) bool {
-	if !seg.sealed || seg.waiting > 0 {
+	if !seg.sealed || seg.kept || seg.waiting > 0 {
 		return false
 	}
 	// A done record of this segment stands for earlier ones of its key in older segments. Their own lists must be safe first.
@@ -322,7 +354,7 @@ func (s *Spool) Close() error {
 		if s.removeIfDone(seg) {
 			continue
 		}
-		faults = append(faults, seg.flush(s.dir), seg.close())
+		faults = append(faults, seg.flush(s.dir), seg.syncDone(), seg.close())
 	}
 	s.segments = map[uint32]*segment{}
 	s.broken = os.ErrClosed

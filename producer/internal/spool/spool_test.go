@@ -308,6 +308,7 @@ type brokenDisk struct {
 	room        int // bytes that can still be written
 	failSync    bool
 	failCut     bool
+	unreadable  int // offset of a page that cannot be read; 0 for none
 	syncs, cuts int
 }
 
@@ -316,8 +317,8 @@ type brokenFile struct {
 	disk *brokenDisk
 }
 
-func (d *brokenDisk) create(path string) (logFile, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (d *brokenDisk) open(path string, flags int) (logFile, error) {
+	f, err := os.OpenFile(path, flags, 0o600)
 	return &brokenFile{f, d}, err
 }
 
@@ -331,6 +332,14 @@ func (f *brokenFile) WriteAt(data []byte, at int64) (int, error) {
 		return n, syscall.ENOSPC
 	}
 	return n, nil
+}
+
+func (f *brokenFile) ReadAt(data []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(data, at)
+	if page := int64(f.disk.unreadable); page > 0 && at < page+4096 && at+int64(n) > page {
+		return int(max(0, page-at)), syscall.EIO
+	}
+	return n, err
 }
 
 func (f *brokenFile) Sync() error {
@@ -358,7 +367,7 @@ func TestAppend_OnAFullDiskKeepsNothingAndGoesOnLater(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s, _ := open(t, dir, Options{create: disk.create})
+			s, _ := open(t, dir, Options{open: disk.open})
 			mustAppend(t, s, record("a", 1))
 			disk.failSync = name == "failed sync"
 			_, err := s.Append([]Record{record("a", 2), record("a", 3), record("a", 4)})
@@ -385,7 +394,7 @@ func TestAppend_OnAFullDiskKeepsNothingAndGoesOnLater(t *testing.T) {
 func TestAppend_RefusesAllWhenAWriteCannotBeTakenBack(t *testing.T) {
 	t.Parallel()
 	disk := &brokenDisk{room: 1 << 20, failSync: true, failCut: true}
-	s, _ := open(t, t.TempDir(), Options{create: disk.create})
+	s, _ := open(t, t.TempDir(), Options{open: disk.open})
 	if _, err := s.Append([]Record{record("a", 1)}); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("got %v, want the disk's error", err)
 	}
@@ -403,7 +412,7 @@ func TestSync_FollowsThePolicy(t *testing.T) {
 		want  int
 	}{{0, 3}, {time.Hour, 1}, {-1, 0}} {
 		disk := &brokenDisk{room: 1 << 20}
-		s, _ := open(t, t.TempDir(), Options{SyncEvery: c.every, create: disk.create})
+		s, _ := open(t, t.TempDir(), Options{SyncEvery: c.every, open: disk.open})
 		for i := range 3 {
 			mustAppend(t, s, record("a", int64(i)))
 		}
