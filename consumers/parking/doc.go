@@ -46,7 +46,8 @@
 //
 // # What it does not do
 //
-// It makes no event come once only. A crash can leave a second copy of one in the dead-letter queue, and so can a move whose
-// requests take longer than a whole release; that event is then handled twice, in its place. See package inbox. Letters must not be redriven one by one while their device is parked: a redriven event takes its
-// place behind the live ones, and follows them to the dead-letter queue again.
+// It makes no event come once only. A crash can leave a second copy of one in the dead-letter queue, and so can a move whose requests
+// take longer than a whole release; that event is then handled twice, in its place. See package inbox. Letters must not be redriven
+// one by one while their device is parked: a redriven event takes its place behind the live ones, and follows them to the
+// dead-letter queue again.
 package parking

@@ -49,7 +49,8 @@ func newGateway(g *globals) *cobra.Command {
 
 An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is answered
 with a problem document that names what is wrong. A message from the broker is acknowledged at the same moment. The file of keys
-may be changed while the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under way are answered, and what is in the buffer is published.
+may be changed while the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under
+way are answered, and what is in the buffer is published.
 
 /healthz and /readyz are beside /v1/events; metrics for Prometheus are at --metrics-addr, at /metrics.
 The password for the broker is taken from $` + mqttPassword + `.`,
