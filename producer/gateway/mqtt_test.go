@@ -77,7 +77,7 @@ func (w *world) subscribe(t *testing.T, url string) (stop func()) {
 	})
 	t.Cleanup(stop)
 	eventually(t, "the subscription", func() bool {
-		return w.get(t, "/readyz").status == 200 && strings.Contains(w.scrape(t), "mqtt_connected 1")
+		return w.get(t, "/readyz").status == 200 && strings.Contains(w.scrape(t), "\nfanout_gateway_mqtt_connected 1\n") // not the help text
 	})
 	return stop
 }
