@@ -127,6 +127,9 @@ func (r *run) loop(ctx context.Context) error {
 		select {
 		case report := <-r.inbox:
 			report()
+			for range len(r.inbox) { // look around once for all that is reported
+				(<-r.inbox)()
+			}
 		case <-wake.C:
 		case <-r.wake: // it was paused or resumed
 		case <-heartbeat.C:
