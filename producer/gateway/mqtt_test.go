@@ -45,7 +45,19 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func startBroker(t *testing.T) (*broker.Server, string) {
 	t.Helper()
 	b := broker.New(&broker.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err := b.AddHook(new(auth.AllowHook), nil); err != nil {
+	return b, serveBroker(t, b, new(auth.AllowHook))
+}
+
+// startBrokerWith starts one with a mind of its own.
+func startBrokerWith(t *testing.T, o *broker.Options, hook broker.Hook) string {
+	t.Helper()
+	o.Logger = slog.New(slog.DiscardHandler)
+	return serveBroker(t, broker.New(o), hook)
+}
+
+func serveBroker(t *testing.T, b *broker.Server, hook broker.Hook) string {
+	t.Helper()
+	if err := b.AddHook(hook, nil); err != nil {
 		t.Fatal(err)
 	}
 	tcp := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
@@ -60,7 +72,7 @@ func startBroker(t *testing.T) (*broker.Server, string) {
 			t.Error(err)
 		}
 	})
-	return b, "tcp://" + tcp.Address()
+	return "tcp://" + tcp.Address()
 }
 
 // subscribe runs the gateway on a broker until the test ends or stop is called, and waits until it has subscribed.
