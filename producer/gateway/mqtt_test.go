@@ -42,26 +42,26 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // startBroker starts an MQTT broker on a free port of this machine.
-func startBroker(t *testing.T) (*broker.Server, string) {
+func startBroker(t testing.TB) (*broker.Server, string) {
 	t.Helper()
 	b := broker.New(&broker.Options{Logger: slog.New(slog.DiscardHandler)})
 	return b, serveBroker(t, b, new(auth.AllowHook))
 }
 
 // startBrokerWith starts one with a mind of its own.
-func startBrokerWith(t *testing.T, o *broker.Options, hook broker.Hook) string {
+func startBrokerWith(t testing.TB, o *broker.Options, hook broker.Hook) string {
 	t.Helper()
 	o.Logger = slog.New(slog.DiscardHandler)
 	return serveBroker(t, broker.New(o), hook)
 }
 
-func serveBroker(t *testing.T, b *broker.Server, hook broker.Hook) string {
+func serveBroker(t testing.TB, b *broker.Server, hook broker.Hook) string {
 	t.Helper()
 	url, _ := serveBrokerAt(t, b, hook, "127.0.0.1:0")
 	return url
 }
 
-func serveBrokerAt(t *testing.T, b *broker.Server, hook broker.Hook, address string) (url string, stop func()) {
+func serveBrokerAt(t testing.TB, b *broker.Server, hook broker.Hook, address string) (url string, stop func()) {
 	t.Helper()
 	if err := b.AddHook(hook, nil); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func publish(t *testing.T, client paho.Client, topic, payload string, retained b
 	}
 }
 
-func connect(t *testing.T, url, name string) paho.Client {
+func connect(t testing.TB, url, name string) paho.Client {
 	t.Helper()
 	client := paho.NewClient(paho.NewClientOptions().AddBroker(url).SetClientID(name))
 	if token := client.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
