@@ -67,9 +67,13 @@
 // bytes for each device that has any. The next Producer on the folder sends what the last has left, in order, with the old IDs.
 //
 // Writes are grouped: while one is forced to the disk, the next gathers. [Config].SpoolSync says what a loss of power may
-// cost. When the disk is full, an event is refused with a [*SpoolError] and nothing else happens: what is confirmed makes room.
+// cost. When the disk is full, an event is refused with a [*SpoolError] and nothing else happens: what is confirmed makes room, also
+// for a process that starts on a full disk.
 // A record that a crash left half-written was never accepted; a damaged one is set aside and reported with its file and offset, as a
-// [*CorruptRecordError] in the log and to [Hooks].SetAside, and costs no other event.
+// [*CorruptRecordError] in the log and to [Hooks].SetAside, and costs no other event. So is what the disk cannot read; its file stays.
+//
+// Files go as a whole, once all their events are confirmed. A device in trouble that goes on sending keeps files for a few events in
+// each; when it keeps more than a quarter of the spool, and that much is confirmed events, it is refused until it moves on.
 //
 // It is a log of our own, in the package internal/spool. Of what exists, bbolt is the best kept, but a damaged page there costs more
 // than one event and names none, and its file never shrinks; the log libraries forget only from the front, so that one device that is

@@ -112,3 +112,26 @@ func TestClose_AnswersADeviceInOrder(t *testing.T) {
 		})
 	}
 }
+
+// TestPublish_TellsWhatItKnows also when the caller's context has ended in the same moment.
+func TestPublish_TellsWhatItKnows(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		topic := &fakeTopic{}
+		p := newProducer(t, topic, Config{Hooks: Hooks{Resolved: func(Resolved) { cancel() }}}) // as soon as it is answered
+		if err := p.Publish(ctx, motion("d1", "e1")); err != nil {
+			t.Fatalf("got %v for an event that is confirmed", err)
+		}
+		mustClose(t, p)
+	}
+	answers := make(chan int, 1)
+	for range 50 {
+		answers <- 1
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, ok := receive(ctx, answers); !ok {
+			t.Fatal("an answer that was there is not taken")
+		}
+	}
+}

@@ -124,11 +124,24 @@ func (p *Producer) Publish(ctx context.Context, e events.Event) error {
 	if err := p.Enqueue(ctx, e, func(r Result) { answer <- r }); err != nil {
 		return err
 	}
-	select {
-	case r := <-answer:
+	if r, ok := receive(ctx, answer); ok {
 		return r.Err
+	}
+	return &PublishError{EventID: e.ID, DeviceID: e.DeviceID, Err: fmt.Errorf("%w: the caller stopped waiting: %w", ErrUnknownOutcome, ctx.Err())}
+}
+
+// receive waits for an answer until ctx ends. An answer that is there already is taken all the same.
+func receive[T any](ctx context.Context, answers <-chan T) (answer T, ok bool) {
+	select {
+	case answer = <-answers:
+		return answer, true
 	case <-ctx.Done():
-		return &PublishError{EventID: e.ID, DeviceID: e.DeviceID, Err: fmt.Errorf("%w: the caller stopped waiting: %w", ErrUnknownOutcome, ctx.Err())}
+	}
+	select {
+	case answer = <-answers:
+		return answer, true
+	default:
+		return answer, false
 	}
 }
 
@@ -199,18 +212,17 @@ func (p *Producer) PublishAll(ctx context.Context, batch []events.Event) []Resul
 		open[i] = true
 	}
 	for len(open) > 0 {
-		select {
-		case a := <-answers:
-			results[a.index] = a.result
-			delete(open, a.index)
-		case <-ctx.Done():
-			for i := range open {
-				results[i].Err = &PublishError{
-					EventID: batch[i].ID, DeviceID: batch[i].DeviceID,
-					Err: fmt.Errorf("%w: the caller stopped waiting: %w", ErrUnknownOutcome, ctx.Err()),
-				}
-			}
-			return results
+		a, ok := receive(ctx, answers)
+		if !ok {
+			break
+		}
+		results[a.index] = a.result
+		delete(open, a.index)
+	}
+	for i := range open {
+		results[i].Err = &PublishError{
+			EventID: batch[i].ID, DeviceID: batch[i].DeviceID,
+			Err: fmt.Errorf("%w: the caller stopped waiting: %w", ErrUnknownOutcome, ctx.Err()),
 		}
 	}
 	return results

@@ -16,7 +16,7 @@ type Config struct {
 	// MaxEventBytes bounds the body of one event, and one line of a stream. Zero means DefaultMaxEventBytes. What the topic takes
 	// is the producer's to know.
 	MaxEventBytes int
-	// Limit is the limit of keys that have none of their own. The zero value is no limit.
+	// Limit is the limit of keys that have none of their own, and of what comes over MQTT. The zero value is no limit.
 	Limit Limit
 	// BodyTimeout is how long the body of one event may take to arrive. Zero means DefaultBodyTimeout.
 	BodyTimeout time.Duration

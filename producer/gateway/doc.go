@@ -34,7 +34,7 @@
 // A client shows an API key, "Authorization: Bearer NAME.SECRET". The file of keys holds only SHA-256 hashes of the secrets.
 // A secret is 32 random bytes, so that a slow hash would add nothing; hashes are compared in constant time. A key can be
 // confined to devices and to a source, and has limits of its own: events per second in all, and per device. A single event over the
-// limit is refused with 429 and Retry-After; a stream is read more slowly instead.
+// limit is refused with 429 and Retry-After; a stream is read more slowly instead, and a message over MQTT is acknowledged later.
 //
 // Bodies and lines are bounded in size and in time, so that a client that sends slowly, or without end, holds nothing but its
 // own connection. What of a stream waits for its acceptance is bounded in lines and in bytes. A key that is taken away ends its streams.

@@ -102,6 +102,33 @@ func TestStream_BoundsTheBytesThatWait(t *testing.T) {
 	})
 }
 
+// TestStream_SaysGoOnBeforeItAnswers to a client that asks before it sends its lines, as curl does with a large file.
+func TestStream_SaysGoOnBeforeItAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld(t, confirming, gateway.Config{})
+		line := power("lamp-1", "e") + "\n"
+		conn, in := w.rawRequest(t, fmt.Sprintf("POST /v1/events HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n"+
+			"Expect: 100-continue\r\n\r\n", w.key, ndjson, len(line)))
+		if first, err := in.ReadString('\n'); err != nil || first != "HTTP/1.1 100 Continue\r\n" {
+			t.Errorf("got %q, %v, want to be told to go on", first, err)
+		}
+		go func() {
+			if _, err := io.WriteString(conn, line); err != nil {
+				t.Error(err)
+			}
+		}()
+		for text := ""; !strings.Contains(text, `"status":202`); {
+			var err error
+			if text, err = in.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conn.Close()
+		w.stop()
+	})
+}
+
 // TestPost_ClientThatDoesNotRead its answer loses its connection.
 func TestPost_ClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()

@@ -54,7 +54,8 @@ func (k *Key) MayUse(device string) bool {
 
 // Keys are the API keys that a Gateway knows. It is safe for concurrent use.
 type Keys struct {
-	path     string                         // empty for [Anyone]
+	anyone   bool // let everyone in
+	path     string
 	byName   atomic.Pointer[map[string]Key] // nil for Anyone
 	failures atomic.Int64                   // reloads that failed
 
@@ -64,7 +65,7 @@ type Keys struct {
 }
 
 // Anyone lets everyone in as the key named "anyone". It is for a gateway that only this machine can reach.
-func Anyone() *Keys { return &Keys{} }
+func Anyone() *Keys { return &Keys{anyone: true} }
 
 // LoadKeys reads a file of keys:
 //
@@ -73,6 +74,9 @@ func Anyone() *Keys { return &Keys{} }
 // name and sha256 are required; [NewKey] makes them. There may also be source, burst and per_device_burst. An error lists everything
 // that is wrong in the file.
 func LoadKeys(path string) (*Keys, error) {
+	if path == "" { // os.ReadFile would say it less plainly
+		return nil, errors.New("gateway: keys: got no path, want that of a file of keys")
+	}
 	k := &Keys{path: path}
 	if _, err := k.Reload(); err != nil {
 		return nil, err
@@ -83,7 +87,7 @@ func LoadKeys(path string) (*Keys, error) {
 // Reload reads the file again, and tells whether it has changed. When it cannot be used, the keys stay as they were, and the
 // error says why.
 func (k *Keys) Reload() (changed bool, err error) {
-	if k.path == "" {
+	if k.anyone {
 		return false, nil
 	}
 	k.reloading.Lock()
@@ -160,7 +164,7 @@ func (k *Keys) Len() int {
 
 // Check returns the key that a text NAME.SECRET is. Its time does not depend on how much of the secret is right.
 func (k *Keys) Check(text string) (Key, bool) {
-	if k.path == "" {
+	if k.anyone {
 		return Key{Name: "anyone"}, true
 	}
 	name, secret, _ := strings.Cut(text, ".")
@@ -175,7 +179,7 @@ func (k *Keys) Check(text string) (Key, bool) {
 
 // renew returns a key that was shown a while ago as the file has it now. It is false when it was taken away meanwhile.
 func (k *Keys) renew(key Key) (Key, bool) {
-	if k.path == "" {
+	if k.anyone {
 		return key, true
 	}
 	now, known := (*k.byName.Load())[key.Name]

@@ -154,6 +154,10 @@ func TestNew_NamesWhatIsWrong(t *testing.T) {
 			t.Errorf("got %v, want it to say %q", err, want)
 		}
 	}
+	if k, err := gateway.LoadKeys(""); err == nil { // as from a variable that is not set
+		_, in := k.Check("")
+		t.Errorf("got keys from no file, which let everyone in: %v", in)
+	}
 	if _, err := gateway.LoadKeys("nowhere.json"); !errors.Is(err, os.ErrNotExist) && (err == nil || !strings.Contains(err.Error(), "nowhere.json: no such file")) {
 		t.Errorf("got %v, want one that names the file", err)
 	}

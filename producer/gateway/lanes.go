@@ -16,6 +16,8 @@ type lanes struct {
 	// backoff is how long to wait before a failed event is sent again, by the number of its failures. Without it a failed event
 	// is given up, and with it all later ones of its device.
 	backoff func(failures int) time.Duration
+	// pace is how long an event must wait, for its device's limit, before it is sent the first time. Nil lets none wait.
+	pace func(device string) time.Duration
 
 	sending sync.WaitGroup // goroutines that send
 	mu      sync.Mutex
@@ -57,11 +59,25 @@ func (l *lanes) submit(e events.Event, answer func(error)) {
 		return
 	}
 	d.waiting = append(d.waiting, item)
-	first := len(d.waiting) == 1
+	if len(d.waiting) > 1 {
+		l.mu.Unlock()
+		return
+	}
+	wait := l.paceOf(item)
+	if wait > 0 {
+		l.later(wait, d, item)
+	}
 	l.mu.Unlock()
-	if first {
+	if wait == 0 {
 		l.dispatch(d, item)
 	}
+}
+
+func (l *lanes) paceOf(item *laneItem) time.Duration {
+	if l.pace == nil {
+		return 0
+	}
+	return l.pace(item.event.DeviceID)
 }
 
 func (l *lanes) dispatch(d *lane, item *laneItem) {
@@ -89,7 +105,7 @@ func (l *lanes) settle(d *lane, item *laneItem, err error) {
 	case len(d.waiting) == 0:
 		delete(l.devices, item.event.DeviceID)
 	default:
-		l.later(0, d, d.waiting[0])
+		l.later(l.paceOf(d.waiting[0]), d, d.waiting[0])
 	}
 	l.mu.Unlock()
 	item.answer(err)

@@ -98,6 +98,14 @@ func take(bucket *rate.Limiter) (wait time.Duration) {
 	return wait
 }
 
+// reserve takes the next token, and tells how long to wait until it is there. A nil bucket has tokens always.
+func reserve(bucket *rate.Limiter) (wait time.Duration) {
+	if bucket == nil {
+		return 0
+	}
+	return bucket.Reserve().Delay()
+}
+
 // seconds rounds up to whole seconds, at least 1, as Retry-After wants them.
 func seconds(d time.Duration) int {
 	return max(1, int(math.Ceil(d.Seconds())))

@@ -92,7 +92,8 @@ func (cfg MQTT) device(topic string) string {
 // the connection is lost. The error tells what is wrong with cfg.
 //
 // A message is one event, as over HTTP. It is of the device that the topic names: device_id may be missing in it, and must not say anything
-// else. Messages that can never become events are acknowledged and logged. Retained messages are copies that a broker hands to
+// else. Over the limits of Config.Limit, for all messages and for those of a device, a message waits unacknowledged until its turn has
+// come. Messages that can never become events are acknowledged and logged. Retained messages are copies that a broker hands to
 // every new subscription, and no events.
 func (g *Gateway) Subscribe(ctx context.Context, cfg MQTT) error {
 	if cfg.Topic == "" {
@@ -141,17 +142,9 @@ func (s *subscription) options() *mqtt.ClientOptions {
 	}
 	// Messages that the broker has kept come before the subscription is renewed, and would find no handler but this.
 	o.SetDefaultPublishHandler(s.receive)
-	o.SetOnConnectHandler(func(client mqtt.Client) {
+	o.SetOnConnectHandler(func(mqtt.Client) {
 		s.connected()
-		token := client.Subscribe(s.cfg.Topic, atLeastOnce, nil)
-		go func() { // ends with the broker's answer or the connection
-			if token.Wait(); token.Error() != nil {
-				s.logger.Error("the broker refused the subscription", "topic", s.cfg.Topic, "err", token.Error())
-				return
-			}
-			s.setConnected(true)
-			s.logger.Info("subscribed", "topic", s.cfg.Topic)
-		}()
+		go s.subscribe(s.connection.Load()) // ends with the broker's consent, the connection, or Subscribe
 	})
 	o.SetConnectionAttemptHandler(func(_ *url.URL, c *tls.Config) *tls.Config {
 		s.connection.Add(1) // here, because the other handlers may be called late

@@ -42,25 +42,44 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // startBroker starts an MQTT broker on a free port of this machine.
-func startBroker(t *testing.T) (*broker.Server, string) {
+func startBroker(t testing.TB) (*broker.Server, string) {
 	t.Helper()
 	b := broker.New(&broker.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err := b.AddHook(new(auth.AllowHook), nil); err != nil {
+	return b, serveBroker(t, b, new(auth.AllowHook))
+}
+
+// startBrokerWith starts one with a mind of its own.
+func startBrokerWith(t testing.TB, o *broker.Options, hook broker.Hook) string {
+	t.Helper()
+	o.Logger = slog.New(slog.DiscardHandler)
+	return serveBroker(t, broker.New(o), hook)
+}
+
+func serveBroker(t testing.TB, b *broker.Server, hook broker.Hook) string {
+	t.Helper()
+	url, _ := serveBrokerAt(t, b, hook, "127.0.0.1:0")
+	return url
+}
+
+func serveBrokerAt(t testing.TB, b *broker.Server, hook broker.Hook, address string) (url string, stop func()) {
+	t.Helper()
+	if err := b.AddHook(hook, nil); err != nil {
 		t.Fatal(err)
 	}
-	tcp := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
+	tcp := listeners.NewTCP(listeners.Config{ID: "tcp", Address: address})
 	if err := b.AddListener(tcp); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Serve(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return b, "tcp://" + tcp.Address()
+	t.Cleanup(stop)
+	return "tcp://" + tcp.Address(), stop
 }
 
 // subscribe runs the gateway on a broker until the test ends or stop is called, and waits until it has subscribed.
@@ -99,7 +118,7 @@ func publish(t *testing.T, client paho.Client, topic, payload string, retained b
 	}
 }
 
-func connect(t *testing.T, url, name string) paho.Client {
+func connect(t testing.TB, url, name string) paho.Client {
 	t.Helper()
 	client := paho.NewClient(paho.NewClientOptions().AddBroker(url).SetClientID(name))
 	if token := client.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
@@ -298,6 +317,51 @@ func TestSubscribe_ReconnectsWithoutASecondEvent(t *testing.T) {
 	defer mu.Unlock()
 	if want := []string{"early", "late"}; !slices.Equal(taken, want) {
 		t.Errorf("taken: got %q, want %q", taken, want)
+	}
+}
+
+// A broker that comes back and has forgotten everything is subscribed to again. Under the packet IDs that it gives anew, new messages
+// are no second deliveries of those that the gateway still holds.
+func TestSubscribe_OutlivesABrokerThatForgets(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var taken []string
+	var waits []func()
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		mu.Lock()
+		defer mu.Unlock()
+		taken = append(taken, e.ID)
+		waits = append(waits, func() { done(producer.Result{Event: e}) })
+		return nil
+	}}, gateway.Config{})
+	all := func(n int) func() bool {
+		return func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(taken) == n
+		}
+	}
+	newBroker := func() *broker.Server { return broker.New(&broker.Options{Logger: slog.New(slog.DiscardHandler)}) }
+	url, stop := serveBrokerAt(t, newBroker(), new(auth.AllowHook), "127.0.0.1:0")
+	w.subscribe(t, url)
+	publish(t, connect(t, url, "device"), "devices/lamp-1/events", power("lamp-1", "e1"), false)
+	eventually(t, "the first event", all(1))
+	stop()
+	eventually(t, "the gateway to notice", func() bool { return w.get(t, "/readyz").status == 503 })
+	b := newBroker()
+	serveBrokerAt(t, b, new(auth.AllowHook), strings.TrimPrefix(url, "tcp://"))
+	eventually(t, "the subscription", func() bool { return w.get(t, "/readyz").status == 200 })
+	publish(t, connect(t, url, "device-2"), "devices/lamp-2/events", power("lamp-2", "e2"), false)
+	eventually(t, "the second event", all(2))
+	for _, accept := range waits {
+		accept()
+	}
+	eventually(t, "its acknowledgement", func() bool {
+		client, ok := b.Clients.Get("gateway-1")
+		return ok && client.State.Inflight.Len() == 0
+	})
+	if got := w.scrape(t); !strings.Contains(got, `{result="accepted",transport="mqtt"} 2`) || !strings.Contains(got, "mqtt_unacknowledged 0\n") {
+		t.Errorf("metrics: got %s, want both accepted and none waiting", got)
 	}
 }
 

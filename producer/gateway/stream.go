@@ -22,6 +22,9 @@ import (
 func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, key Key) {
 	g.metrics.streams.Inc()
 	defer g.metrics.streams.Dec()
+	if r.Header.Get("Expect") != "" {
+		w.WriteHeader(http.StatusContinue) // before the first answer: a client may take that for a reason not to send its lines
+	}
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex() // HTTP/1 wants to be asked; HTTP/2 always is
 	w.Header().Set("Content-Type", "application/x-ndjson")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"golang.org/x/time/rate"
 )
 
 // subscription is one running Subscribe.
@@ -25,6 +26,7 @@ type subscription struct {
 	client     mqtt.Client
 	connection atomic.Int64 // number of the last connection that was tried
 	online     atomic.Bool
+	complaints rate.Sometimes // about messages
 
 	mu      sync.Mutex
 	waiting map[uint16]*held // by packet ID: received, and not known to be acknowledged
@@ -50,11 +52,55 @@ func newSubscription(g *Gateway, cfg MQTT, sending context.Context) *subscriptio
 	s := &subscription{
 		gateway: g, cfg: cfg, logger: g.cfg.Logger.With("broker", cfg.Broker),
 		received: make(chan received, maxMQTTQueue), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
-		waiting: map[uint16]*held{},
+		waiting: map[uint16]*held{}, complaints: rate.Sometimes{First: 10, Interval: time.Second},
 	}
 	s.lanes = newLanes(sending, g.send)
 	s.lanes.backoff = mqttRetryAfter
+	s.lanes.pace = func(device string) time.Duration { return reserve(g.limits.ofDevice(s.limited(), device, g.cfg.Limit)) }
 	return s
+}
+
+// limited is the name that the limits know this subscription by. No key has it.
+func (s *subscription) limited() string { return "mqtt:" + s.cfg.ClientID }
+
+// subscribe asks for the topic until the broker grants it, or the connection is another one.
+func (s *subscription) subscribe(connection int64) {
+	for told := false; s.connection.Load() == connection; told = true {
+		err := s.ask()
+		if err == nil {
+			s.setConnected(s.client.IsConnectionOpen())
+			s.logger.Info("subscribed", "topic", s.cfg.Topic)
+			return
+		}
+		if !told {
+			s.logger.Error("the broker refused the subscription", "topic", s.cfg.Topic, "err", err)
+		}
+		select {
+		case <-time.After(reconnectEvery): // its rules may have changed
+		case <-s.stopped:
+			return
+		}
+	}
+}
+
+// ask asks for the topic once. A refusal is no error to the client, and neither is a lower quality of service.
+func (s *subscription) ask() error {
+	token := s.client.Subscribe(s.cfg.Topic, atLeastOnce, nil)
+	if token.Wait(); token.Error() != nil {
+		return token.Error()
+	}
+	answer, ok := token.(*mqtt.SubscribeToken)
+	if !ok {
+		return fmt.Errorf("got a %T", token)
+	}
+	switch granted := answer.Result()[s.cfg.Topic]; {
+	case granted == atLeastOnce:
+		return nil
+	case granted < atLeastOnce:
+		return fmt.Errorf("it grants QoS %d, want %d: messages would be lost", granted, atLeastOnce)
+	default:
+		return fmt.Errorf("it answers %#x: may this user read the topic?", granted)
+	}
 }
 
 func (s *subscription) setConnected(yes bool) {
@@ -76,13 +122,23 @@ func (s *subscription) receive(_ mqtt.Client, m mqtt.Message) {
 	}
 }
 
-// take hands messages on in the order of their arrival, until ctx ends.
+// take hands messages on in the order of their arrival, until ctx ends. Over the limit of all it waits, and what has come stays
+// unacknowledged meanwhile.
 func (s *subscription) take(ctx context.Context) {
 	defer close(s.stopped)
-	for ctx.Err() == nil {
+	g := s.gateway
+	for {
 		select {
 		case <-ctx.Done():
+			return
 		case m := <-s.received:
+			if wait := reserve(g.limits.ofKey(s.limited(), g.cfg.Limit)); wait > 0 {
+				select {
+				case <-ctx.Done(): // the broker delivers it again
+					return
+				case <-time.After(wait):
+				}
+			}
 			s.takeOne(m)
 		}
 	}
@@ -101,7 +157,7 @@ func (s *subscription) takeOne(m received) {
 				s.release(h, false) // Subscribe ends; the broker delivers it again
 				return
 			}
-			s.logger.Warn("message refused", "topic", m.Topic(), "err", p)
+			s.complaints.Do(func() { s.logger.Warn("message refused", "topic", m.Topic(), "err", p) })
 		}
 		s.gateway.metrics.count(overMQTT, p, time.Since(begin))
 		s.release(h, true)

@@ -165,10 +165,16 @@ func mutate(t *rapid.T, schema map[string]any) {
 	required, _ := schema["required"].([]any)
 	switch rapid.IntRange(0, 6).Draw(t, "change") {
 	case 0:
-		for keyword, value := range field {
-			if n, ok := value.(float64); ok {
-				field[keyword] = n + float64(rapid.IntRange(-3, 3).Draw(t, "shift"))
+		for _, keyword := range slices.Sorted(maps.Keys(field)) {
+			n, ok := field[keyword].(float64)
+			if !ok {
+				continue
 			}
+			n += float64(rapid.IntRange(-3, 3).Draw(t, "shift"))
+			if strings.HasSuffix(keyword, "Length") { // no schema may have a negative one
+				n = max(n, 0)
+			}
+			field[keyword] = n
 		}
 	case 1:
 		delete(field, rapid.SampledFrom([]string{"minimum", "maximum", "maxLength", "minLength", "pattern", "enum"}).Draw(t, "keyword"))

@@ -76,7 +76,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f.StringVar(&o.mqtt.ClientID, "mqtt-client-id", "fanout-gateway", "`NAME` of the session at the broker; every gateway has its own")
 	f.StringVar(&o.mqtt.Topic, "mqtt-topic", gateway.DefaultTopic, "`FILTER` of topics, with a + for the device")
 	f.StringVar(&o.mqtt.Username, "mqtt-username", "", "user `NAME` for the broker")
-	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from each key that has no limit of its own (default: no limit)")
+	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from each key that has no limit of its own, and from the broker (default: no limit)")
 	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices (default: no limit)")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.MarkFlagsMutuallyExclusive("keys", "no-keys")

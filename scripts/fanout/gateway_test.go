@@ -422,6 +422,7 @@ func TestGateway_SaysWhatIsWrong(t *testing.T) {
 		{[]string{"--no-keys", "--addr", "0.0.0.0:0"}, exitUsage, []string{"--no-keys with --addr 0.0.0.0:0", "hint: make keys"}},
 		{[]string{"--no-keys", "--addr", "nonsense"}, exitUsage, []string{`--addr: got "nonsense", want HOST:PORT`}},
 		{[]string{"--no-keys", "--rate", "-1"}, exitUsage, []string{"--rate: got -1"}},
+		{[]string{"--keys", ""}, exitFailed, []string{"keys: got no path", "hint: make the file with `fanout gateway key"}},
 		{[]string{"--keys", "nowhere.json"}, exitFailed, []string{"nowhere.json: no such file", "hint: make the file with `fanout gateway key"}},
 		{[]string{"--keys", bad}, exitFailed, []string{
 			`key 1 ("a b"): name: want`, `key 1 ("a b"): sha256: want the 64 hexadecimal digits`, `key 2 ("ok"): devices: got "a*b"`, `key 2 ("ok"): limit: got -1 events`,

@@ -1,0 +1,131 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	broker "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/producer"
+	"github.com/device-fanout/fanout/producer/gateway"
+)
+
+// Over its limit a device's message is neither lost nor refused: it stays unacknowledged until its turn comes, and with it the
+// broker's copy.
+func TestSubscribe_OverTheLimitTheAcknowledgementWaits(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var taken []string
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		mu.Lock()
+		taken = append(taken, e.ID)
+		mu.Unlock()
+		done(producer.Result{Event: e})
+		return nil
+	}}, gateway.Config{Limit: gateway.Limit{PerDevicePerSecond: 1e-6}, DrainTimeout: 1})
+	b, url := startBroker(t)
+	w.subscribe(t, url)
+	device := connect(t, url, "device")
+	for i := range 3 {
+		publish(t, device, "devices/hot/events", power("hot", fmt.Sprint("h", i)), false)
+	}
+	publish(t, device, "devices/other/events", power("other", "o"), false)
+	eventually(t, "the first of each, with the others waiting at the broker", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		client, ok := b.Clients.Get("gateway-1")
+		return ok && len(taken) == 2 && client.State.Inflight.Len() == 2
+	})
+	mu.Lock()
+	if want := []string{"h0", "o"}; !slices.Equal(taken, want) {
+		t.Errorf("taken: got %q, want %q", taken, want)
+	}
+	mu.Unlock()
+	if got := w.scrape(t); !strings.Contains(got, "mqtt_unacknowledged 2\n") || strings.Contains(got, "too-many-events") {
+		t.Errorf("metrics: got %s, want two messages that wait, and none refused", got)
+	}
+}
+
+// readable lets clients subscribe only while it is open.
+type readable struct {
+	auth.AllowHook
+	open *atomic.Bool
+}
+
+func (r *readable) ID() string { return "readable" }
+
+func (r *readable) OnACLCheck(_ *broker.Client, _ string, write bool) bool {
+	return write || r.open.Load()
+}
+
+// A broker that refuses the subscription looks to an MQTT client like one that grants it. The gateway is not ready until it does.
+func TestSubscribe_IsNotReadyWhileTheBrokerRefuses(t *testing.T) {
+	t.Parallel()
+	var open, told atomic.Bool
+	var mu sync.Mutex
+	var taken []string
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		mu.Lock()
+		taken = append(taken, e.ID)
+		mu.Unlock()
+		done(producer.Result{Event: e})
+		return nil
+	}}, gateway.Config{Logger: slog.New(onLog{slog.DiscardHandler, func(message string) {
+		if message == "the broker refused the subscription" {
+			told.Store(true)
+		}
+	}})})
+	url := startBrokerWith(t, &broker.Options{}, &readable{open: &open})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Subscribe(ctx, gateway.MQTT{Broker: url, ClientID: "gateway-1"}) }()
+	eventually(t, "the refusal", told.Load)
+	if a := w.get(t, "/readyz"); a.status != 503 || !strings.Contains(a.body, "broker") {
+		t.Errorf("while the broker refuses: got %d %s, want 503", a.status, a.body)
+	}
+	open.Store(true)
+	eventually(t, "the subscription", func() bool { return w.get(t, "/readyz").status == 200 })
+	publish(t, connect(t, url, "device"), "devices/lamp-1/events", power("lamp-1", "e"), false)
+	eventually(t, "the event", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(taken) == 1
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A broker that grants no acknowledgements would lose messages.
+func TestSubscribe_IsNotReadyWithoutAcknowledgements(t *testing.T) {
+	t.Parallel()
+	var told atomic.Bool
+	w := newFakeWorld(t, confirming, gateway.Config{Logger: slog.New(onLog{slog.DiscardHandler, func(message string) {
+		if message == "the broker refused the subscription" {
+			told.Store(true)
+		}
+	}})})
+	least := broker.NewDefaultServerCapabilities()
+	least.MaximumQos = 0
+	url := startBrokerWith(t, &broker.Options{Capabilities: least}, &auth.AllowHook{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Subscribe(ctx, gateway.MQTT{Broker: url, ClientID: "gateway-1"}) }()
+	eventually(t, "the complaint", told.Load)
+	if a := w.get(t, "/readyz"); a.status != 503 {
+		t.Errorf("got %d %s, want 503", a.status, a.body)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
