@@ -3,7 +3,9 @@ package consumers_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,6 +124,73 @@ func TestLast_PoisonParksItsDevice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLast_AmongSeveralProcesses, while events come without a break: no later event of the device is handled by any of them, and the
+// others go on.
+func TestLast_AmongSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.maxReceives(5)
+		lot := newLot()
+		var j, others journal
+		var deaths atomic.Int32
+		var mended atomic.Bool
+		handle := func(ctx context.Context, process *mortal, e events.Event) error {
+			switch {
+			case e.ID == "poison" && !mended.Load():
+				time.Sleep(3 * time.Second)
+				process.die()
+				deaths.Add(1)
+				<-ctx.Done()
+				return ctx.Err()
+			case e.DeviceID == "d1":
+				j.add(e.ID)
+			default:
+				others.add(e.ID)
+			}
+			return nil
+		}
+		var want, wantOthers []string
+		var all sync.WaitGroup
+		all.Go(func() {
+			want = append(want, "poison")
+			b.send(motion("d1", "poison"))
+			for i := range 200 {
+				e, x := fmt.Sprintf("e%03d", i), fmt.Sprintf("x%03d", i)
+				want, wantOthers = append(want, e), append(wantOthers, x)
+				b.send(motion("d1", e), motion("d2", x))
+				time.Sleep(2 * time.Second)
+			}
+		})
+		for range 3 {
+			all.Go(func() {
+				time.Sleep(time.Second)
+				b.processes(lot, handle)
+			})
+		}
+		all.Wait()
+		b.processes(lot, handle)
+		j.want(t)
+		// One that was handled beside the poison's end and not yet deleted is handled again, before the next.
+		if got := slices.Compact(others.all()); !slices.Equal(got, wantOthers) {
+			t.Errorf("the other device: handled %q, want %q", got, wantOthers)
+		}
+		if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Cause.EventID != "poison" || d.Followers != 200 || deaths.Load() != 5 {
+			t.Errorf("got %+v after %d deaths, want it parked after 5", d, deaths.Load())
+		}
+		if n := b.depth("test-dlq.fifo"); n != len(want) {
+			t.Errorf("%d dead letters, want %d", n, len(want))
+		}
+		mended.Store(true)
+		b.releaseDevice(lot, "d1")
+		b.processes(lot, handle)
+		j.want(t, want...)
+		if d, n := b.parked(lot, "d1"), b.depth("test-dlq.fifo"); d.State != "" || n != 0 {
+			t.Errorf("after the release: got %+v and %d dead letters", d, n)
+		}
+	})
 }
 
 // TestLast_AVerdictIsWhatCounts: the device is parked while the last delivery is handled, and what comes of it replaces that.
