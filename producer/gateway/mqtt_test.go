@@ -396,19 +396,22 @@ func TestSubscribe_GetsWhatCameWhileItWasAway(t *testing.T) {
 	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
-		_, url := startBroker(t)
-		got := away(t, url)
+		b, url := startBroker(t)
+		got := away(t, url, func() bool { // it confirms a message before it keeps it
+			client, ok := b.Clients.Get("gateway-1")
+			return ok && client.State.Inflight.Len() == awayEvents
+		})
 		slices.Sort(got) // this broker does not keep the order of messages of one second that it has kept for a client
 		checkAway(t, got)
 	})
 	t.Run("mosquitto", func(t *testing.T) {
 		t.Parallel()
-		checkAway(t, away(t, startMosquitto(t)))
+		checkAway(t, away(t, startMosquitto(t), func() bool { return true }))
 	})
 }
 
-// away publishes while the gateway is not there, and returns what is delivered once it is.
-func away(t *testing.T, url string) []string {
+// away publishes while the gateway is not there, and returns what is delivered once it is. kept tells whether the broker keeps it all.
+func away(t *testing.T, url string, kept func() bool) []string {
 	t.Helper()
 	w := newWorld(t, gateway.Config{})
 	w.subscribe(t, url)()
@@ -416,6 +419,7 @@ func away(t *testing.T, url string) []string {
 	for i := range awayEvents {
 		publish(t, device, "devices/lamp-1/events", power("lamp-1", fmt.Sprintf("e%02d", i)), false)
 	}
+	eventually(t, "the broker to keep the messages", kept)
 	w.subscribe(t, url)
 	eventually(t, "all acceptances", func() bool {
 		return strings.Contains(w.scrape(t), fmt.Sprintf(`{result="accepted",transport="mqtt"} %d`, awayEvents))
