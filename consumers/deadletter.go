@@ -69,26 +69,37 @@ func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
 // sendUntilConfirmed tries until the queue has confirmed the message or ctx ends.
 func (r *run) sendUntilConfirmed(ctx context.Context, m *message, in *sqs.SendMessageInput) error {
 	for failures := 0; ; {
-		// The request does not end with ctx: one cut off may have been carried out.
-		one, cancel := context.WithTimeout(r.requests, requestTimeout)
-		_, err := r.api.SendMessage(one, in)
-		cancel()
+		err := r.sendOnce(m, in)
 		if err == nil {
 			return nil
 		}
-		if deadletter.WithoutRecord(in, err) {
-			r.cfg.Logger.Error("the dead-letter queue refuses a message with its record; sending it without", "message_id", m.id,
-				"group_id", m.group, "err", err)
-			continue
-		}
 		failures++
-		delay := min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second)
-		r.cfg.Logger.Error("sending to the dead-letter queue failed; the device waits", "message_id", m.id, "group_id", m.group,
-			"failures", failures, "retry_in", delay, "err", err)
 		select {
-		case <-time.After(delay):
+		case <-time.After(r.sendFailed(m, failures, err)):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// sendOnce makes one attempt. Its request does not end with a handler's context: one cut off may have been carried out.
+func (r *run) sendOnce(m *message, in *sqs.SendMessageInput) error {
+	for {
+		ctx, cancel := context.WithTimeout(r.requests, requestTimeout)
+		_, err := r.api.SendMessage(ctx, in)
+		cancel()
+		if err == nil || !deadletter.WithoutRecord(in, err) {
+			return err
+		}
+		r.cfg.Logger.Error("the dead-letter queue refuses a message with its record; sending it without", "message_id", m.id,
+			"group_id", m.group, "err", err)
+	}
+}
+
+// sendFailed tells that an attempt has failed, and returns the pause before the next one.
+func (r *run) sendFailed(m *message, failures int, err error) time.Duration {
+	delay := min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second)
+	r.cfg.Logger.Error("sending to the dead-letter queue failed; the device waits", "message_id", m.id, "group_id", m.group,
+		"failures", failures, "retry_in", delay, "err", err)
+	return delay
 }

@@ -137,6 +137,7 @@ func (r *run) deleted(batch []*message, answers answers) {
 		switch a := answers[i]; {
 		case a.err == nil:
 			r.forget(m)
+			r.comeBack(m)
 		case a.leaseOver:
 			r.lose(m, false)
 		default:

@@ -46,6 +46,34 @@ func (r *run) parked(ctx context.Context, messages []*message) (map[string]bool,
 	return ask, nil
 }
 
+// undeleted tells whether messages of a group are handled and not yet deleted. While they are, the end mark of their release must wait:
+// should this process die, they come again, and the device's live events must not run before that.
+func (r *run) undeleted(group string) bool {
+	for _, m := range r.held {
+		if m.group == group && m.state == finished {
+			return true
+		}
+	}
+	return false
+}
+
+// comeBack lets the end mark go on that may have waited for a message to be deleted.
+func (r *run) comeBack(m *message) {
+	if m.isReleased && r.lanes[m.group] != nil {
+		r.proceed(r.lanes[m.group])
+	}
+}
+
+// comeAgain hands back the end mark that has waited for a message to be deleted which comes again instead.
+func (r *run) comeAgain(m *message) {
+	l := r.lanes[m.group]
+	if m.isReleased && l != nil && len(l.waiting) > 0 && l.waiting[0].isMark() {
+		r.release(reversed(l.waiting)...)
+		l.waiting = nil
+		r.proceed(l)
+	}
+}
+
 // follow sees to the first message of a lane whose device is parked, or is to be parked for it.
 func (r *run) follow(l *lane) {
 	m := l.waiting[0]
@@ -115,9 +143,9 @@ const (
 func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 	lot, service := r.cfg.Parking, r.queue.Service
 	recorded := m.failed == nil
-	for failures := 0; ; {
+	for failures, unsent := 0, 0; ; {
 		again := lookAtRelease
-		where, err := free, error(nil)
+		where, err, refused := free, error(nil), false
 		switch {
 		case m.isMark():
 			where, err = ended, r.endRelease(ctx, m)
@@ -140,8 +168,11 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 				where = held
 			default:
 				m.hinders(BlockedParked, nil)
-				if err := r.sendUntilConfirmed(ctx, m, r.deadLetter(m, parkedVerdict(m, found[0]))); err != nil {
-					return free, err
+				// Only one attempt: when a release has begun meanwhile, a letter must not get between those that come back from it.
+				if err := r.sendOnce(m, r.deadLetter(m, parkedVerdict(m, found[0]))); err != nil {
+					unsent++
+					again, refused = r.sendFailed(m, unsent, err), true
+					break
 				}
 				var ok bool
 				ok, err = parking.Confirm(ctx, lot, service, m.device, m.id, m.isReleased && found[0].State == parking.Releasing)
@@ -153,7 +184,7 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 				where = inDLQ
 			}
 		}
-		if err == nil && where != held {
+		if err == nil && where != held && !refused {
 			return where, nil
 		}
 		if err != nil {

@@ -219,6 +219,93 @@ func TestPark_ALetterBesideTheReleaseComesBackOnce(t *testing.T) {
 	}
 }
 
+// TestPark_ALetterDoesNotGetBetweenThoseThatComeBack: its first send fails, and a release begins. Were it sent again at once, it would
+// stand before what fails again.
+func TestPark_ALetterDoesNotGetBetweenThoseThatComeBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		lot := newLot()
+		var sends atomic.Int32
+		api := &meddler{QueueAPI: b.api, send: func(*sqs.SendMessageInput) error {
+			if sends.Add(1) != 2 {
+				return nil
+			}
+			go func() {
+				queues := parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}
+				if _, err := parking.Release(t.Context(), lot, slowReceiver{b.api}, queues, "d1"); err != nil {
+					t.Error(err)
+				}
+			}()
+			for b.parked(lot, "d1").State != parking.Releasing {
+				time.Sleep(time.Millisecond)
+			}
+			return errReset
+		}}
+		_, stop := b.start(api, func(context.Context, events.Event) error {
+			return consumers.Known("refused", errBroken)
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		time.Sleep(2 * time.Second)
+		if n := b.depth("test-dlq.fifo"); n != 1 {
+			t.Errorf("%d dead letters while the first one comes back, want only that", n)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		if got, want := b.dead(), "e1 known, e2 parked"; got != want {
+			t.Errorf("dead letters: got %s, want %s", got, want)
+		}
+	})
+}
+
+// TestPark_TheReleaseEndsWhenItsEventsAreDeleted: a process that dies before that leaves them to come again, before the live ones.
+func TestPark_TheReleaseEndsWhenItsEventsAreDeleted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		lot := newLot()
+		var j journal
+		var mended atomic.Bool
+		handle := func(_ context.Context, e events.Event) error {
+			if !mended.Load() {
+				return consumers.Known("refused", errBroken)
+			}
+			j.add(e.ID)
+			return nil
+		}
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		_, stop := b.start(b.api, handle, cfg)
+		time.Sleep(5 * time.Second)
+		stop()
+		mended.Store(true)
+		b.releaseDevice(lot, "d1")
+		b.send(motion("d1", "e3"))
+		dying := newMortal(b.api)
+		dying.dieAt("DeleteMessageBatch")
+		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second, DrainTimeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		if d := b.parked(lot, "d1"); d.State != parking.Releasing {
+			t.Errorf("got %+v, want it to be releasing while nothing is deleted", d)
+		}
+		cancel()
+		<-done
+		_, stop = b.start(b.api, handle, cfg)
+		time.Sleep(2 * time.Minute)
+		stop()
+		j.want(t, "e1", "e2", "e1", "e2", "e3")
+		if d := b.parked(lot, "d1"); d.State != "" {
+			t.Errorf("got %+v, want it free", d)
+		}
+	})
+}
+
 // TestPark_ARecordedLetterThatComesAgain during the release, as its consumer died before the delete, is not handled beside its copy.
 func TestPark_ARecordedLetterThatComesAgain(t *testing.T) {
 	t.Parallel()

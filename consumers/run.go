@@ -275,6 +275,8 @@ func (r *run) proceed(l *lane) {
 	switch {
 	case l.current != nil || l.queued || l.shields > 0:
 	case l.blocker != nil && l.blocker.state == waiting:
+	case len(l.waiting) > 0 && l.waiting[0].isMark() && r.undeleted(l.group):
+		r.deletes.hurry()
 	case len(l.waiting) > 0 && l.asks && !l.waiting[0].cleared && r.cfg.Parking != nil:
 		r.follow(l)
 	case len(l.waiting) > 0:
@@ -544,6 +546,9 @@ func (r *run) lose(m *message, cameBack bool) {
 		m.cancel(ErrLeaseLost)
 	}
 	r.forget(m)
+	if was == finished {
+		r.comeAgain(m)
+	}
 	l := m.lane
 	switch {
 	case was == waiting && cameBack:

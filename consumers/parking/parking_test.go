@@ -461,6 +461,39 @@ func TestWithdraw_OnlyWhatNothingHasFollowed(t *testing.T) {
 	}
 }
 
+// TestRelease_WithoutALetter ends, though more letters of another device are there than SQS shows; and one that comes in the last
+// moment is sent.
+func TestRelease_WithoutALetter(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			lot := parking.NewMemory()
+			if err := parking.Park(t.Context(), lot, "lights", "d1", cause); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 25 {
+				s.letter("d2", fmt.Sprintf("other-%d", i))
+			}
+			never := func() error { return nil }
+			api := &lossy{Client: s.api, failSend: never, failDelete: never}
+			if late {
+				api.afterDepth = sync.OnceFunc(func() {
+					s.letter("d1", "m1")
+					confirm(t, lot, "m1", false, true)
+				})
+			}
+			sent, err := parking.Release(t.Context(), lot, api, s.queues, "d1")
+			if err != nil || (sent == 1) != late {
+				t.Fatalf("late %t: got %d, %v", late, sent, err)
+			}
+			if got := s.read(s.queues.URL); len(got) != sent+1 {
+				t.Errorf("late %t: the queue has %q, want the mark last", late, got)
+			}
+		})
+	}
+}
+
 func TestRelease_SaysWhenSomebodyElseHoldsTheLetters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -53,6 +53,8 @@ const (
 	// visibility is how long letters are hidden from others while a release works. It is well inside the five minutes in which
 	// SQS recognizes a deduplication ID: a release that was killed between send and delete can then be run again before they are over.
 	visibility = time.Minute
+	// maxLooks is how many sweeps in all look for a last letter that others may hold.
+	maxLooks = 3
 	// sendTime is the longest that the requests for one letter may take.
 	sendTime = 20 * time.Second
 )
@@ -67,7 +69,7 @@ func Release(ctx context.Context, lot Lot, api QueueAPI, queues Queues, device s
 	if err != nil {
 		return 0, err
 	}
-	r := &release{lot: lot, api: api, queues: queues, device: d, held: map[string]string{}}
+	r := &release{lot: lot, api: api, queues: queues, device: d, held: map[string]string{}, returned: map[string]bool{}}
 	if d.Cause.Class == string(deadletter.Moved) {
 		// SQS left the failed one in the group in which it was delivered. If that is the one of an earlier release, SQS may show it after
 		// those that followed it, which are in the device's own.
@@ -109,9 +111,11 @@ type release struct {
 	device Device
 	sent   int
 
-	order  []string          // message IDs of all letters, as they were received
-	held   map[string]string // receipt handles of those that were not sent
-	hidden time.Time         // when the first of them becomes visible by itself
+	order    []string          // message IDs of all letters, as they were received
+	held     map[string]string // receipt handles of those that were not sent
+	returned map[string]bool   // of those, the ones that this release has sent and that have failed again, by message ID
+	looks    int               // sweeps after which others held something
+	hidden   time.Time         // when the first of them becomes visible by itself
 }
 
 // work sends the device's letters back until the last one was sent, or is certainly not there.
@@ -126,14 +130,23 @@ func (r *release) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if depth := holds.Total(); depth > len(r.held) {
+	// What is visible and was not shown stands behind what we hold of other devices. It may be of this one only if we hold ten of it:
+	// so many are shown at once.
+	depth := holds.InFlight
+	if len(r.returned) >= 10 {
+		depth = holds.Total()
+	}
+	if depth > len(r.held) {
+		if r.looks++; r.looks < maxLooks { // it may have come just now
+			return r.work(ctx)
+		}
 		return fmt.Errorf("parking: device %s: its last letter can't be seen: of %d messages in %s others hold %d; run the release again in a minute",
 			r.device.ID, depth, r.queues.DLQURL, depth-len(r.held))
 	}
-	if err := r.found(ctx); err != nil || r.device.Until == "" {
+	if err := r.found(ctx, true); err != nil || r.device.Until == "" {
 		return err
 	}
-	return r.work(ctx) // another letter has come behind it
+	return r.work(ctx) // it has come meanwhile, or another one behind it
 }
 
 // sweep sends back what there is of the device in these groups, until a look at the whole queue shows no more of it, or done: until
@@ -160,7 +173,11 @@ func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err e
 		until := r.device.Until
 		for _, m := range letters {
 			// What has the ID of this release was sent by it, and has failed again.
-			if group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]; !slices.Contains(groups, group) || recordOf(m).Release == r.device.Release {
+			if group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]; !slices.Contains(groups, group) {
+				continue
+			}
+			if recordOf(m).Release == r.device.Release {
+				r.returned[aws.ToString(m.MessageId)] = true
 				continue
 			}
 			if time.Since(received) > visibility-sendTime {
@@ -246,22 +263,22 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 	}
 	r.sent++
 	if until := r.device.Until; until != "" && (until == was || until == id) { // SQS keeps the ID of what it moves
-		return r.found(ctx)
+		return r.found(ctx, false)
 	}
 	return nil
 }
 
-// found records that the last letter is no longer in the dead-letter queue. When another one has come behind it meanwhile, that is
-// the last one now.
-func (r *release) found(ctx context.Context) error {
-	was := r.device.Until
+// found records that the last letter is no longer in the dead-letter queue: it was sent, or is missing. When another one has come behind
+// it meanwhile, that is the last one now; and a missing one may have come.
+func (r *release) found(ctx context.Context, missing bool) error {
+	until, last := r.device.Until, r.device.Last
 	return change(ctx, r.lot, r.device.Service, r.device.ID, func(d *Device) bool {
 		r.device.Until = ""
 		if d.Release != r.device.Release || d.Until == "" {
 			return false
 		}
-		if d.Until != was {
-			r.device.Until = d.Until
+		if d.Until != until || missing && d.Last != last {
+			r.device.Until, r.device.Last = d.Until, d.Last
 			return false
 		}
 		d.Until = ""
