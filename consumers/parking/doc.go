@@ -36,7 +36,7 @@
 //  2. The device's letters are sent back to its service's queue in their order, but in a message group of their own ([Group]), so
 //     that they pass by what is held. Each is deleted after its send was confirmed.
 //  3. A last message in that group, the end mark, follows once the last letter that the row knows of was sent. The consumer that
-//     comes to it has handled all letters. It removes the row, and what was held runs.
+//     comes to it has handled all letters, and waits until they are deleted. It removes the row, and what was held runs.
 //
 // A letter that SQS itself has moved is sent before the others: it may be in the group of an earlier release, which SQS does not keep in
 // order with the device's own.
