@@ -14,6 +14,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// packetIDInUse is an answer to a subscription that passes.
+const packetIDInUse = 0x91
+
 // subscription is one running Subscribe.
 type subscription struct {
 	gateway    *Gateway
@@ -98,6 +101,8 @@ func (s *subscription) ask() error {
 		return nil
 	case granted < atLeastOnce:
 		return fmt.Errorf("it grants QoS %d, want %d: messages would be lost", granted, atLeastOnce)
+	case granted == packetIDInUse: // the broker of fanout up takes the packet IDs of what it delivers for the client's own
+		return fmt.Errorf("it answers %#x: it delivers what it has kept, and its packet IDs are in use", granted)
 	default:
 		return fmt.Errorf("it answers %#x: may this user read the topic?", granted)
 	}
