@@ -2,7 +2,6 @@ package events
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -34,7 +33,7 @@ func BenchmarkWellFormed(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
 				if !valid(text) {
-					b.Fatal(fmt.Sprintf("%s is not well-formed", text))
+					b.Fatalf("%s is not well-formed", text)
 				}
 			}
 		})
