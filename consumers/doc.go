@@ -56,9 +56,10 @@
 //     one handler at a time; in two, only for as long as one of them has not noticed that its lease is lost.
 //   - No event is dead-lettered by the runtime that was not tried, unless it can't be decoded or follows the one for which its
 //     device was parked. When draining, an event that SQS would move at its next receive is run rather than handed back.
-//   - An event that kills its process ends in the dead-letter queue by its receive count, alone: from its third delivery on, its
-//     followers are hidden for longer than itself before it is run, so that it comes again without them. With [Park] it parks its
-//     device: that is recorded before its last delivery is handled, and taken back when the handler succeeds.
+//   - An event that kills its process ends in the dead-letter queue by its receive count, alone: from its third delivery on, an event
+//     without a verdict is run apart from others of that kind, and those and its followers are hidden for longer than itself
+//     before, so that it comes again without them. With [Park] it parks its device: that is recorded before its last delivery is
+//     handled, and taken back when the handler succeeds.
 //
 // # Leases
 //

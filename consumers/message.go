@@ -37,6 +37,7 @@ type message struct {
 	overdue   time.Time               // when its handler should have ended long since; zero when none runs or it was reported
 	stuck     bool                    // that was reported
 	hide      time.Duration           // what the next extension asks for to shield it; zero for the usual
+	isHidden  bool                    // that was asked for
 	asked     time.Duration           // what the extension under way asks for
 	delay     time.Duration           // after its release it stays hidden for so long
 	cleared   bool                    // the lot says that it may run
@@ -98,7 +99,7 @@ type lane struct {
 	current *message // its handler runs, or it is on its way to the dead-letter queue
 	queued  bool     // in the list of lanes that wait for a slot
 	blocker *message // at its head, to be tried again after a pause
-	shields int      // followers whose longer visibility timeout is not confirmed yet
+	shields int      // messages whose longer visibility timeout is not confirmed yet
 	asks    bool     // its device is parked as far as we know: ask before every message
 }
 

@@ -37,6 +37,8 @@ type run struct {
 	held     map[string]*message // by message ID
 	lanes    map[string]*lane    // by message group
 	ready    []*lane             // lanes that wait for a slot, the longest waiting first
+	suspects []*lane             // lanes whose heads are to run apart, the longest waiting first
+	apart    *message            // the suspect that was started last
 	running  int                 // handlers
 	workers  int                 // goroutines for them
 	jobs     chan job            // what they are to do; never full, as there is room for every slot
@@ -118,6 +120,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		r.lookAt = time.Time{}
 		r.startPolls()
+		r.startSuspect()
 		r.startHandlers()
 		r.startDeletes()
 		r.startChanges()
@@ -171,7 +174,7 @@ func (r *run) drain() {
 	r.draining = true
 	r.stats.draining.Store(true)
 	close(r.stopping)
-	r.ready = nil
+	r.ready, r.suspects = nil, nil
 	r.breaker = breaker{}
 	for _, l := range r.lanes {
 		l.queued, l.blocker = false, nil
@@ -221,33 +224,6 @@ func (r *run) received(messages []*message, parked map[string]bool) {
 	}
 }
 
-// suspectAfter is how often an event must have come before, without a verdict, to be suspected of killing its process.
-const suspectAfter = 2
-
-// shield hides the followers of a suspect for longer than itself, before it is run. If it kills the process again, it comes
-// again alone, time after time, until SQS moves it to the dead-letter queue; else the receives would count for the followers as
-// well, and they would be moved there with it, untried.
-func (r *run) shield(l *lane) {
-	if l.current != nil || l.queued || l.shields > 0 || len(l.waiting) < 2 || r.draining {
-		return
-	}
-	head := l.waiting[0]
-	if head.receiveCount <= suspectAfter || r.trusted.has(head.id) {
-		return
-	}
-	times := 10
-	if r.facts.maxReceives > 0 {
-		times = min(max(r.facts.maxReceives-head.receiveCount, 0)+2, times)
-	}
-	for _, m := range l.waiting[1:] {
-		if !m.extending {
-			m.extending, m.hide = true, time.Duration(times)*r.facts.visibility
-			r.changes.extends = append(r.changes.extends, m)
-			l.shields++
-		}
-	}
-}
-
 // lane finds or makes the lane of a message. Without a group, which only a standard queue allows, a message is alone.
 func (r *run) lane(m *message) *lane {
 	key := m.group
@@ -262,14 +238,6 @@ func (r *run) lane(m *message) *lane {
 	return l
 }
 
-// shielded says that a follower needs no longer visibility timeout any more.
-func (r *run) shielded(m *message) {
-	if m.hide > 0 {
-		m.hide = 0
-		m.lane.shields--
-	}
-}
-
 // proceed lets a lane go on: its next message waits for a slot, or the lane ends.
 func (r *run) proceed(l *lane) {
 	switch {
@@ -279,6 +247,9 @@ func (r *run) proceed(l *lane) {
 		r.deletes.hurry()
 	case len(l.waiting) > 0 && l.asks && !l.waiting[0].cleared && r.cfg.Parking != nil:
 		r.follow(l)
+	case len(l.waiting) > 0 && r.isSuspect(l.waiting[0]):
+		l.queued = true
+		r.suspects = append(r.suspects, l)
 	case len(l.waiting) > 0:
 		l.queued = true
 		r.ready = append(r.ready, l)
