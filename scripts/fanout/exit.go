@@ -21,8 +21,10 @@ const (
 	exitUsage    = 2 // the command line is wrong
 	exitRejected = 3 // input lines were rejected; everything else was done and nothing was lost
 	exitLost     = 4 // events were lost or came out of order
+	exitBreaking = 5 // a change of the event types would break gateways or services
 )
 
+// exitCodes are those of the commands that handle events; schema check has its own list.
 const exitCodes = `Exit codes:
   0  done
   1  the command could not do its work

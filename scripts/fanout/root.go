@@ -46,7 +46,8 @@ Start with
 which runs all of it on this machine, with no account. The other commands work on that with --local, from
 another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …).
 
-` + exitCodes,
+` + exitCodes + `
+  5  a change of the event types is breaking`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          aCommand,

@@ -21,9 +21,6 @@ import (
 	generator "github.com/device-fanout/fanout/schemas/generate"
 )
 
-// exitBreaking is the exit code of schema check when a change would break gateways or services.
-const exitBreaking = 5
-
 func newSchema(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "schema", Short: "Look after the published schemas of the events", Args: aCommand, RunE: help}
 	cmd.AddCommand(newSchemaCheck(g))
