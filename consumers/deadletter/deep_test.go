@@ -273,6 +273,12 @@ func TestJournal_SaysWhatASecondCopyHides(t *testing.T) {
 			t.Errorf("got %q", failures)
 		}
 		b.nothingHidden(1)
+		sum, err = deadletter.Redrive(t.Context(), b.api, b.from, deadletter.Config{Journal: j})
+		if err != nil {
+			t.Error(err)
+		}
+		wantSummary(t, sum, deadletter.Summary{Cleared: 1})
+		b.nothingHidden(0)
 	})
 }
 

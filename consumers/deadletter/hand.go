@@ -59,7 +59,9 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 		case verdict == stays:
 			stay = append(stay, l)
 		default:
-			taken = append(taken, l)
+			if taken = append(taken, l); verdict == went {
+				s.count(func(sum *Summary) { sum.Cleared++ })
+			}
 			if !s.act.deletes() {
 				stay = append(stay, l)
 			}
@@ -243,6 +245,7 @@ func (s *sweep) moved(letters, left []*Letter) {
 func (s *sweep) discard(ctx context.Context, extra []*Letter) {
 	left, cause := s.remove(ctx, extra)
 	s.gone(extra, left)
+	s.count(func(sum *Summary) { sum.Cleared += len(extra) - len(left) })
 	for _, l := range left {
 		s.count(func(sum *Summary) { sum.Failed++ })
 		s.report(Outcome{Letter: l, Err: fmt.Errorf("deadletter: a second copy of event %s of device %s, which a killed run had left, was not deleted "+

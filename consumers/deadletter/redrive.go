@@ -45,7 +45,8 @@ type Outcome struct {
 
 // Summary counts what was done.
 type Summary struct {
-	Seen     int `json:"seen"`     // letters read
+	Seen     int `json:"seen"`     // letters read, each once
+	Cleared  int `json:"cleared"`  // messages besides that a killed run had left to be deleted
 	Matched  int `json:"matched"`  // letters that the filter selected
 	Moved    int `json:"moved"`    // letters sent or written, and deleted
 	Failed   int `json:"failed"`   // letters that could not be sent, or should be gone and could not be deleted

@@ -54,7 +54,7 @@ func (m *moving) check() error {
 // result is what the commands that move dead letters print as JSON. A plan has moved nothing.
 type result struct {
 	deadletter.Summary
-	Unseen  int     `json:"unseen,omitempty"` // of a plan: letters that it could not see
+	Unseen  int     `json:"unseen,omitempty"` // letters that it could not see
 	File    string  `json:"file,omitempty"`
 	Seconds float64 `json:"seconds"`
 }
@@ -207,13 +207,20 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 	bar.done()
 	err = errors.Join(err, journal.Close())
 	took := time.Since(start)
+	unseen := 0
+	if err == nil && ctx.Err() == nil && m.pick.filter.Limit == 0 {
+		unseen = max(0, plan.Depth.Total()-sum.Seen-sum.Cleared)
+	}
 	if m.asJSON {
-		_ = json.NewEncoder(g.out).Encode(result{Summary: sum, Seconds: took.Seconds()})
+		_ = json.NewEncoder(g.out).Encode(result{Summary: sum, Unseen: unseen, Seconds: took.Seconds()})
 	} else {
 		fmt.Fprintf(g.out, says+"; %d failed, %d left behind a failed one of their device; %.1f s, %.0f/s\n",
 			sum.Moved, sum.Matched, sum.Failed, sum.Held, took.Seconds(), float64(sum.Moved)/max(took.Seconds(), 1e-3))
 		if sum.Returned > 0 {
 			fmt.Fprintf(g.out, "%d came back at once: the cause is not mended\n", sum.Returned)
+		}
+		if unseen > 0 {
+			fmt.Fprintf(g.out, "%d could not be looked at: somebody else holds them or one before them, or a killed run does; run it again in a minute\n", unseen)
 		}
 	}
 	switch {

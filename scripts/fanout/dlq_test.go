@@ -238,6 +238,26 @@ func TestDLQ_AnotherRedriveOnThisMachine(t *testing.T) {
 	contains(t, "afterwards", invoke(t, "", args...).want(t, exitOK).stdout, "moved 5 of 5")
 }
 
+// TestDLQ_RedriveSaysWhatSomebodyElseHolds: what is held, and what is behind it, is left, and that is no secret.
+func TestDLQ_RedriveSaysWhatSomebodyElseHolds(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	bury(t, engine, 0, lamps(20, 2), func(int) string { return "a" })
+	url := queueURL(t, engine, "dev-history-dlq.fifo")
+	held, err := engine.SQS().ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 1, VisibilityTimeout: 300})
+	if err != nil || len(held.Messages) != 1 {
+		t.Fatal(held, err)
+	}
+	args := []string{"dlq", "redrive", "history", "--yes", "--endpoint", endpoint, "--state", t.TempDir()}
+	contains(t, "output", invoke(t, "", args...).want(t, exitOK).stdout, "moved 10 of 10", "10 could not be looked at")
+	if _, err := engine.SQS().ChangeMessageVisibility(t.Context(), &sqs.ChangeMessageVisibilityInput{QueueUrl: &url, ReceiptHandle: held.Messages[0].ReceiptHandle}); err != nil {
+		t.Fatal(err)
+	}
+	if out := invoke(t, "", args...).want(t, exitOK).stdout; !strings.Contains(out, "moved 10 of 10") || strings.Contains(out, "looked at") {
+		t.Errorf("got %q, want the other ten moved, and nothing left", out)
+	}
+}
+
 // mavpad is the first lines of recorded data.
 func mavpad(t *testing.T, n int) []string {
 	t.Helper()

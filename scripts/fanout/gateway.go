@@ -48,7 +48,7 @@ func newGateway(g *globals) *cobra.Command {
     -d '{"device_id":"lamp-7","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}'
 
 An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is answered
-with a problem document that names what is wrong. A message from the broker is acknowledged at the same moment. The file of keys
+with a problem document that names what is wrong. A message from the broker is acknowledged when a 202 would be sent. The file of keys
 may be changed while the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under
 way are answered, and what is in the buffer is published.
 
