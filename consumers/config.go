@@ -33,8 +33,9 @@ type Queue struct {
 
 // Config sets how a Consumer works. The zero value is ready for production.
 type Config struct {
-	// Slots is how many handlers may run at once. Zero means DefaultSlots. The Consumer asks for messages only when
-	// slots are free; as one receive can return several events of one device, up to ten times as many messages may be held.
+	// Slots is how many handlers may run at once. Zero means DefaultSlots. The Consumer asks for messages only when slots are
+	// free, or will be within 20 ms at the pace of the moment; as one receive can return several events of one device, up to ten
+	// times as many messages may be held.
 	Slots int
 	// Pollers is how many receives may be under way at once under load; when idle there is one. Zero means DefaultPollers.
 	Pollers int

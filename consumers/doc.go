@@ -91,9 +91,9 @@
 //
 // # Load
 //
-// A Consumer asks for no more than its free slots can take: one receive at a time when idle, up to [Config.Pollers] while they come
-// back full. Deletes share requests of ten. [NewClient] makes a client whose long polls and other requests have connections of
-// their own.
+// A Consumer asks for no more than its slots can take, those that are free and those that soon will be: one receive at a time when
+// idle, up to [Config.Pollers] while they come back full. Deletes share requests of ten. [NewClient] makes a client whose long polls
+// and other requests have connections of their own.
 //
 // # What can be seen
 //
