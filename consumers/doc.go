@@ -58,8 +58,8 @@
 //     device was parked. When draining, an event that SQS would move at its next receive is run rather than handed back.
 //   - An event that kills its process ends in the dead-letter queue by its receive count, alone: from its third delivery on, an event
 //     without a verdict is run apart from others of that kind, and those and its followers are hidden for longer than itself
-//     before, so that it comes again without them. With [Park] it parks its device: that is recorded before its last delivery is
-//     handled, and taken back when the handler succeeds.
+//     before, so that it comes again without them; a maxReceiveCount of three or less leaves no time for that. With [Park] it parks
+//     its device: that is recorded before its last delivery is handled, and taken back when the handler succeeds.
 //
 // # Leases
 //

@@ -77,9 +77,13 @@ func (b *bench) sendBody(group, id, eventType, body string) {
 // maxReceives gives the queue a redrive policy.
 func (b *bench) maxReceives(n int) {
 	b.t.Helper()
-	policy := fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:000000000000:test-dlq.fifo","maxReceiveCount":%d}`, n)
+	b.set("RedrivePolicy", fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:000000000000:test-dlq.fifo","maxReceiveCount":%d}`, n))
+}
+
+func (b *bench) set(attribute, value string) {
+	b.t.Helper()
 	_, err := b.api.SetQueueAttributes(b.t.Context(), &sqs.SetQueueAttributesInput{
-		QueueUrl: &b.queue.URL, Attributes: map[string]string{"RedrivePolicy": policy},
+		QueueUrl: &b.queue.URL, Attributes: map[string]string{attribute: value},
 	})
 	if err != nil {
 		b.t.Fatal(err)

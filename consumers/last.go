@@ -13,7 +13,7 @@ import (
 // isLast tells whether a message is delivered for the last time before SQS moves it to the dead-letter queue, where that must park its
 // device.
 func (r *run) isLast(m *message) bool {
-	return r.cfg.GroupPolicy == Park && r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives
+	return r.cfg.GroupPolicy == Park && r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives && !m.isMark()
 }
 
 // attemptLast is attempt for the last delivery. If the handler takes the process with it, SQS moves the message, and nobody is left to

@@ -16,32 +16,11 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// processes runs one process after the other, each until its handler kills it, until the queue is empty. A process dies by calling its
-// mortal's die; what its handler does then has no effect any more.
-func (b *bench) processes(l parking.Lot, handle func(context.Context, *mortal, events.Event) error) (deaths int) {
-	b.t.Helper()
-	for b.depth("test.fifo") > 0 && deaths < 100 {
-		api := newMortal(b.api)
-		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error { return handle(ctx, api, e) },
-			consumers.Config{GroupPolicy: consumers.Park, Parking: mortalLot{l, api}, WaitTime: time.Second, DrainTimeout: time.Second})
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(b.t.Context())
-		done := make(chan error)
-		go func() { done <- c.Run(ctx) }()
-		for alive := true; alive && b.depth("test.fifo") > 0; {
-			select {
-			case <-api.dead:
-				alive = false
-				deaths++
-			case <-time.After(time.Second):
-			}
-		}
-		cancel()
-		<-done
+// parkingIn makes processes park devices in a lot.
+func parkingIn(l parking.Lot) func(*mortal, *consumers.Config) {
+	return func(process *mortal, cfg *consumers.Config) {
+		cfg.GroupPolicy, cfg.Parking = consumers.Park, mortalLot{l, process}
 	}
-	return deaths
 }
 
 // mortalLot is a process's way to the lot.
@@ -100,7 +79,7 @@ func TestLast_PoisonParksItsDevice(t *testing.T) {
 					t.Errorf("%s: %d dead letters, want %d", when, n, len(want))
 				}
 			}
-			deaths := b.processes(lot, handle)
+			deaths := b.processes(handle, parkingIn(lot))
 			if deaths != most {
 				t.Errorf("maxReceiveCount %d: the poison was tried %d times", most, deaths)
 			}
@@ -109,12 +88,12 @@ func TestLast_PoisonParksItsDevice(t *testing.T) {
 				t.Errorf("dead letters: got %s", got)
 			}
 			b.releaseDevice(lot, "d1") // in vain
-			b.processes(lot, handle)
+			b.processes(handle, parkingIn(lot))
 			parked("after a release of the poison")
 			mended = true
 			b.send(motion("d1", "late"))
 			b.releaseDevice(lot, "d1")
-			b.processes(lot, handle)
+			b.processes(handle, parkingIn(lot))
 			j.want(t, append(want, "late")...)
 			if d := b.parked(lot, "d1"); d.State != "" {
 				t.Errorf("got %+v, want it free", d)
@@ -167,11 +146,11 @@ func TestLast_AmongSeveralProcesses(t *testing.T) {
 		for range 3 {
 			all.Go(func() {
 				time.Sleep(time.Second)
-				b.processes(lot, handle)
+				b.processes(handle, parkingIn(lot))
 			})
 		}
 		all.Wait()
-		b.processes(lot, handle)
+		b.processes(handle, parkingIn(lot))
 		j.want(t)
 		// One that was handled beside the poison's end and not yet deleted is handled again, before the next.
 		if got := slices.Compact(others.all()); !slices.Equal(got, wantOthers) {
@@ -185,7 +164,7 @@ func TestLast_AmongSeveralProcesses(t *testing.T) {
 		}
 		mended.Store(true)
 		b.releaseDevice(lot, "d1")
-		b.processes(lot, handle)
+		b.processes(handle, parkingIn(lot))
 		j.want(t, want...)
 		if d, n := b.parked(lot, "d1"), b.depth("test-dlq.fifo"); d.State != "" || n != 0 {
 			t.Errorf("after the release: got %+v and %d dead letters", d, n)
@@ -207,7 +186,7 @@ func TestLast_AVerdictIsWhatCounts(t *testing.T) {
 			b.send(motion("d1", "e1"), motion("d1", "e2"))
 			var j journal
 			tries := 0
-			b.processes(lot, func(ctx context.Context, process *mortal, e events.Event) error {
+			b.processes(func(ctx context.Context, process *mortal, e events.Event) error {
 				j.add(e.ID)
 				if e.ID != "e1" {
 					return nil
@@ -225,7 +204,7 @@ func TestLast_AVerdictIsWhatCounts(t *testing.T) {
 					t.Errorf("the last try: got %+v, want it recorded", d)
 				}
 				return test.verdict
-			})
+			}, parkingIn(lot))
 			d := b.parked(lot, "d1")
 			if test.verdict == nil {
 				j.want(t, "e1", "e1", "e1", "e1", "e1", "e2")

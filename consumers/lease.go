@@ -11,6 +11,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
+// mostHidden is how long after its receive a message may be hidden: SQS allows twelve hours.
+// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html.
+const mostHidden = 12*time.Hour - time.Minute
+
 // changing is the state of visibility changes. There is one request at a time, so that a late extension can't hide a message
 // again that was released.
 type changing struct {
@@ -61,7 +65,7 @@ func (r *run) startChanges() {
 			batch := c.take(&c.releases)
 			c.underWay = true
 			for _, m := range batch {
-				m.asked = min(m.delay, 12*time.Hour-time.Minute-time.Since(m.receivedAt))
+				m.asked = min(m.delay, mostHidden-time.Since(m.receivedAt))
 			}
 			r.send(func() { r.change(batch, func(a answers) { r.released(batch, a) }) })
 			return
@@ -149,13 +153,15 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 	r.stats.extensions.Add(1)
 	for i, m := range batch {
 		m.extending = false
+		if answers[i].err == nil { // also of one that is to be released: until then it is hidden for so long
+			m.setLease(sent.Add(m.asked))
+		}
 		if m.state == gone {
 			continue
 		}
 		r.shielded(m) // whatever came of it: it is a precaution
 		switch a := answers[i]; {
 		case a.err == nil:
-			m.setLease(sent.Add(m.asked))
 		case a.leaseOver && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
 		case a.leaseOver:
 			r.lose(m, false)

@@ -3,10 +3,12 @@ package consumers_test
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/events"
 )
 
 // mortal is a process's way to its queue. Once it is dead nothing that the process asks for is carried out any more.
@@ -75,4 +77,35 @@ func (m *mortal) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ..
 		return nil, err
 	}
 	return m.QueueAPI.SendMessage(ctx, in, o...)
+}
+
+// processes runs one process after the other, each until its handler kills it, until the queue is empty. A process dies by calling its
+// mortal's die; what its handler does then has no effect any more. set may be nil.
+func (b *bench) processes(handle func(context.Context, *mortal, events.Event) error, set func(*mortal, *consumers.Config)) (deaths int) {
+	b.t.Helper()
+	for b.depth("test.fifo") > 0 && deaths < 100 {
+		api := newMortal(b.api)
+		cfg := consumers.Config{WaitTime: time.Second, DrainTimeout: time.Second}
+		if set != nil {
+			set(api, &cfg)
+		}
+		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error { return handle(ctx, api, e) }, cfg)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		for alive := true; alive && b.depth("test.fifo") > 0; {
+			select {
+			case <-api.dead:
+				alive = false
+				deaths++
+			case <-time.After(time.Second):
+			}
+		}
+		cancel()
+		<-done
+	}
+	return deaths
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
 const (
@@ -34,18 +32,21 @@ type run struct {
 	requests context.Context // of requests; ends a little later
 	cutOff   context.CancelFunc
 
-	held     map[string]*message // by message ID
-	lanes    map[string]*lane    // by message group
-	ready    []*lane             // lanes that wait for a slot, the longest waiting first
-	suspects []*lane             // lanes whose heads are to run apart, the longest waiting first
-	apart    *message            // the suspect that was started last
-	running  int                 // handlers
-	workers  int                 // goroutines for them
-	jobs     chan job            // what they are to do; never full, as there is room for every slot
-	sending  int                 // dead letters on their way
-	done     memory              // messages that are done with, though they may be delivered again
-	blocking map[*message]int    // messages that block their devices, and how often they did
-	trusted  memory              // messages whose handlers have ended before in this process
+	held  map[string]*message // by message ID
+	lanes map[string]*lane    // by message group
+	ready []*lane             // lanes that wait for a slot, the longest waiting first
+
+	suspects    []*lane  // lanes whose heads are to run apart, the longest waiting first
+	nextSuspect *lane    // the one of them that waits for a slot
+	apart       *message // the suspect that was started last
+
+	running  int              // handlers
+	workers  int              // goroutines for them
+	jobs     chan job         // what they are to do; never full, as there is room for every slot
+	sending  int              // dead letters on their way
+	done     memory           // messages that are done with, though they may be delivered again
+	blocking map[*message]int // messages that block their devices, and how often they did
+	trusted  memory           // messages whose handlers have ended before in this process
 
 	breaker breaker
 	poll    polling
@@ -174,7 +175,7 @@ func (r *run) drain() {
 	r.draining = true
 	r.stats.draining.Store(true)
 	close(r.stopping)
-	r.ready, r.suspects = nil, nil
+	r.ready, r.suspects, r.nextSuspect = nil, nil, nil
 	r.breaker = breaker{}
 	for _, l := range r.lanes {
 		l.queued, l.blocker = false, nil
@@ -259,98 +260,6 @@ func (r *run) proceed(l *lane) {
 	}
 }
 
-// startHandlers fills the free slots.
-func (r *run) startHandlers() {
-	for r.running < r.cfg.Slots && r.mayStart() && len(r.ready) > 0 {
-		l := r.ready[0]
-		r.ready[0] = nil
-		r.ready = r.ready[1:]
-		l.queued = false
-		if len(l.waiting) == 0 {
-			r.proceed(l)
-			continue
-		}
-		m := l.waiting[0]
-		l.waiting[0] = nil
-		l.waiting = l.waiting[1:]
-		if r.done.has(m.id) { // it ended while this delivery of it was waiting
-			r.finish(m)
-			r.proceed(l)
-			continue
-		}
-		l.current = m
-		m.state = running
-		m.overdue = time.Now().Add(2 * r.cfg.Budget)
-		r.running++
-		if m.trouble.Load() != nil {
-			m.hinders(BlockedRetrying, nil)
-		}
-		if r.breaker.open {
-			r.breaker.probe = m
-		}
-		ctx, cancel := context.WithCancelCause(r.work)
-		m.cancel = cancel
-		r.jobs <- job{ctx, m}
-		r.enoughWorkers()
-	}
-}
-
-// job is a message whose handler is to run, with the context of the run.
-type job struct {
-	ctx context.Context
-	m   *message
-}
-
-// enoughWorkers sees to it that every handler that is to run has a goroutine.
-func (r *run) enoughWorkers() {
-	for r.workers < r.running {
-		r.workers++
-		go r.worker()
-	}
-}
-
-// worker runs one handler after the other until the loop has ended, or until a handler ends its goroutine.
-func (r *run) worker() {
-	defer r.post(func() {
-		r.workers--
-		r.enoughWorkers()
-	})
-	id := goroutineID()
-	for j := range r.jobs {
-		j.m.goroutine.Store(id)
-		r.handle(j.ctx, j.m)
-	}
-}
-
-// handle brings a message to its verdict.
-func (r *run) handle(ctx context.Context, m *message) {
-	v := new(verdict)
-	defer func() { // deferred, since a handler may end its goroutine
-		if value := recover(); value != nil {
-			v.panicked(value)
-		}
-		m.cancel(nil)
-		r.post(func() { r.decide(m, v) })
-	}()
-	if r.isLast(m) {
-		r.attemptLast(ctx, m, v)
-		return
-	}
-	r.attempt(ctx, m, v)
-}
-
-// reportOverdue tells of handlers that go on although their contexts ended long ago. Nothing else can be done about them: their
-// devices wait, since a second handler must not run beside the first.
-func (r *run) reportOverdue() {
-	for _, l := range r.lanes {
-		if m := l.current; m != nil && !m.overdue.IsZero() && time.Now().After(m.overdue) {
-			m.overdue, m.stuck = time.Time{}, true
-			r.cfg.Logger.Error("handler does not end although its context has ended; the device waits",
-				"message_id", m.id, "group_id", m.group, "budget", r.cfg.Budget, "stack", stackOf(m.goroutine.Load()))
-		}
-	}
-}
-
 // measure finds the lane that holds the most.
 func (r *run) measure() {
 	deepest := 0
@@ -362,120 +271,6 @@ func (r *run) measure() {
 		deepest = max(deepest, n)
 	}
 	r.stats.deepest.Store(int64(deepest))
-}
-
-// decide acts on a verdict.
-func (r *run) decide(m *message, v *verdict) {
-	r.running--
-	m.overdue, m.stuck = time.Time{}, false
-	if v.fate != handled {
-		r.trusted.add(m.id)
-	}
-	r.probed(m, v.fate == handled || v.fate == later || v.fate == dead && v.known)
-	l := m.lane
-	if m.state == gone { // the lease was lost meanwhile: nothing is deleted on this handler's behalf
-		if v.fate == handled {
-			r.stats.handled.Add(1)
-			r.done.add(m.id)
-		}
-		l.current = nil
-		r.proceed(l)
-		return
-	}
-	switch v.fate {
-	case handled:
-		r.stats.handled.Add(1)
-		clear(r.breaker.failed)
-		l.current = nil
-		r.finish(m)
-		r.proceed(l)
-	case later:
-		if r.cfg.GroupPolicy != Block && r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives {
-			v.fate, v.class = dead, deadletter.Exhausted
-			r.dead(m, v)
-			return
-		}
-		r.stats.retriesLater.Add(1)
-		l.current = nil
-		r.release(reversed(l.waiting)...)
-		l.waiting = nil
-		m.delay = min(max(v.delay, time.Second), MaxRetryAfter)
-		r.release(m)
-		r.proceed(l)
-	case down:
-		m.hinders(BlockedBreaker, v)
-		r.openBreaker(v)
-		r.postpone(m)
-	case dead:
-		r.dead(m, v)
-	case released: // we stop; what waited has gone back already
-		l.current = nil
-		r.release(m)
-		r.proceed(l)
-	}
-}
-
-// dead sees to an event that failed for good, or that can't be handled at all.
-func (r *run) dead(m *message, v *verdict) {
-	if v.known {
-		clear(r.breaker.failed)
-	} else if v.fate == dead && r.unknownFailure(m, v) {
-		m.hinders(BlockedBreaker, v)
-		r.postpone(m)
-		return
-	}
-	switch r.cfg.GroupPolicy {
-	case Block:
-		r.block(m, v)
-	case Park:
-		m.failed = v
-		m.lane.asks = true
-		m.hinders(BlockedDeadLetter, v)
-		r.sendParked(m)
-	default:
-		m.hinders(BlockedDeadLetter, v)
-		r.sendDeadLetter(m, v) // followers wait until it is there and m is deleted
-	}
-}
-
-// Pauses between attempts at an event that blocks its device.
-const (
-	minBlock = time.Second
-	maxBlock = time.Minute
-)
-
-// maxBlockers bounds how many events that block their devices are held beside the others.
-const maxBlockers = 10_000
-
-// block keeps an event at the head of its device and tries it again later. Its followers go back, so that they are not held: they
-// stay withheld behind it.
-func (r *run) block(m *message, v *verdict) {
-	l := m.lane
-	m.hinders(BlockedPolicy, v)
-	r.blocking[m]++
-	l.current = nil
-	if r.draining {
-		r.release(m)
-		r.proceed(l)
-		return
-	}
-	r.release(reversed(l.waiting)...)
-	m.state = waiting
-	l.waiting = []*message{m}
-	l.blocker = m
-	pause := min(minBlock<<min(r.blocking[m]-1, 10), maxBlock)
-	r.cfg.Logger.Error("event blocks its device", "event_id", v.eventID, "event_type", v.eventType, "device_id", m.device,
-		"message_id", m.id, "code", v.code, "attempts", v.attempts, "retry_in", pause, "err", v.text)
-	time.AfterFunc(pause, func() {
-		r.post(func() {
-			if l.blocker == m {
-				l.blocker = nil
-				if m.state == waiting && !r.draining {
-					r.proceed(l)
-				}
-			}
-		})
-	})
 }
 
 // mostHeld is how many messages may be held in all. Those that block their devices don't count: they must not stop the others.
@@ -540,30 +335,4 @@ func (r *run) lose(m *message, cameBack bool) {
 		l.current = nil
 		r.proceed(l)
 	}
-}
-
-// memory knows the last few thousand messages that are done with but may come again. The zero value is empty.
-type memory struct {
-	known map[string]bool
-	order []string
-}
-
-// memorySize bounds a memory. A forgotten message would be handled once more, which every handler must bear anyway.
-const memorySize = 10_000
-
-func (d *memory) has(id string) bool { return d.known[id] }
-
-func (d *memory) add(id string) {
-	if d.known[id] {
-		return
-	}
-	if d.known == nil {
-		d.known = map[string]bool{}
-	}
-	if len(d.order) == memorySize {
-		delete(d.known, d.order[0])
-		d.order = d.order[1:]
-	}
-	d.known[id] = true
-	d.order = append(d.order, id)
 }

@@ -31,12 +31,18 @@ func (r *run) hide(m, suspect *message) {
 	if r.facts.maxReceives > 0 {
 		times = min(max(r.facts.maxReceives-suspect.receiveCount, 0)+2, times)
 	}
-	m.extending, m.isHidden, m.hide = true, true, time.Duration(times)*r.facts.visibility
+	m.isHidden = true
+	r.shieldFor(m, time.Duration(times)*r.facts.visibility)
+}
+
+// shieldFor asks for a visibility timeout, as long as SQS allows; the message's lane waits for the answer.
+func (r *run) shieldFor(m *message, d time.Duration) {
+	m.extending, m.hide = true, max(min(d, mostHidden-time.Since(m.receivedAt)), time.Second)
 	r.changes.extends = append(r.changes.extends, m)
 	m.lane.shields++
 }
 
-// shielded says that a message needs no longer visibility timeout any more.
+// shielded says that the answer has come, or that none is wanted any more.
 func (r *run) shielded(m *message) {
 	if m.hide > 0 {
 		m.hide = 0
@@ -45,13 +51,15 @@ func (r *run) shielded(m *message) {
 }
 
 // startSuspect lets the next suspect wait for a slot, when it would take no other one along: the one before it has a verdict and is
-// gone, or hangs instead of killing anything, and those that wait are hidden.
+// gone, or hangs instead of killing anything; those that wait are hidden for longer; and it is not any more.
 func (r *run) startSuspect() {
 	if len(r.suspects) == 0 {
 		return
 	}
-	next := r.suspects[0]
-	alone := r.apart == nil || r.apart.state == gone || r.apart.stuck || r.trusted.has(r.apart.id)
+	alone := r.nextSuspect == nil && !r.isBusy(r.apart)
+	if r.apart != nil && r.apart.state == finished {
+		r.deletes.hurry()
+	}
 	waits := r.suspects
 	if alone {
 		waits = waits[1:]
@@ -59,16 +67,32 @@ func (r *run) startSuspect() {
 	for _, l := range waits {
 		if len(l.waiting) > 0 {
 			r.hide(l.waiting[0], l.waiting[0])
+			alone = alone && l.waiting[0].isHidden && l.shields == 0
 		}
-		alone = alone && l.shields == 0
 	}
 	if !alone {
 		return
 	}
+	next := r.suspects[0]
+	if len(next.waiting) > 0 {
+		if m := next.waiting[0]; m.isHidden { // it waited itself, and is to come back before those that it may take along
+			if m.extending {
+				return
+			}
+			m.isHidden = false
+			r.shieldFor(m, r.facts.visibility)
+		}
+	}
+	if next.shields > 0 {
+		return
+	}
 	r.suspects[0] = nil
 	r.suspects = r.suspects[1:]
-	if len(next.waiting) > 0 {
-		r.apart = next.waiting[0]
-	}
+	r.nextSuspect = next
 	r.ready = append(r.ready, next) // it is queued all the while
+}
+
+// isBusy tells whether a suspect may still kill the process, or would come again if another one did.
+func (r *run) isBusy(m *message) bool {
+	return m != nil && (m.state == running || m.state == finished) && !m.stuck && !r.trusted.has(m.id)
 }

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
@@ -306,84 +304,4 @@ func TestBlock_DoesNotStopTheOthers(t *testing.T) {
 			t.Errorf("%d messages are visible, want all 120", n)
 		}
 	})
-}
-
-// TestShield_PoisonGoesAloneToTheDLQ: an event that kills its process is moved by SQS in the end. What is behind it and what is beside it
-// are not, though every receive counted for all.
-func TestShield_PoisonGoesAloneToTheDLQ(t *testing.T) {
-	t.Parallel()
-	for _, most := range []int{5, 10, 20} {
-		for name, device := range map[string]func(i int) string{
-			"behind it": func(int) string { return "d1" },
-			"beside it": func(i int) string { return fmt.Sprint("n", i) },
-			"both":      func(i int) string { return fmt.Sprint("d", i%5) },
-		} {
-			t.Run(fmt.Sprint(name, ", at most ", most), func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { poisonGoesAlone(t, most, device) })
-			})
-		}
-	}
-}
-
-func poisonGoesAlone(t *testing.T, most int, device func(i int) string) {
-	b := newBench(t)
-	b.maxReceives(most)
-	b.send(motion("d1", "poison"))
-	var want []string
-	for i := range 9 {
-		id := fmt.Sprintf("e%d", i)
-		want = append(want, device(i)+" "+id)
-		b.send(motion(device(i), id))
-	}
-	deviceOf := func(entry string) string { device, _, _ := strings.Cut(entry, " "); return device }
-	var j journal
-	var deaths int
-	for b.depth("test.fifo") > 0 && deaths < 100 {
-		api := newMortal(b.api)
-		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error {
-			if e.ID == "poison" {
-				api.die()
-				<-ctx.Done()
-				return ctx.Err()
-			}
-			time.Sleep(time.Second)
-			select {
-			case <-api.dead:
-				return errors.New("died with the process")
-			default:
-			}
-			j.add(e.DeviceID + " " + e.ID)
-			return nil
-		}, consumers.Config{WaitTime: time.Second, DrainTimeout: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- c.Run(ctx) }()
-		for alive := true; alive && b.depth("test.fifo") > 0; {
-			select {
-			case <-api.dead:
-				alive = false
-				deaths++
-			case <-time.After(time.Second):
-			}
-		}
-		cancel()
-		<-done
-	}
-	got := j.all()
-	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(deviceOf(a), deviceOf(b)) })
-	slices.SortStableFunc(want, func(a, b string) int { return strings.Compare(deviceOf(a), deviceOf(b)) })
-	if !slices.Equal(got, want) {
-		t.Errorf("handled, by device, %v, want %v", got, want)
-	}
-	var dead []string
-	for _, m := range b.takeAll(b.queue.DLQURL) {
-		dead = append(dead, m.Attributes[string(types.MessageSystemAttributeNameMessageDeduplicationId)])
-	}
-	if len(dead) != 1 || deaths > most {
-		t.Errorf("after %d deaths the dead-letter queue has %v, want the poison alone", deaths, dead)
-	}
 }

@@ -1,0 +1,122 @@
+package consumers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/events"
+)
+
+// TestShield_PoisonGoesAloneToTheDLQ: an event that kills its process is moved by SQS in the end. What is behind it and what is beside it
+// are not, though every receive counted for all.
+func TestShield_PoisonGoesAloneToTheDLQ(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{5, 10, 20} {
+		for name, device := range map[string]func(i int) string{
+			"behind it": func(int) string { return "d1" },
+			"beside it": func(i int) string { return fmt.Sprint("n", i) },
+			"both":      func(i int) string { return fmt.Sprint("d", i%5) },
+		} {
+			for _, place := range []int{0, 4, 9} {
+				t.Run(fmt.Sprintf("%s, at most %d, after %d", name, most, place), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { poisonGoesAlone(t, most, place, device) })
+				})
+			}
+		}
+	}
+}
+
+func poisonGoesAlone(t *testing.T, most, place int, device func(i int) string) {
+	b := newBench(t)
+	b.maxReceives(most)
+	var want []string
+	for i := range 10 {
+		if i == place {
+			b.send(motion("d1", "poison"))
+		}
+		if i == 9 {
+			break
+		}
+		id := fmt.Sprintf("e%d", i)
+		want = append(want, device(i)+" "+id)
+		b.send(motion(device(i), id))
+	}
+	deviceOf := func(entry string) string { device, _, _ := strings.Cut(entry, " "); return device }
+	var j journal
+	deaths := b.processes(func(ctx context.Context, process *mortal, e events.Event) error {
+		if e.ID == "poison" {
+			process.die()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		time.Sleep(time.Second)
+		select {
+		case <-process.dead:
+			return errors.New("died with the process")
+		default:
+		}
+		j.add(e.DeviceID + " " + e.ID)
+		return nil
+	}, nil)
+	var got []string
+	for _, entry := range j.all() { // one that was handled and not yet deleted when the process died comes again
+		if !slices.Contains(got, entry) {
+			got = append(got, entry)
+		}
+	}
+	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(deviceOf(a), deviceOf(b)) })
+	slices.SortStableFunc(want, func(a, b string) int { return strings.Compare(deviceOf(a), deviceOf(b)) })
+	if !slices.Equal(got, want) {
+		t.Errorf("handled, by device, %v, want %v", got, want)
+	}
+	var dead []string
+	for _, m := range b.takeAll(b.queue.DLQURL) {
+		dead = append(dead, m.Attributes[string(types.MessageSystemAttributeNameMessageDeduplicationId)])
+	}
+	if len(dead) != 1 || deaths > most {
+		t.Errorf("after %d deaths the dead-letter queue has %v, want the poison alone", deaths, dead)
+	}
+}
+
+// TestShield_HidesNoLongerThanSQSAllows: twelve hours after the receive, however long the visibility timeout is.
+func TestShield_HidesNoLongerThanSQSAllows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.maxReceives(10)
+		b.set("VisibilityTimeout", "7200")
+		b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d2", "e3"))
+		for range 2 { // processes that died
+			out, err := b.api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &b.queue.URL, MaxNumberOfMessages: 10})
+			if err != nil || len(out.Messages) != 3 {
+				t.Fatal(out, err)
+			}
+			time.Sleep(2 * time.Hour)
+		}
+		var mu sync.Mutex
+		handled := map[string][]string{}
+		c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			handled[e.DeviceID] = append(handled[e.DeviceID], e.ID)
+			return nil
+		}, consumers.Config{})
+		time.Sleep(time.Minute)
+		stop()
+		if s := c.Stats(); s.LeasesLost != 0 || !slices.Equal(handled["d1"], []string{"e1", "e2"}) || !slices.Equal(handled["d2"], []string{"e3"}) {
+			t.Errorf("handled %v with %+v, want all of them and no lease lost", handled, s)
+		}
+	})
+}
