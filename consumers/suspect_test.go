@@ -98,13 +98,7 @@ func TestShield_HidesNoLongerThanSQSAllows(t *testing.T) {
 		b.maxReceives(10)
 		b.set("VisibilityTimeout", "7200")
 		b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d2", "e3"))
-		for range 2 { // processes that died
-			out, err := b.api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &b.queue.URL, MaxNumberOfMessages: 10})
-			if err != nil || len(out.Messages) != 3 {
-				t.Fatal(out, err)
-			}
-			time.Sleep(2 * time.Hour)
-		}
+		b.suspect(3, 2*time.Hour)
 		var mu sync.Mutex
 		handled := map[string][]string{}
 		c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
@@ -117,6 +111,47 @@ func TestShield_HidesNoLongerThanSQSAllows(t *testing.T) {
 		stop()
 		if s := c.Stats(); s.LeasesLost != 0 || !slices.Equal(handled["d1"], []string{"e1", "e2"}) || !slices.Equal(handled["d2"], []string{"e3"}) {
 			t.Errorf("handled %v with %+v, want all of them and no lease lost", handled, s)
+		}
+	})
+}
+
+// suspect receives all n messages twice, as processes do that die.
+func (b *bench) suspect(n int, visibility time.Duration) {
+	b.t.Helper()
+	for range 2 {
+		out, err := b.api.ReceiveMessage(b.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &b.queue.URL, MaxNumberOfMessages: 10})
+		if err != nil || len(out.Messages) != n {
+			b.t.Fatal(out, err)
+		}
+		time.Sleep(visibility)
+	}
+}
+
+// TestShield_HandedBackWhileItIsBeingHidden: a follower is handed back at the moment at which it is hidden for several times the visibility
+// timeout, and the queue refuses that at first. It is tried for as long as the message would stay hidden.
+func TestShield_HandedBackWhileItIsBeingHidden(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		b.suspect(2, 30*time.Second)
+		begin := time.Now()
+		api := &meddler{QueueAPI: b.api}
+		api.change = func(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+			if in.Entries[0].VisibilityTimeout > 0 {
+				time.Sleep(time.Second) // draining begins meanwhile
+				return nil, nil
+			}
+			if time.Since(begin) < 45*time.Second {
+				return nil, errReset
+			}
+			return nil, nil
+		}
+		_, stop := b.start(api, func(context.Context, events.Event) error { return nil }, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Minute})
+		time.Sleep(500 * time.Millisecond)
+		stop()
+		if n := b.visible("test.fifo"); n != b.depth("test.fifo") {
+			t.Errorf("%d of %d messages are visible after the drain, want all", n, b.depth("test.fifo"))
 		}
 	})
 }
