@@ -223,6 +223,7 @@ func (p *Producer) advance(l *lane) {
 	case l.state != idle:
 	case l.count == 0:
 		delete(p.lanes, l.device)
+		p.waitingBytes -= l.bytes // of damaged records, whose sizes nobody knows
 	case l.blockade != nil || len(l.events) == 0 && len(l.later) > 0:
 		l.state = loading
 		p.hungry = append(p.hungry, l)

@@ -76,17 +76,20 @@ func TestSpool_OneDeviceInTroubleDoesNotFillIt(t *testing.T) {
 	})
 }
 
-// misreading is a spool that misreads one record once.
+// misreading is a spool that cannot read one record.
 type misreading struct {
 	store
-	id string
+	id     string
+	always bool // else only the first time
 }
 
 func (m *misreading) Read(ref spool.Ref) (spool.Record, error) {
 	r, err := m.store.Read(ref)
 	if err == nil && r.Fields[0] == m.id {
-		m.id = ""
-		return spool.Record{}, &spool.DamagedError{Damage: spool.Damage{File: "log", Bytes: r.Size()}}
+		if !m.always {
+			m.id = ""
+		}
+		return spool.Record{}, &spool.DamagedError{Damage: spool.Damage{File: "log", Bytes: r.Size() / 2}}
 	}
 	return r, err
 }
@@ -106,7 +109,7 @@ func TestSpool_DamageDoesNotCostWhatIsBeforeIt(t *testing.T) {
 		}}
 		cfg := Config{Spool: t.TempDir(), SpoolSync: -1}
 		p := newProducer(t, topic, cfg)
-		p.store = &misreading{p.store, "e30"}
+		p.store = &misreading{store: p.store, id: "e30"}
 		down.Store(true)
 		for i := range 40 {
 			if err := p.Publish(t.Context(), motion("d1", fmt.Sprintf("e%02d", i))); err != nil {
@@ -133,6 +136,34 @@ func TestSpool_DamageDoesNotCostWhatIsBeforeIt(t *testing.T) {
 		_, _, accepted := healthy.snapshot()
 		if got := accepted["d1"]; len(got) < 23 || got[0] != "e16" || !slices.IsSorted(got) {
 			t.Errorf("after the crash %v go out, want what was not confirmed, from e16 on", got)
+		}
+	})
+}
+
+// TestSpool_DamageLeavesNothingBehind: nobody knows how large a damaged record was; all the same the room of the spool is counted right.
+func TestSpool_DamageLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		p := newProducer(t, &fakeTopic{latency: time.Millisecond, script: func(int, *sns.PublishBatchInput) *reply {
+			if down.Load() {
+				return &reply{err: errReset}
+			}
+			return nil
+		}}, Config{Spool: t.TempDir(), SpoolSync: -1})
+		p.store = &misreading{store: p.store, id: "e30", always: true}
+		down.Store(true)
+		for i := range 40 {
+			if err := p.Publish(t.Context(), motion("d1", fmt.Sprintf("e%02d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		down.Store(false)
+		time.Sleep(time.Minute)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.stats.SetAside != 1 || len(p.lanes) > 0 || p.waitingBytes != 0 {
+			t.Errorf("%d set aside, %d devices and %d bytes are waiting, want one and nothing else", p.stats.SetAside, len(p.lanes), p.waitingBytes)
 		}
 	})
 }

@@ -75,7 +75,7 @@ func (s *subscription) subscribe(connection int64) {
 			s.logger.Info("subscribed", "topic", s.cfg.Topic)
 			return
 		}
-		if !told {
+		if !told && s.client.IsConnectionOpen() {
 			s.logger.Error("the broker refused the subscription", "topic", s.cfg.Topic, "err", err)
 		}
 		select {
