@@ -18,19 +18,34 @@ import (
 	"github.com/device-fanout/fanout/producer/gateway"
 )
 
+// taker confirms everything at once, and writes down what.
+type taker struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (k *taker) Enqueue(_ context.Context, e events.Event, done func(producer.Result)) error {
+	k.mu.Lock()
+	k.ids = append(k.ids, e.ID)
+	k.mu.Unlock()
+	done(producer.Result{Event: e})
+	return nil
+}
+
+func (k *taker) Stats() producer.Stats { return producer.Stats{} }
+
+func (k *taker) all() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.ids)
+}
+
 // Over its limit a device's message is neither lost nor refused: it stays unacknowledged until its turn comes, and with it the
 // broker's copy.
 func TestSubscribe_OverTheLimitTheAcknowledgementWaits(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var taken []string
-	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
-		mu.Lock()
-		taken = append(taken, e.ID)
-		mu.Unlock()
-		done(producer.Result{Event: e})
-		return nil
-	}}, gateway.Config{Limit: gateway.Limit{PerDevicePerSecond: 1e-6}, DrainTimeout: 1})
+	var taken taker
+	w := newFakeWorld(t, &taken, gateway.Config{Limit: gateway.Limit{PerDevicePerSecond: 1e-6}, DrainTimeout: 1})
 	b, url := startBroker(t)
 	w.subscribe(t, url)
 	device := connect(t, url, "device")
@@ -39,16 +54,12 @@ func TestSubscribe_OverTheLimitTheAcknowledgementWaits(t *testing.T) {
 	}
 	publish(t, device, "devices/other/events", power("other", "o"), false)
 	eventually(t, "the first of each, with the others waiting at the broker", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
 		client, ok := b.Clients.Get("gateway-1")
-		return ok && len(taken) == 2 && client.State.Inflight.Len() == 2
+		return ok && len(taken.all()) == 2 && client.State.Inflight.Len() == 2
 	})
-	mu.Lock()
-	if want := []string{"h0", "o"}; !slices.Equal(taken, want) {
-		t.Errorf("taken: got %q, want %q", taken, want)
+	if got, want := taken.all(), []string{"h0", "o"}; !slices.Equal(got, want) {
+		t.Errorf("taken: got %q, want %q", got, want)
 	}
-	mu.Unlock()
 	if got := w.scrape(t); !strings.Contains(got, "mqtt_unacknowledged 2\n") || strings.Contains(got, "too-many-events") {
 		t.Errorf("metrics: got %s, want two messages that wait, and none refused", got)
 	}
@@ -70,15 +81,8 @@ func (r *readable) OnACLCheck(_ *broker.Client, _ string, write bool) bool {
 func TestSubscribe_IsNotReadyWhileTheBrokerRefuses(t *testing.T) {
 	t.Parallel()
 	var open, told atomic.Bool
-	var mu sync.Mutex
-	var taken []string
-	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
-		mu.Lock()
-		taken = append(taken, e.ID)
-		mu.Unlock()
-		done(producer.Result{Event: e})
-		return nil
-	}}, gateway.Config{Logger: slog.New(onLog{slog.DiscardHandler, func(message string) {
+	var taken taker
+	w := newFakeWorld(t, &taken, gateway.Config{Logger: slog.New(onLog{slog.DiscardHandler, func(message string) {
 		if message == "the broker refused the subscription" {
 			told.Store(true)
 		}
@@ -94,11 +98,7 @@ func TestSubscribe_IsNotReadyWhileTheBrokerRefuses(t *testing.T) {
 	open.Store(true)
 	eventually(t, "the subscription", func() bool { return w.get(t, "/readyz").status == 200 })
 	publish(t, connect(t, url, "device"), "devices/lamp-1/events", power("lamp-1", "e"), false)
-	eventually(t, "the event", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(taken) == 1
-	})
+	eventually(t, "the event", func() bool { return len(taken.all()) == 1 })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
