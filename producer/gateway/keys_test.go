@@ -157,6 +157,8 @@ func TestNew_NamesWhatIsWrong(t *testing.T) {
 	if k, err := gateway.LoadKeys(""); err == nil { // as from a variable that is not set
 		_, in := k.Check("")
 		t.Errorf("got keys from no file, which let everyone in: %v", in)
+	} else if !strings.Contains(err.Error(), "got no path, want that of a file of keys") {
+		t.Errorf("got %v", err)
 	}
 	if _, err := gateway.LoadKeys("nowhere.json"); !errors.Is(err, os.ErrNotExist) && (err == nil || !strings.Contains(err.Error(), "nowhere.json: no such file")) {
 		t.Errorf("got %v, want one that names the file", err)
