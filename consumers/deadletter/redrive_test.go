@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/infra/local/faults"
 )
 
 func TestRedrive_MovesEverythingInOrder(t *testing.T) {
@@ -321,6 +322,8 @@ func TestRedrive_ToAQueueThatIsNotThere(t *testing.T) {
 		}
 		b.bury("self", "s1", itself)
 		b.bury("well", "w1", record("bad"))
+		// The lanes all ask while the answer is on its way.
+		b.engine.Faults().Add(faults.Rule{Kind: faults.Delay, Action: "GetQueueUrl", Delay: time.Second})
 		lookups := b.engine.Requests()["sqs.GetQueueUrl"]
 		sum, failures := b.redrive(b.api, deadletter.Filter{})
 		wantSummary(t, sum, deadletter.Summary{Seen: 32, Matched: 32, Moved: 1, Failed: 31})

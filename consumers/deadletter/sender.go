@@ -215,45 +215,57 @@ func messageBytes(body string, attributes map[string]types.MessageAttributeValue
 type directory struct {
 	api QueueAPI
 
-	mu      sync.Mutex
-	senders map[string]*sender // by queue name
-	missing map[string]error
+	mu     sync.Mutex
+	queues map[string]*entry // by queue name
+}
+
+// entry is a queue that was looked for. Its answer is there when done is closed.
+type entry struct {
+	done   chan struct{}
+	sender *sender
+	err    error
 }
 
 func newDirectory(api QueueAPI) *directory {
-	return &directory{api: api, senders: map[string]*sender{}, missing: map[string]error{}}
+	return &directory{api: api, queues: map[string]*entry{}}
 }
 
-// to gives the sender for a queue. It looks for each queue once, unless the answer was that of a bad moment.
+// to gives the sender for a queue. It looks for each queue once, however many ask at once; after the answer of a bad moment,
+// which all get that waited for it, the next call looks again.
 func (d *directory) to(name string) (*sender, error) {
 	d.mu.Lock()
-	s, err := d.senders[name], d.missing[name]
-	d.mu.Unlock()
-	if s != nil || err != nil {
-		return s, err
+	e, asked := d.queues[name]
+	if !asked {
+		e = &entry{done: make(chan struct{})}
+		d.queues[name] = e
 	}
+	d.mu.Unlock()
+	if asked {
+		<-e.done
+		return e.sender, e.err
+	}
+	defer close(e.done)
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	out, err := d.api.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s := d.senders[name]; s != nil { // another goroutine was faster
-		return s, nil
-	}
 	if err != nil {
-		lookup := fmt.Errorf("deadletter: look for queue %q: %w", name, err)
-		if !transient(err) {
-			d.missing[name] = lookup
+		e.err = fmt.Errorf("deadletter: look for queue %q: %w", name, err)
+		if transient(err) {
+			d.mu.Lock()
+			delete(d.queues, name)
+			d.mu.Unlock()
 		}
-		return nil, lookup
+		return nil, e.err
 	}
-	s = newSender(d.api, aws.ToString(out.QueueUrl))
-	d.senders[name] = s
-	return s, nil
+	e.sender = newSender(d.api, aws.ToString(out.QueueUrl))
+	return e.sender, nil
 }
 
+// close stops the senders. Nobody may ask any more.
 func (d *directory) close() {
-	for _, s := range d.senders {
-		s.close()
+	for _, e := range d.queues {
+		if e.sender != nil {
+			e.sender.close()
+		}
 	}
 }
