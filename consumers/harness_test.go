@@ -160,6 +160,23 @@ func (j *journal) want(t *testing.T, want ...string) {
 	}
 }
 
+// wantAgain is want where processes end: what was handled and not yet deleted is handled again, with its followers and none left out.
+func (j *journal) wantAgain(t *testing.T, want ...string) {
+	t.Helper()
+	got, next := j.all(), 0
+	for _, id := range got {
+		i := slices.Index(want, id)
+		if i < 0 || i > next {
+			t.Errorf("handled %q out of order in %q, want %q", id, got, want)
+			return
+		}
+		next = i + 1
+	}
+	if next != len(want) {
+		t.Errorf("handled %q, want %q", got, want)
+	}
+}
+
 func motion(device, id string) events.Event {
 	e := events.New(device, events.MotionChanged{Detected: true})
 	e.ID = id

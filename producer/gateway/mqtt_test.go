@@ -82,6 +82,15 @@ func serveBrokerAt(t testing.TB, b *broker.Server, hook broker.Hook, address str
 	return "tcp://" + tcp.Address(), stop
 }
 
+// inFlight is how many messages a broker keeps for the gateway, which has not acknowledged them; -1 where it does not know it.
+func inFlight(b *broker.Server) int {
+	client, ok := b.Clients.Get("gateway-1")
+	if !ok {
+		return -1
+	}
+	return client.State.Inflight.Len()
+}
+
 // subscribe runs the gateway on a broker until the test ends or stop is called, and waits until it has subscribed.
 func (w *world) subscribe(t *testing.T, url string) (stop func()) {
 	t.Helper()
@@ -204,10 +213,7 @@ func TestSubscribe_RefusesWhatIsNoEventAndGoesOn(t *testing.T) {
 		t.Errorf("taken: got %q, want %q", taken, want)
 	}
 	mu.Unlock()
-	eventually(t, "everything acknowledged", func() bool {
-		client, ok := b.Clients.Get("gateway-1")
-		return ok && client.State.Inflight.Len() == 0
-	})
+	eventually(t, "everything acknowledged", func() bool { return inFlight(b) == 0 })
 	for _, want := range []string{
 		`{result="malformed-json",transport="mqtt"} 2`, `{result="forbidden-device",transport="mqtt"} 1`, `{result="too-large",transport="mqtt"} 1`,
 		`{result="unknown-type",transport="mqtt"} 1`, `{result="accepted",transport="mqtt"} 1`, `mqtt_unacknowledged 0`,
@@ -244,17 +250,10 @@ func TestSubscribe_AcknowledgesAfterAcceptanceOnly(t *testing.T) {
 		publish(t, device, "devices/stuck/events", power("stuck", fmt.Sprint("s", i)), false)
 		publish(t, device, "devices/lamp-1/events", power("lamp-1", fmt.Sprint("e", i)), false)
 	}
-	inFlight := func() int {
-		client, ok := b.Clients.Get("gateway-1")
-		if !ok {
-			return -1
-		}
-		return client.State.Inflight.Len()
-	}
 	eventually(t, "three acknowledgements", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(taken) == 3 && inFlight() == 3
+		return len(taken) == 3 && inFlight(b) == 3
 	})
 	mu.Lock()
 	if want := []string{"e0", "e1", "e2"}; !slices.Equal(taken, want) {
@@ -262,7 +261,7 @@ func TestSubscribe_AcknowledgesAfterAcceptanceOnly(t *testing.T) {
 	}
 	open = true
 	mu.Unlock()
-	eventually(t, "all acknowledgements", func() bool { return inFlight() == 0 })
+	eventually(t, "all acknowledgements", func() bool { return inFlight(b) == 0 })
 	mu.Lock()
 	if want := []string{"e0", "e1", "e2", "s0", "s1", "s2"}; !slices.Equal(taken, want) {
 		t.Errorf("taken: got %q, want %q", taken, want)
@@ -356,10 +355,7 @@ func TestSubscribe_OutlivesABrokerThatForgets(t *testing.T) {
 	for _, accept := range waits {
 		accept()
 	}
-	eventually(t, "its acknowledgement", func() bool {
-		client, ok := b.Clients.Get("gateway-1")
-		return ok && client.State.Inflight.Len() == 0
-	})
+	eventually(t, "its acknowledgement", func() bool { return inFlight(b) == 0 })
 	if got := w.scrape(t); !strings.Contains(got, `{result="accepted",transport="mqtt"} 2`) || !strings.Contains(got, "mqtt_unacknowledged 0\n") {
 		t.Errorf("metrics: got %s, want both accepted and none waiting", got)
 	}
@@ -379,12 +375,13 @@ func TestSubscribe_EndsWithoutAcknowledgingWhatIsNotAccepted(t *testing.T) {
 		done(producer.Result{Event: e})
 		return nil
 	}}, gateway.Config{DrainTimeout: time.Millisecond})
-	_, url := startBroker(t)
+	b, url := startBroker(t)
 	stop := w.subscribe(t, url)
 	device := connect(t, url, "device")
 	publish(t, device, "devices/lamp-1/events", power("lamp-1", "e1"), false)
 	publish(t, device, "devices/lamp-1/events", power("lamp-1", "e2"), false)
 	eventually(t, "an attempt", func() bool { return tried.Load() > 0 })
+	eventually(t, "the broker to keep both", func() bool { return inFlight(b) == 2 }) // it confirms a message before that
 	stop()
 	open.Store(true)
 	w.subscribe(t, url)
@@ -397,10 +394,8 @@ func TestSubscribe_GetsWhatCameWhileItWasAway(t *testing.T) {
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
 		b, url := startBroker(t)
-		got := away(t, url, func() bool { // it confirms a message before it keeps it
-			client, ok := b.Clients.Get("gateway-1")
-			return ok && client.State.Inflight.Len() == awayEvents
-		})
+		// It confirms a message before it keeps it.
+		got := away(t, url, func() bool { return inFlight(b) == awayEvents })
 		slices.Sort(got) // this broker does not keep the order of messages of one second that it has kept for a client
 		checkAway(t, got)
 	})

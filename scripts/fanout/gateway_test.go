@@ -330,13 +330,16 @@ func overMQTT(t *testing.T, g *gateway.Gateway, lines []recordedLine) {
 		session, _ := b.Clients.Get("gateway")
 		return session.State.Inflight.Len()
 	}
-	for _, line := range lines {
-		token := client.Publish("devices/"+line.device+"/events", 1, false, line.text)
-		if !token.WaitTimeout(patience) || token.Error() != nil {
+	publish := func(topic, text string) {
+		if token := client.Publish(topic, 1, false, text); !token.WaitTimeout(patience) || token.Error() != nil {
 			t.Fatal(token.Error())
 		}
+	}
+	for _, line := range lines {
+		publish("devices/"+line.device+"/events", line.text)
 		eventually(t, "room at the broker", func() bool { return unacknowledged() < 1000 })
 	}
+	publish("to/nobody", "the broker confirms a message before it hands it on, but one after another")
 	eventually(t, "all acknowledgements", func() bool { return unacknowledged() == 0 })
 	stop()
 	if err := <-subscribed; err != nil {
