@@ -37,15 +37,17 @@ func (a *ages) remove(sequence int64) {
 	if len(a.counts) == 0 {
 		return
 	}
-	if !found || a.counts[i].count == 0 {
+	if !found {
 		i = 0
 	}
-	a.counts[i].count--
-	first := 0
-	for first < len(a.counts) && a.counts[first].count == 0 {
-		first++
+	if a.counts[i].count--; a.counts[i].count > 0 {
+		return
 	}
-	a.counts = a.counts[first:]
+	if i == 0 {
+		a.counts = a.counts[1:]
+	} else {
+		a.counts = slices.Delete(a.counts, i, i+1)
+	}
 }
 
 func (a *ages) find(at int64) (int, bool) {

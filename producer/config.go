@@ -47,7 +47,8 @@ type Config struct {
 	// Spool is a folder, made when it does not exist, that keeps accepted events until the topic has confirmed them. One Producer at a
 	// time has it open. Empty keeps events in memory only.
 	Spool string
-	// SpoolBytes bounds the files of the Spool; a device may fill a quarter of it. Zero means DefaultSpoolBytes.
+	// SpoolBytes bounds the events in the Spool, with those that are done with and lie between; a device may fill a quarter of it. Beside them
+	// are eight bytes on disk for each that is done with, and what is set aside, which nobody deletes. Zero means DefaultSpoolBytes.
 	SpoolBytes int64
 	// SpoolSync says when an event is forced to the disk. Zero, the default, does so before it is accepted, together with those that
 	// came at the same time: it survives a loss of power, as far as the disk tells the truth. A positive value does so that

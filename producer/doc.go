@@ -41,6 +41,7 @@
 // itself are missing for hours. An event of unknown outcome that is sent again after more than five minutes, or by the next process,
 // may be a second message; services know events by their ID. Only what SNS refuses because of the event itself is set aside, and
 // with [Gapless] what was waiting behind it: in aside/refused.ndjson, a line each, whose member event can be published again as it is.
+// Should the process end meanwhile, the next one begins anew with the event that was refused, and some may stand there twice.
 //
 // # Load
 //
@@ -67,10 +68,11 @@
 // bytes for each device that has any. The next Producer on the folder sends what the last has left, in order, with the old IDs.
 //
 // Writes are grouped: while one is forced to the disk, the next gathers. [Config].SpoolSync says what a loss of power may
-// cost. When the disk is full, an event is refused with a [*SpoolError] and nothing else happens: what is confirmed makes room, also
-// for a process that starts on a full disk.
+// cost. When the disk is full, an event is refused with a [*SpoolError], with [Gapless] those that were accepted behind it meanwhile with a
+// [*BlockedError], and nothing else happens: what is confirmed makes room, also for a process that starts on a full disk.
 // A record that a crash left half-written was never accepted; a damaged one is set aside and reported with its file and offset, as a
-// [*CorruptRecordError] in the log and to [Hooks].SetAside, and costs no other event. So is what the disk cannot read; its file stays.
+// [*CorruptRecordError] in the log and to [Hooks].SetAside, and costs no other event. So is what the disk cannot read when a Producer
+// starts; its file stays. What it cannot read later keeps its device waiting, and is tried again every five seconds.
 //
 // Files go as a whole, once all their events are confirmed. A device in trouble that goes on sending keeps files for a few events in
 // each; when it keeps more than a quarter of the spool, and that much is confirmed events, it is refused until it moves on.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -276,15 +277,22 @@ func TestFailure_OneBadEntryDoesNotTakeItsBatchAlong(t *testing.T) {
 func TestUnknownOutcome_EndsInsideTheDeduplicationWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		topic := &fakeTopic{script: func(int, *sns.PublishBatchInput) *reply { return &reply{err: errReset} }}
+		var last atomic.Int64 // when it was sent for the last time
+		topic := &fakeTopic{script: func(int, *sns.PublishBatchInput) *reply {
+			last.Store(time.Now().UnixNano())
+			return &reply{err: errReset}
+		}}
 		p := newProducer(t, topic, Config{})
 		start := time.Now()
 		err := p.Publish(t.Context(), motion("d1", "e1"))
 		if !errors.Is(err, ErrUnknownOutcome) || !errors.Is(err, errReset) {
 			t.Errorf("got %v, want an unknown outcome with its cause", err)
 		}
-		if took := time.Since(start); took < time.Minute || took > DefaultGiveUpAfter {
-			t.Errorf("gave up after %v, want up to %v", took, DefaultGiveUpAfter)
+		if after := time.Duration(last.Load() - start.UnixNano()); after < DefaultGiveUpAfter-2*maxBackoff || after > DefaultGiveUpAfter {
+			t.Errorf("sent for the last time after %v, want shortly before %v", after, DefaultGiveUpAfter)
+		}
+		if took := time.Since(start); took > DefaultGiveUpAfter+maxBackoff {
+			t.Errorf("gave up after %v, want soon after %v", took, DefaultGiveUpAfter)
 		}
 		mustClose(t, p)
 	})

@@ -141,11 +141,14 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 			again[i] = maxBackoff
 			continue
 		}
-		refs = append(refs, head.ref)
+		followed := false
 		if p.cfg.OnFailure == Gapless {
 			p.mu.Lock()
-			head.lane.block(head.pending, failure)
+			followed = head.lane.block(head.pending, failure)
 			p.mu.Unlock()
+		}
+		if !followed { // else the spool keeps it until they are set aside too
+			refs = append(refs, head.ref)
 		}
 		head.tell(Result{Err: failure}, &p.cfg.Hooks)
 		failed++

@@ -25,7 +25,8 @@ const (
 	// loadAtOnce is how many events of a device are read from the spool at a time, and how many of one are kept in memory.
 	loadAtOnce = 16
 
-	// commitAtOnce bounds the bytes of one write to the spool, so that the first in it does not wait long for the last.
+	// commitAtOnce bounds the bytes of one write to the spool, so that the first in it does not wait long for the last. A small spool
+	// is written to in smaller pieces, for a segment that is written to stays as a whole.
 	commitAtOnce = 1 << 20
 
 	// deviceShare is the part of the spool that one device may fill, be it with its own events or by keeping those on disk that are
@@ -40,6 +41,10 @@ type blockade struct {
 	by   string // the event that failed
 	err  error
 	left int // events that it concerns
+
+	// ended are the event that failed and those that have failed behind it. The spool is told when none is left: were the process to end
+	// before, the next one would know nothing of the blockade and send the rest, unless it finds the event that it began with.
+	ended []spool.Ref
 }
 
 // openSpool opens the spool and puts what waits in it into lanes.
@@ -175,7 +180,7 @@ func (p *Producer) write() {
 			return
 		}
 		size, n := int64(0), 0
-		for n < len(batch) && (n == 0 || size+batch[n].spoolBytes <= commitAtOnce) {
+		for n < len(batch) && (n == 0 || size+batch[n].spoolBytes <= min(commitAtOnce, segmentBytes(p.cfg.SpoolBytes))) {
 			size += batch[n].spoolBytes
 			n++
 		}
@@ -224,9 +229,39 @@ func (p *Producer) committed(batch []*pending, refs []spool.Ref) {
 	}
 }
 
-// notCommitted answers the callers of events that could not be written.
+// notCommitted answers the callers of events that could not be written, and of those that were accepted behind them meanwhile,
+// unless they shall go on.
 func (p *Producer) notCommitted(batch []*pending, err error) {
+	failures := make([]error, len(batch))
+	first := map[string]int{} // of each device
+	for i, event := range batch {
+		device := event.event.DeviceID
+		failures[i] = &SpoolError{EventID: event.event.ID, DeviceID: device, Dir: p.cfg.Spool, Err: err}
+		if _, ok := first[device]; !ok {
+			first[device] = i
+		}
+	}
+	if p.cfg.OnFailure == Gapless {
+		p.mu.Lock()
+		var rest []*pending
+		for _, event := range p.uncommitted {
+			device := event.event.DeviceID
+			i, ok := first[device]
+			if !ok {
+				rest = append(rest, event)
+				continue
+			}
+			batch = append(batch, event)
+			failures = append(failures, &BlockedError{EventID: event.event.ID, DeviceID: device, BlockedBy: batch[i].event.ID, Err: failures[i]})
+		}
+		p.uncommitted = rest
+		p.mu.Unlock()
+	}
+	for i, event := range batch {
+		event.tell(Result{Err: failures[i]}, &p.cfg.Hooks)
+	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, event := range batch {
 		p.committing -= event.spoolBytes
 		p.ages.remove(event.sequence)
@@ -239,10 +274,6 @@ func (p *Producer) notCommitted(batch []*pending, err error) {
 		p.advance(l)
 	}
 	p.admitWaiters()
-	p.mu.Unlock()
-	for _, event := range batch {
-		event.answered(Result{Err: &SpoolError{EventID: event.event.ID, DeviceID: event.event.DeviceID, Dir: p.cfg.Spool, Err: err}})()
-	}
 }
 
 // memoryFor is how many events of a lane may be in memory now. Half of the buffer is for the first event of each lane alone, so
@@ -250,7 +281,7 @@ func (p *Producer) notCommitted(batch []*pending, err error) {
 func (p *Producer) memoryFor(l *lane) int {
 	switch {
 	case p.inMemory < p.cfg.Buffer/2:
-		return loadAtOnce
+		return min(loadAtOnce, p.cfg.Buffer-p.inMemory)
 	case p.inMemory < p.cfg.Buffer || l.blockade != nil:
 		return 1
 	}
@@ -265,7 +296,8 @@ func (p *Producer) feed() {
 	}
 }
 
-// read brings events from the spool into memory as long as lanes wait for that and there is room.
+// read brings events from the spool into memory as long as lanes wait for that and there is room. A lane with which the disk is in
+// trouble stands aside for a while.
 func (p *Producer) read() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -278,13 +310,14 @@ func (p *Producer) read() {
 			err = p.failBlocked(l)
 		}
 		if err != nil {
-			p.hungry = append(p.hungry, l)
+			p.unload(l)
 			time.AfterFunc(maxBackoff, func() {
 				p.mu.Lock()
 				defer p.mu.Unlock()
+				p.hungry = append(p.hungry, l)
 				p.feed()
 			})
-			break
+			continue
 		}
 		l.state = idle
 		p.advance(l)
@@ -295,7 +328,18 @@ func (p *Producer) read() {
 	p.signalDrained()
 }
 
-// load reads the next events of a lane that has none in memory. The caller holds mu; load lets go of it while it reads.
+// unload leaves to the disk what a lane has in memory. The caller holds mu.
+func (p *Producer) unload(l *lane) {
+	refs := make([]spool.Ref, 0, len(l.events)+len(l.later))
+	for _, event := range l.events {
+		refs = append(refs, event.ref)
+	}
+	p.inMemory -= len(l.events)
+	l.events, l.later = nil, append(refs, l.later...)
+}
+
+// load reads the next events of a lane that has none in memory. An error says that not even the first could be read. The caller
+// holds mu; load lets go of it while it reads.
 func (p *Producer) load(l *lane) error {
 	if len(l.events) > 0 {
 		return nil
@@ -306,6 +350,7 @@ func (p *Producer) load(l *lane) error {
 	p.mu.Unlock()
 	loaded := make([]*pending, 0, len(refs))
 	var damaged []spool.Damage
+	var gone []spool.Ref
 	var err error
 	for len(refs) > 0 {
 		var r spool.Record
@@ -317,7 +362,7 @@ func (p *Producer) load(l *lane) error {
 				break
 			}
 			damaged = append(damaged, d.Damage)
-			p.store.Done(refs[0])
+			gone = append(gone, refs[0])
 		} else if err == nil {
 			loaded = append(loaded, fromRecord(r, refs[0]))
 		} else {
@@ -325,11 +370,15 @@ func (p *Producer) load(l *lane) error {
 		}
 		refs = refs[1:]
 	}
+	p.doneWith(l, gone)
 	for _, d := range damaged {
 		p.reportDamage(d)
 	}
 	if err != nil {
 		p.spoolFailed(err)
+		if len(loaded)+len(damaged) > 0 { // these first
+			err = nil
+		}
 	}
 	p.mu.Lock()
 	for _, d := range damaged {
@@ -349,10 +398,28 @@ func (p *Producer) load(l *lane) error {
 	return err
 }
 
-// block lets the followers of a failed event fail too, as far as they are on disk now. The caller holds mu.
-func (l *lane) block(by *pending, failure error) {
-	if left := len(l.events) - 1 + len(l.later); left > 0 {
-		l.blockade = &blockade{by: by.event.ID, err: failure, left: left}
+// block lets the followers of a failed event fail too, as far as they are on disk now, and tells whether there are any. The caller
+// holds mu.
+func (l *lane) block(by *pending, failure error) bool {
+	left := len(l.events) - 1 + len(l.later)
+	if left > 0 {
+		l.blockade = &blockade{by: by.event.ID, err: failure, left: left, ended: []spool.Ref{by.ref}}
+	}
+	return left > 0
+}
+
+// doneWith lets the spool forget the first events of a lane, behind a blockade once all that it concerns have ended. The caller has
+// the lane in hand, and lets unblock follow.
+func (p *Producer) doneWith(l *lane, refs []spool.Ref) {
+	if b := l.blockade; b != nil {
+		b.ended = append(b.ended, refs...)
+		if len(refs) < b.left {
+			return
+		}
+		refs = b.ended
+	}
+	if len(refs) > 0 {
+		p.store.Done(refs...)
 	}
 }
 
@@ -382,7 +449,7 @@ func (p *Producer) failBlocked(l *lane) error {
 		event.tell(Result{Err: failure}, &p.cfg.Hooks)
 		refs = append(refs, event.ref)
 	}
-	p.store.Done(refs...)
+	p.doneWith(l, refs)
 	if err != nil {
 		p.spoolFailed(err)
 	}

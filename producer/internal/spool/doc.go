@@ -14,8 +14,10 @@
 // # Damage
 //
 // A record that does not fit its check sum is skipped up to the next one that does. The bytes between are copied to the folder aside
-// and reported with their file and offset; every other record is unharmed. A page that the disk cannot read counts as damaged, and
-// its segment stays, for another time it may be readable. So does a segment whose damage cannot be copied, as on a full disk.
+// and reported with their file and offset; every other record is unharmed. A page that the disk cannot read when the folder is opened
+// counts as damaged, and its segment stays, for another time it may be readable. Which page that was stands in the list of done records:
+// the records in there do not become done with by later ones that are. When they can be read again, they come back if none of their
+// key has overtaken them, and are set aside otherwise. A segment whose damage cannot be copied, as on a full disk, stays too.
 //
 // A sync that fails is never tried again: the system may count the pages as written from then on. What Append was to write is taken
 // back, and the next record begins a new segment.

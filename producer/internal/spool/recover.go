@@ -75,19 +75,26 @@ func (s *Spool) recoverSegment(seg *segment, r *recovery) error {
 	}
 	seg.log = log
 	s.segments[seg.number] = seg
-	data, unreadable, err := readLog(log)
+	data, gaps, unreadable, err := readLog(log)
 	if err != nil {
 		return err
-	}
-	if unreadable != nil { // another time, or for another program, it may be readable
-		seg.kept = true
-		s.opts.Failed(unreadable)
 	}
 	seg.size = int64(len(data))
 	s.bytes.Add(seg.size)
 	done, err := seg.readDone(s.dir)
 	if err != nil {
 		return err
+	}
+	if unreadable != nil { // another time, or for another program, it may be readable
+		seg.kept = true
+		s.opts.Failed(unreadable)
+		for _, g := range gaps {
+			seg.noteGap(g)
+		}
+		s.flush(seg)
+		if err := seg.syncDone(); err != nil {
+			s.opts.Failed(err)
+		}
 	}
 	scan(data, func(offset int, record Record, size int) {
 		r.last = max(r.last, record.Sequence)
@@ -105,7 +112,7 @@ func (s *Spool) recoverSegment(seg *segment, r *recovery) error {
 			return
 		}
 		for _, earlier := range w.Refs { // of the same key: done with too, only their entries were lost
-			s.segments[earlier.segment].finish(earlier.offset)
+			s.overtaken(earlier, r)
 		}
 		w.Refs, w.Sequences, w.Bytes = nil, nil, 0
 	}, func(offset, size int) {
@@ -125,26 +132,49 @@ func (s *Spool) recoverSegment(seg *segment, r *recovery) error {
 	return nil
 }
 
+// overtaken ends a record in front of one of its key that is done with. One in a gap was not there for whoever was done with
+// that: it is set aside, for now it would come too late.
+func (s *Spool) overtaken(ref Ref, r *recovery) {
+	seg := s.segments[ref.segment]
+	if len(seg.gaps) > 0 {
+		d := Damage{File: seg.path(s.dir, logSuffix), Offset: int64(ref.offset)}
+		record, err := s.read(seg, ref.offset)
+		if err == nil && seg.inGap(ref.offset, record.Size()) {
+			d.Bytes = record.Size()
+			_, err = s.setAside(seg, &d, appendRecord(nil, record))
+			r.damaged = append(r.damaged, d)
+		}
+		if err != nil { // it stays where it is, for another time
+			s.opts.Failed(fmt.Errorf("set aside what could not be read before in %s at offset %d: %w", d.File, d.Offset, err))
+			seg.kept = true
+			seg.waiting--
+			return
+		}
+	}
+	seg.finish(ref.offset)
+}
+
 // readLog reads a whole log. A page that the disk cannot read costs nothing but itself: zeros stand for it, and unreadable says why.
-func readLog(log logFile) (data []byte, unreadable, err error) {
+func readLog(log logFile) (data []byte, gaps []gap, unreadable, err error) {
 	const page = 4096
 	info, err := log.Stat()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	data = make([]byte, info.Size())
 	n, err := log.ReadAt(data, 0)
 	if err == nil || errors.Is(err, io.EOF) {
-		return data[:n], nil, nil
+		return data[:n], nil, nil, nil
 	}
 	for at := 0; at < len(data); at += page {
 		piece := data[at:min(at+page, len(data))]
 		if _, err := log.ReadAt(piece, int64(at)); err != nil && !errors.Is(err, io.EOF) {
 			clear(piece)
+			gaps = append(gaps, gap{uint32(at), uint32(at + len(piece))})
 			unreadable = err
 		}
 	}
-	return data, unreadable, nil
+	return data, gaps, unreadable, nil
 }
 
 func (r *recovery) state() State {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 const (
@@ -36,12 +37,21 @@ type segment struct {
 	size    int64
 	waiting int  // records that are not done with
 	kept    bool // it has damaged bytes that stand nowhere else, and stays
+	gaps    []gap
 	sealed  bool // nothing is appended any more
 
 	done     *os.File // opened at the first record that is done with
 	listed   int64    // bytes of it that are written
 	unlisted []byte   // entries that are not
 	unsynced bool
+}
+
+// gap is a piece of a log that some process could not read. What it did after that says nothing about the records in there.
+type gap struct{ from, to uint32 }
+
+// inGap tells whether some process could not read all of the record at offset.
+func (g *segment) inGap(offset uint32, size int) bool {
+	return slices.ContainsFunc(g.gaps, func(p gap) bool { return offset < p.to && p.from < offset+uint32(size) })
 }
 
 func (g *segment) path(dir, suffix string) string {
@@ -64,6 +74,18 @@ func (g *segment) doneSum(offset uint32) uint32 {
 	binary.BigEndian.PutUint32(text[:], g.number)
 	binary.BigEndian.PutUint32(text[4:], offset)
 	return crc32.Checksum(text[:], castagnoli)
+}
+
+// noteGap notes in the list of done records, as two entries whose check sums are inverted, what cannot be read.
+func (g *segment) noteGap(p gap) {
+	if slices.Contains(g.gaps, p) {
+		return
+	}
+	g.gaps = append(g.gaps, p)
+	for _, offset := range []uint32{p.from, p.to} {
+		g.unlisted = binary.BigEndian.AppendUint32(g.unlisted, offset)
+		g.unlisted = binary.BigEndian.AppendUint32(g.unlisted, ^g.doneSum(offset))
+	}
 }
 
 // flush writes the entries that are not yet in the file. It may be tried again after an error.
@@ -98,7 +120,7 @@ func (g *segment) syncDone() error {
 	return nil
 }
 
-// readDone reads the list of done records and makes room for more behind what of it is whole.
+// readDone reads the list of done records, with the gaps, and makes room for more behind what of it is whole.
 func (g *segment) readDone(dir string) (map[uint32]bool, error) {
 	data, err := os.ReadFile(g.path(dir, doneSuffix))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -106,11 +128,18 @@ func (g *segment) readDone(dir string) (map[uint32]bool, error) {
 	}
 	g.listed = int64(len(data)) / doneBytes * doneBytes
 	offsets := make(map[uint32]bool, len(data)/doneBytes)
+	var bounds []uint32 // of gaps
 	for ; len(data) >= doneBytes; data = data[doneBytes:] {
 		offset := binary.BigEndian.Uint32(data)
-		if binary.BigEndian.Uint32(data[4:]) == g.doneSum(offset) { // else it is damaged: the record comes again
+		switch sum := g.doneSum(offset); binary.BigEndian.Uint32(data[4:]) {
+		case sum:
 			offsets[offset] = true
-		}
+		case ^sum:
+			if bounds = append(bounds, offset); len(bounds) == 2 {
+				g.gaps = append(g.gaps, gap{bounds[0], bounds[1]})
+				bounds = nil
+			}
+		} // else it is damaged: the record comes again
 	}
 	return offsets, nil
 }
@@ -128,14 +157,14 @@ func (g *segment) close() error {
 }
 
 // remove deletes the segment: the log first, because a list without a log means nothing, and a log without its list brings
-// back all that is done with.
+// back all that is done with: so where the log can't be deleted, the list is completed.
 func (g *segment) remove(dir string) error {
 	closed := g.close()
 	err := os.Remove(g.path(dir, logSuffix))
-	if err == nil {
-		err = os.Remove(g.path(dir, doneSuffix))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(closed, err, g.flush(dir), g.syncDone(), g.close())
 	}
-	if errors.Is(err, os.ErrNotExist) {
+	if err = os.Remove(g.path(dir, doneSuffix)); errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	return errors.Join(closed, err)

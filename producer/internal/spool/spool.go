@@ -104,7 +104,7 @@ func Open(dir string, opts Options) (*Spool, State, error) {
 	s := &Spool{dir: dir, opts: opts, lock: lock, segments: map[uint32]*segment{}}
 	state, err := s.recover()
 	if err != nil {
-		return nil, State{}, errors.Join(err, s.Close())
+		return nil, State{}, errors.Join(err, s.letGo()) // not Close: what has not been read must not count as done with
 	}
 	return s, state, nil
 }
@@ -192,7 +192,9 @@ func (s *Spool) undo(seg *segment, size int64, cause error) {
 	if err := seg.log.Truncate(size); err != nil {
 		s.broken = fmt.Errorf("%s is in doubt since %w; taking the write back: %w", seg.path(s.dir, logSuffix), cause, err)
 	}
-	_ = seg.log.Sync() // so that a loss of power does not bring it back; the cause is what is reported
+	if err := seg.log.Sync(); err != nil { // a loss of power may bring it back, and cost what Append has left to be synced
+		s.opts.Failed(fmt.Errorf("sync %s: %w", seg.path(s.dir, logSuffix), err))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leave(seg)
@@ -358,6 +360,15 @@ func (s *Spool) Close() error {
 	}
 	s.segments = map[uint32]*segment{}
 	s.broken = os.ErrClosed
+	return errors.Join(append(faults, s.lock.Unlock())...)
+}
+
+// letGo closes the files as they are and leaves the folder to others.
+func (s *Spool) letGo() error {
+	var faults []error
+	for _, seg := range s.segments {
+		faults = append(faults, seg.close())
+	}
 	return errors.Join(append(faults, s.lock.Unlock())...)
 }
 

@@ -367,7 +367,8 @@ func TestAppend_OnAFullDiskKeepsNothingAndGoesOnLater(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s, _ := open(t, dir, Options{open: disk.open})
+			var trouble []string
+			s, _ := open(t, dir, Options{open: disk.open, Failed: heard(&trouble)})
 			mustAppend(t, s, record("a", 1))
 			disk.failSync = name == "failed sync"
 			_, err := s.Append([]Record{record("a", 2), record("a", 3), record("a", 4)})
@@ -379,6 +380,9 @@ func TestAppend_OnAFullDiskKeepsNothingAndGoesOnLater(t *testing.T) {
 				t.Errorf("after the failed write a restart finds %v and damage %v, want only what was accepted", got, state.Damaged)
 			}
 			mustClose(t, again)
+			if (len(trouble) > 0) != disk.failSync {
+				t.Errorf("trouble: got %q, want that the write which was taken back may come back, where no sync succeeds", trouble)
+			}
 			disk.room, disk.failSync = 1<<20, false
 			mustAppend(t, s, record("a", 5))
 			mustClose(t, s)
@@ -394,7 +398,8 @@ func TestAppend_OnAFullDiskKeepsNothingAndGoesOnLater(t *testing.T) {
 func TestAppend_RefusesAllWhenAWriteCannotBeTakenBack(t *testing.T) {
 	t.Parallel()
 	disk := &brokenDisk{room: 1 << 20, failSync: true, failCut: true}
-	s, _ := open(t, t.TempDir(), Options{open: disk.open})
+	var trouble []string
+	s, _ := open(t, t.TempDir(), Options{open: disk.open, Failed: heard(&trouble)})
 	if _, err := s.Append([]Record{record("a", 1)}); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("got %v, want the disk's error", err)
 	}

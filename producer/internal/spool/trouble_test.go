@@ -253,3 +253,135 @@ func TestOpen_NeedsNoRoom(t *testing.T) {
 	}
 	mustClose(t, s)
 }
+
+// TestOpen_ThatFailsDeletesNothing, whatever it was that could not be opened: a list of done records here, for want of file
+// descriptors, say.
+func TestOpen_ThatFailsDeletesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _ := open(t, dir, Options{SegmentBytes: 1})
+	want := []string{"a:1", "b:2", "c:3"}
+	for i, key := range []string{"a", "b", "c"} {
+		mustAppend(t, s, record(key, int64(i+1)))
+	}
+	mustClose(t, s)
+	list := filepath.Join(dir, "0000000002.done")
+	if err := os.Mkdir(list, 0o700); err != nil { // cannot be read
+		t.Fatal(err)
+	}
+	if _, _, err := Open(dir, Options{}); err == nil {
+		t.Fatal("opened without one of the lists")
+	}
+	if err := os.Remove(list); err != nil {
+		t.Fatal(err)
+	}
+	s, state := open(t, dir, Options{})
+	if got := waiting(t, s, state); !slices.Equal(got, want) {
+		t.Errorf("after an Open that failed: got %v, want %v", got, want)
+	}
+	mustClose(t, s)
+}
+
+// TestOpen_WhatWasUnreadableIsNotTakenForDone when the disk can read it again: it comes in its turn, or is set aside where later
+// ones of its key are done with.
+func TestOpen_WhatWasUnreadableIsNotTakenForDone(t *testing.T) {
+	t.Parallel()
+	for _, overtaken := range []bool{false, true} {
+		t.Run(fmt.Sprint("overtaken ", overtaken), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s, _ := open(t, dir, Options{})
+			var records []Record
+			var want []string
+			for i := range 400 {
+				records = append(records, record("a", int64(i)))
+				want = append(want, fmt.Sprint("a:", i))
+			}
+			mustAppend(t, s, records...)
+			mustClose(t, s)
+			disk := &brokenDisk{unreadable: 8192}
+			var trouble []string
+			s, state := open(t, dir, Options{open: disk.open, Failed: heard(&trouble)})
+			found := waiting(t, s, state)
+			lost := len(want) - len(found)
+			if lost == 0 || len(trouble) == 0 {
+				t.Fatalf("found %d of %d records with trouble %q, want some that cannot be read", len(found), len(want), trouble)
+			}
+			if refs := state.Waiting[0].Refs; overtaken {
+				s.Done(refs[len(refs)-1]) // it stands for the others, but not for those in the page
+			} else {
+				s.Done(refs[:10]...) // they stand before the page
+			}
+			mustClose(t, s)
+
+			s, state = open(t, dir, Options{})
+			got := waiting(t, s, state)
+			if !overtaken && !slices.Equal(got, want[10:]) {
+				t.Errorf("got %d records, want the %d that are left, in order", len(got), len(want)-10)
+			}
+			if overtaken && (len(got) > 0 || len(state.Damaged) != lost) {
+				t.Errorf("got %d records and %d pieces set aside, want the %d records of the page set aside", len(got), len(state.Damaged), lost)
+			}
+			for _, d := range state.Damaged {
+				if kept, err := os.ReadFile(d.Aside); err != nil || !bytes.Contains(kept, []byte("id-")) {
+					t.Errorf("%s has no record: %v", d.Aside, err)
+				}
+			}
+			for _, w := range state.Waiting {
+				s.Done(w.Refs...)
+			}
+			mustClose(t, s)
+			if left, _ := filepath.Glob(filepath.Join(dir, "0*")); len(left) > 0 {
+				t.Errorf("%v are left", left)
+			}
+		})
+	}
+}
+
+// TestSpool_ASegmentThatCannotBeDeletedIsDone all the same.
+func TestSpool_ASegmentThatCannotBeDeletedIsDone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var trouble []string
+	s, _ := open(t, dir, Options{SegmentBytes: 1, Failed: heard(&trouble)})
+	refs := mustAppend(t, s, record("a", 1))
+	mustAppend(t, s, record("a", 2)) // ends the first segment
+	log, moved := filepath.Join(dir, "0000000001.log"), filepath.Join(t.TempDir(), "log")
+	if err := os.Rename(log, moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(log, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.Done(refs...)
+	if len(trouble) != 1 {
+		t.Errorf("trouble: got %q, want the log that cannot be deleted", trouble)
+	}
+	mustClose(t, s)
+	if err := errors.Join(os.RemoveAll(log), os.Rename(moved, log)); err != nil {
+		t.Fatal(err)
+	}
+	s, state := open(t, dir, Options{})
+	if got, want := waiting(t, s, state), []string{"a:2"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	mustClose(t, s)
+}
+
+// TestUndo_TellsOfAFailedSync of records that were accepted before, to be synced later.
+func TestUndo_TellsOfAFailedSync(t *testing.T) {
+	t.Parallel()
+	disk := &brokenDisk{room: record("a", 1).Size() + 20}
+	var trouble []string
+	s, _ := open(t, t.TempDir(), Options{SyncEvery: time.Hour, open: disk.open, Failed: heard(&trouble)})
+	mustAppend(t, s, record("a", 1))
+	disk.failSync = true
+	if _, err := s.Append([]Record{record("a", 2)}); err == nil {
+		t.Fatal("no error")
+	}
+	disk.failSync = false
+	if len(trouble) != 1 {
+		t.Errorf("trouble: got %q, want the sync that failed", trouble)
+	}
+	mustClose(t, s)
+}
