@@ -186,6 +186,14 @@ func (p *Producer) hasRoom(event *pending) bool {
 	return p.stats.Buffered < p.cfg.Buffer && (l == nil || l.count < p.cfg.BufferPerDevice)
 }
 
+// full tells whether the largest event would find no room, even if nothing of its device is waiting. The caller holds mu.
+func (p *Producer) full() bool {
+	if p.store != nil {
+		return !p.spoolHasRoom(nil, &pending{spoolBytes: int64(p.cfg.MaxMessageBytes)})
+	}
+	return p.stats.Buffered >= p.cfg.Buffer
+}
+
 // admit gives an event its sequence and appends it to its lane, or to what is written to the spool next. The caller holds mu.
 func (p *Producer) admit(event *pending) {
 	p.sequence = max(p.sequence+1, time.Now().UnixNano())

@@ -76,6 +76,7 @@ type Stats struct {
 	Entries   int64     // events in those requests, retries included
 	Buffered  int       // accepted and not yet resolved, now
 	Spooled   int       // of them in the spool
+	Full      bool      // there may be no room for another event, of whatever device, now
 	Oldest    time.Time // when the oldest of them was accepted, to a tenth of a second; zero when there is none
 }
 
@@ -233,6 +234,7 @@ func (p *Producer) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats
+	s.Full = p.full()
 	s.Oldest = p.ages.oldest()
 	return s
 }

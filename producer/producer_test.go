@@ -342,6 +342,9 @@ func TestBuffer_OneDeviceDoesNotFillIt(t *testing.T) {
 		if err := p.TryEnqueue(motion("hot", "h3"), nil); !errors.Is(err, ErrBufferFull) {
 			t.Errorf("fourth event of a device: got %v, want ErrBufferFull", err)
 		}
+		if p.Stats().Full {
+			t.Error("full, with 3 of 10 in it")
+		}
 		for i := range 7 {
 			if err := p.TryEnqueue(motion(fmt.Sprintf("d%d", i), fmt.Sprintf("e%d", i)), nil); err != nil {
 				t.Errorf("event %d of another device: %v", i, err)
@@ -349,6 +352,9 @@ func TestBuffer_OneDeviceDoesNotFillIt(t *testing.T) {
 		}
 		if err := p.TryEnqueue(motion("d8", "e8"), nil); !errors.Is(err, ErrBufferFull) {
 			t.Errorf("eleventh event: got %v, want ErrBufferFull", err)
+		}
+		if !p.Stats().Full {
+			t.Error("not full, with 10 of 10 in it")
 		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

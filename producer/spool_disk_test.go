@@ -194,9 +194,12 @@ func TestSpool_ASmallOneEmptiesItself(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if !p.Stats().Full {
+			t.Error("not full, after it has refused an event")
+		}
 		close(disk.hold)
 		time.Sleep(time.Hour)
-		if err := p.TryEnqueue(motion("d1", "later"), nil); err != nil {
+		if err := p.TryEnqueue(motion("d1", "later"), nil); err != nil || p.Stats().Full {
 			t.Errorf("an hour after everything was confirmed (%+v, %d bytes): %v", p.Stats(), p.store.Bytes(), err)
 		}
 		mustClose(t, p)

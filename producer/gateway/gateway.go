@@ -102,14 +102,16 @@ func (g *Gateway) send(ctx context.Context, e events.Event, done func(error)) {
 	err := g.publisher.Enqueue(waiting, e, func(r producer.Result) { done(r.Err) })
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		g.lastNoRoom.Store(time.Now().UnixNano())
+		if g.publisher.Stats().Full { // else it is the device that may have no more
+			g.lastNoRoom.Store(time.Now().UnixNano())
+		}
 		done(errNoRoom)
 	case err != nil:
 		done(err)
 	}
 }
 
-// full tells whether an event was refused a moment ago because there was no room.
+// full tells whether an event was refused a moment ago because there was no room for anybody's.
 func (g *Gateway) full() bool {
 	return time.Now().UnixNano()-g.lastNoRoom.Load() < int64(2*roomPatience)
 }

@@ -11,6 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sns/types"
+
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/local/faults"
 	"github.com/device-fanout/fanout/producer"
@@ -164,13 +168,20 @@ func TestPost_ProducersErrors(t *testing.T) {
 	}
 }
 
+// fullPublisher never has room.
+type fullPublisher struct{}
+
+func (fullPublisher) Enqueue(ctx context.Context, _ events.Event, _ func(producer.Result)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (fullPublisher) Stats() producer.Stats { return producer.Stats{Full: true} }
+
 func TestPost_FullBuffer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newFakeWorld(t, fakePublisher{func(ctx context.Context, _ events.Event, _ func(producer.Result)) error {
-			<-ctx.Done() // no room ever
-			return ctx.Err()
-		}}, gateway.Config{})
+		w := newFakeWorld(t, fullPublisher{}, gateway.Config{})
 		a := w.post(t, oneEvent, power("lamp-1", "e1"))
 		a.wantProblem(t, 503, "busy")
 		if got := a.header.Get("Retry-After"); got != "1" {
@@ -188,6 +199,58 @@ func TestPost_FullBuffer(t *testing.T) {
 		}
 		w.stop()
 	})
+}
+
+// stuckTopic confirms all but what is of the device "stuck", which it throttles.
+type stuckTopic struct{}
+
+func (stuckTopic) PublishBatch(_ context.Context, in *sns.PublishBatchInput, _ ...func(*sns.Options)) (*sns.PublishBatchOutput, error) {
+	out := &sns.PublishBatchOutput{}
+	for _, e := range in.PublishBatchRequestEntries {
+		if aws.ToString(e.MessageGroupId) == "stuck" {
+			out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("Throttled"), SenderFault: true})
+			continue
+		}
+		out.Successful = append(out.Successful, types.PublishBatchResultEntry{Id: e.Id, MessageId: aws.String("m")})
+	}
+	return out, nil
+}
+
+// TestPost_OneStuckDeviceLeavesTheGatewayReady: it has used up its share of the buffer, and the others have not.
+func TestPost_OneStuckDeviceLeavesTheGatewayReady(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]producer.Config{
+		"in memory": {Buffer: 1000, BufferPerDevice: 1},
+		"spool":     {Spool: t.TempDir(), SpoolSync: -1, SpoolBytes: 64 << 10, MaxMessageBytes: 8 << 10},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p, err := producer.New(stuckTopic{}, "arn:aws:sns:eu-central-1:000000000000:dev-device-events.fifo", cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newFakeWorld(t, p, gateway.Config{})
+			refused := 0
+			for i := range 200 {
+				if a := w.post(t, oneEvent, power("stuck", fmt.Sprint("s", i))); a.status == 503 && strings.Contains(a.body, "busy") {
+					refused++
+					break
+				}
+			}
+			if refused == 0 {
+				t.Errorf("%s: nothing was refused", name)
+			}
+			if a := w.post(t, oneEvent, power("well", "e1")); a.status != 202 {
+				t.Errorf("%s: another device: got %d %s, want 202", name, a.status, a.body)
+			}
+			if a := w.get(t, "/readyz"); a.status != 200 {
+				t.Errorf("%s: /readyz: got %d %s, want 200", name, a.status, a.body)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = p.Close(ctx)
+			w.stop()
+		})
+	}
 }
 
 func TestPost_NotConfirmedInTime(t *testing.T) {

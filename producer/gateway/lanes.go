@@ -100,7 +100,7 @@ func (l *lanes) settle(d *lane, item *laneItem, err error) {
 	var given []*laneItem
 	switch {
 	case mayPass:
-		d.gaveUp = newProblem(kindBlocked, "event "+item.event.ID+" before it was not accepted; send it and all later ones of the device again")
+		d.gaveUp = newProblem(kindBlocked, "event "+item.event.ID+" before it was not accepted; send it and all later ones of the device again, in a new stream")
 		given, d.waiting = d.waiting, nil
 	case len(d.waiting) == 0:
 		delete(l.devices, item.event.DeviceID)

@@ -39,6 +39,10 @@ const (
 	atLeastOnce = 1
 	// maxMQTTQueue is how many messages may be received and not yet looked at.
 	maxMQTTQueue = 4096
+	// maxLooseBytes bounds the messages of QoS 0 in memory, with looseOverhead for each. No acknowledgement that waits holds the
+	// broker back from sending more of them.
+	maxLooseBytes = 16 << 20
+	looseOverhead = 512
 	// reconnectEvery is how often a broker that is away is tried.
 	reconnectEvery = 2 * time.Second
 	// disconnectWait is how long the last acknowledgements may take to leave.
@@ -94,7 +98,8 @@ func (cfg MQTT) device(topic string) string {
 // A message is one event, as over HTTP. It is of the device that the topic names: device_id may be missing in it, and must not say anything
 // else. Over the limits of Config.Limit, for all messages and for those of a device, a message waits unacknowledged until its turn has
 // come. Messages that can never become events are acknowledged and logged. Retained messages are copies that a broker hands to
-// every new subscription, and no events.
+// every new subscription, and no events. A message that was published with QoS 0 has no acknowledgement that could wait: when 16 MiB of
+// them are waiting, more are dropped, logged and counted.
 func (g *Gateway) Subscribe(ctx context.Context, cfg MQTT) error {
 	if cfg.Topic == "" {
 		cfg.Topic = DefaultTopic

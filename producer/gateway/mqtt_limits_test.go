@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,47 @@ func TestSubscribe_OverTheLimitTheAcknowledgementWaits(t *testing.T) {
 	if got := w.scrape(t); !strings.Contains(got, "mqtt_unacknowledged 2\n") || strings.Contains(got, "too-many-events") {
 		t.Errorf("metrics: got %s, want two messages that wait, and none refused", got)
 	}
+}
+
+// What is published with QoS 0 no acknowledgement holds back: while nothing is accepted only so much of it waits in memory, and the rest is
+// dropped and counted. What does wait becomes events.
+func TestSubscribe_BoundsWhatIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	var taken atomic.Int64
+	open := make(chan struct{})
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		taken.Add(1)
+		go func() {
+			<-open
+			done(producer.Result{Event: e})
+		}()
+		return nil
+	}}, gateway.Config{})
+	_, url := startBroker(t)
+	w.subscribe(t, url)
+	device := connect(t, url, "device")
+	padded := strings.Replace(power("hot", "h"), "{", "{"+strings.Repeat(" ", 200<<10), 1)
+	const count = 200 // 40 MB
+	for range count {
+		device.Publish("devices/hot/events", 0, false, padded).Wait()
+	}
+	dropped := func() int {
+		_, after, _ := strings.Cut(w.scrape(t), `{result="busy",transport="mqtt"} `)
+		n, _ := strconv.Atoi(strings.TrimSpace(strings.SplitN(after, "\n", 2)[0]))
+		return n
+	}
+	eventually(t, "messages to be dropped", func() bool { return dropped() > 0 })
+	publish(t, device, "devices/other/events", power("other", "o"), false) // with QoS 1, behind all the others
+	eventually(t, "the other device's", func() bool { return taken.Load() == 2 })
+	close(open)
+	eventually(t, "all that waited", func() bool { return strings.Contains(w.scrape(t), "mqtt_unacknowledged 0\n") })
+	if n, most := int(taken.Load())-1, 16<<20/(200<<10); n < most/2 || n > most {
+		t.Errorf("%d of %d messages waited, want those that fit into 16 MiB: at most %d", n, count, most)
+	}
+	full, before := dropped(), taken.Load() // what was waiting has made room
+	device.Publish("devices/hot/events", 0, false, padded).Wait()
+	publish(t, device, "devices/other/events", power("other", "o2"), false)
+	eventually(t, "two more", func() bool { return taken.Load() == before+2 && dropped() == full })
 }
 
 // readable lets clients subscribe only while it is open.

@@ -30,6 +30,7 @@ type subscription struct {
 	connection atomic.Int64 // number of the last connection that was tried
 	online     atomic.Bool
 	complaints rate.Sometimes // about messages
+	loose      atomic.Int64   // bytes of messages of QoS 0
 
 	mu      sync.Mutex
 	waiting map[uint16]*held // by packet ID: received, and not known to be acknowledged
@@ -121,10 +122,21 @@ func (s *subscription) setConnected(yes bool) {
 // receive is called by the MQTT client for every message, one after another. It must not wait for the producer: the client's pings
 // would wait too, and the broker would give up on it.
 func (s *subscription) receive(_ mqtt.Client, m mqtt.Message) {
+	if m.Qos() == 0 && s.loose.Add(looseBytes(m)) > maxLooseBytes {
+		s.loose.Add(-looseBytes(m))
+		p := newProblem(kindBusy, "too many messages of QoS 0 are waiting: publish with QoS 1, and the broker keeps them")
+		s.complaints.Do(func() { s.logger.Warn("message dropped", "topic", m.Topic(), "err", p) })
+		s.gateway.metrics.count(overMQTT, p, 0)
+		return
+	}
 	select {
 	case s.received <- received{m, s.connection.Load()}:
 	case <-s.stopped:
 	}
+}
+
+func looseBytes(m mqtt.Message) int64 {
+	return int64(len(m.Payload()) + len(m.Topic()) + looseOverhead)
 }
 
 // take hands messages on in the order of their arrival, until ctx ends. Over the limit of all it waits, and what has come stays
@@ -211,6 +223,9 @@ func (s *subscription) hold(m received) (_ *held, again bool) {
 // release ends the holding of a message. It may be called by the producer, and must not wait for the connection.
 func (s *subscription) release(h *held, accepted bool) {
 	s.gateway.metrics.unacked.Dec()
+	if h.Qos() == 0 {
+		s.loose.Add(-looseBytes(h))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if accepted {
