@@ -154,8 +154,10 @@ func TestMove(t *testing.T) {
 			url := w.standard(redriveTo("dlq", 1))
 			w.dead("q", "m1", "m2", "m3", "m4")
 			handle := w.move("dlq", perSecond(1))
-			if task := w.task("dlq", "RUNNING 1 4"); *task.TaskHandle != handle || *task.MaxNumberOfMessagesPerSecond != 1 {
-				w.Errorf("got %+v", task)
+			if w.remote == nil { // else a pause in between may move another
+				if task := w.task("dlq", "RUNNING 1 4"); *task.TaskHandle != handle || *task.MaxNumberOfMessagesPerSecond != 1 {
+					w.Errorf("got %+v", task)
+				}
 			}
 			w.gets(url, "m1")
 			w.took(3*time.Second, func() {

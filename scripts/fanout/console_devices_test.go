@@ -199,6 +199,10 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("got %d %s", status, body)
 	}
+	eventually(t, "the consumer to answer in time", func() bool {
+		_, body = request(t, client, "GET", base+"/", nil, nil)
+		return strings.Contains(cardOf(body, "blocked"), "hub-3")
+	})
 	contains(t, "blocked", cardOf(body, "blocked"), "Consumer "+silent+" can’t be asked", "connection refused",
 		"hub-3", `<span class="chip">push</span>`, "hub-1", "device.connectivity.changed.v1", "gateway is down &lt;again&gt;",
 		"hub-9", `data-label="Attempts" class="r num">3<`, `data-label="Behind it" class="r num">17<`, "2026-01-31 12:00:00 UTC")

@@ -224,7 +224,7 @@ func TestConsole_InABrowser(t *testing.T) {
 	address := parkingConsole(t, engine, consoleOptions{consumers: []string{m.health, silent}, services: serviceOptions{data: m.data}})
 	base, _, _ := strings.Cut(address, "/?token=")
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.WindowSize(1280, 900))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(patience))
 	allocated, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	defer cancel()
 	ctx, cancel := chromedp.NewContext(allocated)

@@ -350,7 +350,8 @@ func overMQTT(t *testing.T, g *gateway.Gateway, lines []recordedLine) {
 // up takes events from other programs, and counts and watches them.
 func TestUp_WithGatewayAndBroker(t *testing.T) {
 	t.Parallel()
-	up := background(t, nil, upArgs(t.TempDir(), "--gateway=127.0.0.1:0", "--mqtt=127.0.0.1:0", "--input", writeFile(t, "in.ndjson", generate(20)))...)
+	folder := t.TempDir()
+	up := background(t, nil, upArgs(folder, "--gateway=127.0.0.1:0", "--mqtt=127.0.0.1:0", "--input", writeFile(t, "in.ndjson", generate(20)))...)
 	address := up.stderr.find(t, `gateway +http://(\S+)/v1/events`)
 	url := up.stderr.find(t, `MQTT +(\S+),`)
 	client := &http.Client{Transport: &http.Transport{}}
@@ -367,6 +368,7 @@ func TestUp_WithGatewayAndBroker(t *testing.T) {
 		t.Fatal(token.Error())
 	}
 	device.Disconnect(100)
+	eventually(t, "the lines", func() bool { return count(t, folder) >= 20 })
 	up.interrupt()
 	var sum upSummary
 	up.wait(t).want(t, exitOK).decode(t, &sum)

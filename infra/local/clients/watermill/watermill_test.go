@@ -181,7 +181,7 @@ func TestSQS_KeepsTheOrderOfGroups(t *testing.T) {
 	if !refused {
 		t.Error("no message was refused")
 	}
-	for deadline := time.Now().Add(10 * time.Second); !e.Idle(); time.Sleep(time.Millisecond) { // the last delete
+	for deadline := time.Now().Add(2 * time.Minute); !e.Idle(); time.Sleep(time.Millisecond) { // the last delete
 		if time.Now().After(deadline) {
 			t.Fatalf("the queue holds %+v", e.Queues())
 		}
