@@ -23,6 +23,8 @@ const (
 // hand deals with the first letters of one device, in order. more says that there may be others behind them.
 func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more bool) {
 	var taken, extra, stay []*Letter
+	d.seen = letters[0]
+	s.recall(letters)
 	for i, l := range letters {
 		if d.lap != "" && !d.broken && !s.void(l) && (l.Record.Aside.Lap == d.lap || slices.Contains(d.bare, l.MessageID)) {
 			s.setAside(ctx, d, nil, stay)
@@ -40,8 +42,11 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 			if err = s.waitTurn(ctx, letters, l); err == nil {
 				err = s.take(l)
 			}
-			if errors.Is(err, errNoTime) {
-				s.count(func(*Summary) { s.taken-- })
+			if errors.Is(err, errNoTime) { // it counts when it comes again
+				s.mu.Lock()
+				delete(s.known, l.copyKey())
+				s.taken, s.sum.Seen, s.sum.Matched = s.taken-1, s.sum.Seen-1, s.sum.Matched-1
+				s.mu.Unlock()
 			}
 		}
 		switch {
@@ -82,6 +87,17 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 		_ = s.release(ctx, stay) // they come again, with those behind them
 	default:
 		s.stay(stay)
+	}
+}
+
+// recall gives copies that have no room for a record the place in the books of the letters that they are copies of.
+func (s *sweep) recall(letters []*Letter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range letters {
+		if first := s.bareOf[l.MessageID]; first != "" {
+			l.Record.Aside.Letter = first
+		}
 	}
 }
 
@@ -178,8 +194,12 @@ func (s *sweep) take(l *Letter) error {
 		return err
 	}
 	if s.act.deletes() {
+		redrives := l.Record.Redrives
+		if l.counts() {
+			redrives++
+		}
 		s.mu.Lock()
-		s.sent[l.identity()] = l.Record.Redrives + 1
+		s.sent[l.identity()] = redrives
 		s.mu.Unlock()
 	}
 	return nil
@@ -187,15 +207,16 @@ func (s *sweep) take(l *Letter) error {
 
 // settle makes sure of the letters that were taken, and deletes them.
 func (s *sweep) settle(ctx context.Context, taken []*Letter) {
-	due := s.sure(taken)
+	due, _ := s.sure(taken)
 	left, _ := s.remove(ctx, due)
 	s.deleted(due, left)
 }
 
-// sure makes sure of the letters that were taken, and gives those that are to be deleted now.
-func (s *sweep) sure(taken []*Letter) (due []*Letter) {
+// sure makes sure of the letters that were taken, and gives those that are to be deleted now. Where it cannot, ok is false, and they are
+// held where they are.
+func (s *sweep) sure(taken []*Letter) (due []*Letter, ok bool) {
 	if len(taken) == 0 {
-		return nil
+		return nil, true
 	}
 	if err := s.act.settle(taken); err != nil {
 		for _, l := range taken {
@@ -204,13 +225,13 @@ func (s *sweep) sure(taken []*Letter) (due []*Letter) {
 		}
 		s.hold(taken...)
 		s.fail(err)
-		return nil
+		return nil, false
 	}
 	if !s.act.deletes() {
 		s.moved(taken, nil)
-		return nil
+		return nil, true
 	}
-	return taken
+	return taken, true
 }
 
 // deleted notes the letters that are done with, and keeps those that are left for another try.

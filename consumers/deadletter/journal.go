@@ -27,6 +27,7 @@ type Journal struct {
 
 	mu   sync.Mutex
 	file *os.File
+	size int64             // of the file, as far as its lines are whole
 	open map[string]string // by message ID in the dead-letter queue: journalSent or journalCopied
 	try  map[string]bool   // requests that copied letters and did not succeed as a whole, as far as is known
 	laps map[string]string // devices whose letters are being set aside, and the name of the pass
@@ -104,6 +105,7 @@ func (j *Journal) begin(queueURL string) error {
 	if j.file, err = os.OpenFile(j.path, os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return fmt.Errorf("deadletter: journal: %w", err)
 	}
+	j.size = int64(fresh.Len())
 	return nil
 }
 
@@ -157,7 +159,7 @@ func memoryJournal() *Journal {
 	return &Journal{open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
 }
 
-// put writes lines before they count.
+// put writes lines before they count. What a full disk takes of them only in part is cut off again.
 func (j *Journal) put(lines ...journalLine) error {
 	if len(lines) == 0 {
 		return nil
@@ -170,8 +172,9 @@ func (j *Journal) put(lines ...journalLine) error {
 	defer j.mu.Unlock()
 	if j.file != nil {
 		if _, err := j.file.Write(text); err != nil {
-			return fmt.Errorf("deadletter: journal: %w", err)
+			return fmt.Errorf("deadletter: journal: %w", errors.Join(err, j.file.Truncate(j.size)))
 		}
+		j.size += int64(len(text))
 	}
 	for _, l := range lines {
 		j.apply(l)
@@ -205,6 +208,15 @@ func (j *Journal) Open() (letters, devices int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.open), len(j.laps)
+}
+
+// cutOff tells whether a run before this one left something open.
+func (j *Journal) cutOff() bool {
+	if j == nil {
+		return false
+	}
+	letters, devices := j.Open()
+	return letters+devices > 0
 }
 
 // Close closes the file, and removes it when nothing is open.

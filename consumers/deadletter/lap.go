@@ -39,7 +39,11 @@ func (s *sweep) endLap(d *device, id string) {
 // setAside copies letters to the end of the queue, in order, and deletes them, in one request with those that were taken from between
 // them. What can't be copied stays, and what is behind it too.
 func (s *sweep) setAside(ctx context.Context, d *device, taken, letters []*Letter) {
-	due := s.sure(taken)
+	due, ok := s.sure(taken)
+	if !ok { // those that were taken stand where they were, and so must the others
+		s.stay(letters)
+		return
+	}
 	n, err := s.copyToEnd(ctx, d, due, letters)
 	if err != nil {
 		s.breakLap(d, letters[n], err)
@@ -127,6 +131,9 @@ func (s *sweep) copyBare(d *device, l *Letter) error {
 		return err
 	}
 	d.bare = append(d.bare, id)
+	s.mu.Lock()
+	s.bareOf[id] = l.origin()
+	s.mu.Unlock()
 	return s.cfg.Journal.put(journalLine{Copied: l.MessageID})
 }
 

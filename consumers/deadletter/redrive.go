@@ -63,9 +63,10 @@ type Summary struct {
 // new messages at the end of the same dead-letter queue, in the same order. A letter that comes new to a device meanwhile may end
 // up among them.
 //
-// It may be interrupted, killed, run again, and run twice at once: what one run holds no other sees. After it was killed, what it
-// held is hidden for up to a minute. A run again within five minutes, or at any time with the same journal, makes no second copy of
-// what was sent and not deleted.
+// It may be interrupted, killed and run again. After it was killed, what it held is hidden for up to a minute. A run again within five
+// minutes, or at any time with the same journal, makes no second copy of what was confirmed and not deleted. One run at a time should
+// work on a queue: the journal's lock sees to that on one machine. What one run holds no other sees, so that two lose and double
+// nothing; but where both set letters of one device aside, these may end up out of order.
 //
 // The returned error is of reading, or ctx's when it has ended; failures of single letters are in their outcomes and in the
 // summary.
@@ -73,7 +74,10 @@ func Redrive(ctx context.Context, api QueueAPI, from Source, cfg Config) (Summar
 	cfg = cfg.withDefaults()
 	queues := newDirectory(api)
 	defer queues.close()
-	return newSweep(api, from, &redrive{from: from, queues: queues, journal: cfg.Journal}, cfg).run(ctx)
+	act := &redrive{from: from, queues: queues, journal: cfg.Journal}
+	s := newSweep(api, from, act, cfg)
+	act.fail = s.fail
+	return s.run(ctx)
 }
 
 // redrive is the action that sends letters back.
@@ -81,6 +85,7 @@ type redrive struct {
 	from    Source
 	queues  *directory
 	journal *Journal
+	fail    func(error) // ends the sweep
 }
 
 func (r *redrive) deletes() bool                  { return true }
@@ -101,7 +106,10 @@ func (r *redrive) take(l *Letter, deadline time.Time) error {
 	if err != nil {
 		return fmt.Errorf("deadletter: send event %s of device %s to %s: %w", l.name(), l.DeviceID, name, err)
 	}
-	return r.journal.put(journalLine{Sent: l.MessageID})
+	if err := r.journal.put(journalLine{Sent: l.MessageID}); err != nil {
+		r.fail(err) // nothing more is sent; this one has gone, and must be deleted before SQS forgets that
+	}
+	return nil
 }
 
 // redriveID is the deduplication ID of a letter that is sent back. It follows from the first message ID that the letter had in the
@@ -144,4 +152,10 @@ func (l *Letter) with(r Record) (attributes map[string]types.MessageAttributeVal
 		attributes[Attribute] = old
 	}
 	return attributes, false
+}
+
+// counts tells whether a message has room for the record that counts its redrives.
+func (l *Letter) counts() bool {
+	_, recorded := l.with(l.redriven())
+	return recorded
 }

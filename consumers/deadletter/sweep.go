@@ -53,11 +53,13 @@ type sweep struct {
 	known    map[copyKey]bool          // letters that were counted
 	settled  map[copyKey]string        // letters that are held, or gone to where they should: their message ID
 	sent     map[[sha256.Size]byte]int // what was sent, by identity: the count of redrives that it carries
+	bareOf   map[string]string         // copies that had no room for a record, by message ID: the first message ID of the letter
 	undead   []*Letter                 // sent, and could not be deleted
 	taken    int                       // letters acted upon, for the limit
 	laps     int                       // devices in the middle of a lap
 	polling  int                       // lanes that receive
 	busy     int                       // lanes between a receive that gave something and the end of its handling
+	heard    time.Time                 // when a receive gave something for the last time
 	activity int                       // grows whenever something may have become visible
 	done     bool                      // the queue gives no more
 	fatal    error
@@ -66,11 +68,12 @@ type sweep struct {
 
 // device is what a sweep knows of one device. Only the lane that has its first letters touches it.
 type device struct {
-	stuck     bool   // one of its letters could not be taken: those behind stay
-	lap       string // name of the lap under way
-	restoring bool   // the lap is another sweep's: until it is complete nothing is taken
-	whole     bool   // the lap is complete: what comes now was seen, or is new
-	broken    bool   // a letter could not be set aside: the lap waits for the next sweep
+	seen      *Letter // one of its letters
+	stuck     bool    // one of its letters could not be taken: those behind stay
+	lap       string  // name of the lap under way
+	restoring bool    // the lap is another sweep's: until it is complete nothing is taken
+	whole     bool    // the lap is complete: what comes now was seen, or is new
+	broken    bool    // a letter could not be set aside: the lap waits for the next sweep
 	// bare are the message IDs of this lap's copies that had no room for a record to say so.
 	bare []string
 }
@@ -79,7 +82,7 @@ func newSweep(api QueueAPI, from Source, act action, cfg Config) *sweep {
 	s := &sweep{
 		reader: newReader(api, from), cfg: cfg, act: act, aside: newSender(api, from.URL), pace: newPace(cfg.Rate), start: time.Now(),
 		reports: make(chan struct{}, 1), devices: map[string]*device{}, known: map[copyKey]bool{}, settled: map[copyKey]string{},
-		sent: map[[sha256.Size]byte]int{},
+		sent: map[[sha256.Size]byte]int{}, bareOf: map[string]string{}, heard: time.Now(),
 	}
 	s.news = sync.NewCond(&s.mu)
 	for id, lap := range cfg.Journal.openLaps() {
@@ -100,6 +103,7 @@ func (s *sweep) run(ctx context.Context) (Summary, error) {
 	s.aside.close()
 	stop()
 	s.lastDeletes(ctx)
+	s.openLaps()
 	err := errors.Join(s.fatal, s.releaseHeld(ctx))
 	if ctx.Err() != nil && !s.done {
 		err = errors.Join(fmt.Errorf("deadletter: reading %s was interrupted: %w", s.from.URL, ctx.Err()), err)
@@ -149,6 +153,7 @@ func (s *sweep) received(letters []*Letter) {
 	defer s.mu.Unlock()
 	s.polling--
 	if len(letters) > 0 {
+		s.heard = time.Now()
 		s.news.Signal()
 	}
 }
@@ -156,14 +161,29 @@ func (s *sweep) received(letters []*Letter) {
 // exhausted decides after an empty receive whether the queue gives no more: nobody handles anything, and nothing has become visible
 // since before the receive. Otherwise, while another lane receives, it waits until that has news: if every lane began an empty receive
 // whenever its last had ended, the last to end would begin long after the queue was exhausted.
+//
+// In the midst of a lap an empty receive says less: another reader, or a run that was killed, may hide the device's letters for a
+// moment. The lap is to be ended, so that they are waited for.
 func (s *sweep) exhausted(before int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.busy == 0 && s.activity == before:
+	case s.busy == 0 && s.activity == before && (s.laps == 0 || time.Since(s.heard) > visibility):
 		s.done = true
 	case s.polling > 0 && !s.done:
 		s.news.Wait()
+	}
+}
+
+// openLaps tells of the devices whose laps were not ended.
+func (s *sweep) openLaps() {
+	for _, d := range s.devices {
+		if d.lap == "" || d.broken || d.seen == nil {
+			continue
+		}
+		s.sum.Broken++
+		s.report(Outcome{Letter: d.seen, Err: fmt.Errorf("deadletter: not all letters of device %s have come again since some were set aside to reach "+
+			"those behind them; run it again with the same journal to put them in order", d.seen.DeviceID)})
 	}
 }
 

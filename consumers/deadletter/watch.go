@@ -57,7 +57,7 @@ func Watch(ctx context.Context, api interface {
 			round.Left++
 		}
 	}
-	if round.Due == 0 {
+	if round.Due == 0 && !cfg.Journal.cutOff() {
 		return round, nil
 	}
 	cfg.Filter, cfg.Select = Filter{}, func(l *Letter) bool { return w.decide(l) == due }
@@ -109,6 +109,8 @@ func (w *watch) decide(l *Letter) decision {
 		return stopped
 	case l.Record.Redrives >= rule.Times:
 		return spent
+	case !l.counts(): // nobody could tell how often it was redriven
+		return left
 	case w.now.Before(l.Record.FailedAt.Add(backoff(rule.After, l.Record.Redrives))),
 		relapsed && w.now.Before(last.at.Add(backoff(rule.After, last.redrives))):
 		return waits
@@ -127,5 +129,10 @@ func (w *watch) rule(l *Letter) *Rule {
 
 // backoff doubles with each redrive, up to a week.
 func backoff(after time.Duration, redrives int) time.Duration {
-	return min(after<<min(redrives, maxTimes), maxAfter)
+	for range min(redrives, maxTimes) {
+		if after = 2 * after; after >= maxAfter {
+			return maxAfter
+		}
+	}
+	return min(after, maxAfter)
 }

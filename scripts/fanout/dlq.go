@@ -84,6 +84,16 @@ func (s *selection) check() error {
 	return nil
 }
 
+// checkEmpty refuses a condition that is given and empty, as by a variable of a script that is not set: it would select everything.
+func checkEmpty(cmd *cobra.Command) error {
+	for _, name := range []string{"device", "type", "code", "class", "fingerprint", "text"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return &exitError{exitUsage, fmt.Errorf("--%s: got nothing, want a condition; leave the flag out to select all", name)}
+		}
+	}
+	return nil
+}
+
 // everything tells whether nothing is left out.
 func (s *selection) everything() bool { return s.filter == deadletter.Filter{} }
 

@@ -36,7 +36,6 @@ new messages at the end of the same dead-letter queue, in the same order. So it 
 
 func archiver(g *globals, drop bool, cmd *cobra.Command) *cobra.Command {
 	var m moving
-	var file string
 	verb, doing := "export", "exporting"
 	if drop {
 		verb, doing = "drop", "dropping"
@@ -45,7 +44,7 @@ func archiver(g *globals, drop bool, cmd *cobra.Command) *cobra.Command {
 	cmd.ValidArgsFunction = serviceNames
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		if err := m.check(); err != nil {
+		if err := m.check(cmd); err != nil {
 			return err
 		}
 		api, _, sources, err := g.dlqs(ctx, args, one(m.delivery))
@@ -56,11 +55,10 @@ func archiver(g *globals, drop bool, cmd *cobra.Command) *cobra.Command {
 		if err := g.nobodyElse(ctx, api, from); err != nil {
 			return err
 		}
-		to := file
-		if to == "" {
-			to = fmt.Sprintf("%s-%s.ndjson", from.Name(), time.Now().UTC().Format("20060102T150405Z"))
+		if m.file == "" {
+			m.file = fmt.Sprintf("%s-%s.ndjson", from.Name(), time.Now().UTC().Format("20060102T150405Z"))
 		}
-		what := fmt.Sprintf("write %%s of %s to %s", from.Name(), to)
+		what := fmt.Sprintf("write %%s of %s to %s", from.Name(), m.file)
 		if drop {
 			what += ", and delete them"
 		}
@@ -68,19 +66,19 @@ func archiver(g *globals, drop bool, cmd *cobra.Command) *cobra.Command {
 		if err != nil || plan == nil {
 			return err
 		}
-		archive, err := deadletter.CreateArchive(to)
-		if err != nil {
-			return &hinted{err, "--file names another file; it must not be there yet"}
-		}
-		defer archive.Close()
 		return g.move(ctx, from, m, plan, doing, func(cfg deadletter.Config) (deadletter.Summary, error) {
+			archive, err := deadletter.CreateArchive(m.file) // here, where nobody else works on the queue
+			if err != nil {
+				return deadletter.Summary{}, &hinted{err, "--file names another file; it must not be there yet"}
+			}
+			defer archive.Close()
 			if drop {
 				return deadletter.Drop(ctx, api.sqs, from, archive, cfg)
 			}
 			return deadletter.Export(ctx, api.sqs, from, archive, cfg)
-		}, map[bool]string{true: "dropped", false: "exported"}[drop]+" %d of %d selected dead letters to "+to)
+		}, map[bool]string{true: "dropped", false: "exported"}[drop]+" %d of %d selected dead letters to "+m.file)
 	}
 	m.addTo(cmd, verb)
-	cmd.Flags().StringVar(&file, "file", "", "`FILE` to write; it must not be there yet (default: named after the queue and the time)")
+	cmd.Flags().StringVar(&m.file, "file", "", "`FILE` to write; it must not be there yet (default: named after the queue and the time)")
 	return cmd
 }

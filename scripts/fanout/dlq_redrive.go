@@ -26,6 +26,7 @@ type moving struct {
 	delivery bool
 	rate     float64
 	state    string
+	file     string         // that letters are written to; "" when they are not
 	services serviceOptions // where a service keeps its database, for one that parks devices
 }
 
@@ -41,8 +42,11 @@ func (m *moving) addTo(cmd *cobra.Command, verb string) {
 	cmd.MarkFlagsMutuallyExclusive("yes", "dry-run")
 }
 
-func (m *moving) check() error {
+func (m *moving) check(cmd *cobra.Command) error {
 	if err := m.pick.check(); err != nil {
+		return err
+	}
+	if err := checkEmpty(cmd); err != nil {
 		return err
 	}
 	if err := checkRate(m.rate); err != nil {
@@ -84,8 +88,11 @@ Of a service that parks devices the parked ones are released, each with all of i
 		ValidArgsFunction: serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			if err := m.check(); err != nil {
+			if err := m.check(cmd); err != nil {
 				return err
+			}
+			if native && m.rate > 0 && m.rate < 1 {
+				return &exitError{exitUsage, fmt.Errorf("--rate: got %v, want at least 1 with --native: SQS takes whole numbers", m.rate)}
 			}
 			if native && (!m.pick.everything() || m.delivery) {
 				return &exitError{exitUsage, errors.New("--native moves all that a service could not handle; it takes no selection and no --delivery")}
@@ -170,7 +177,7 @@ func (g *globals) plan(ctx context.Context, api clients, from deadletter.Source,
 		_ = json.NewEncoder(g.out).Encode(result{Summary: deadletter.Summary{Seen: s.Seen, Matched: s.Matched}, Unseen: unseen})
 	}
 	switch {
-	case m.yes && s.Matched+unseen > 0:
+	case m.yes && (s.Matched+unseen > 0 || g.cutOff(m.state, from)):
 		return s, nil
 	case m.yes && m.asJSON:
 		return nil, json.NewEncoder(g.out).Encode(result{})
@@ -212,7 +219,7 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 		unseen = max(0, plan.Depth.Total()-sum.Seen-sum.Cleared)
 	}
 	if m.asJSON {
-		_ = json.NewEncoder(g.out).Encode(result{Summary: sum, Unseen: unseen, Seconds: took.Seconds()})
+		_ = json.NewEncoder(g.out).Encode(result{Summary: sum, Unseen: unseen, File: m.file, Seconds: took.Seconds()})
 	} else {
 		fmt.Fprintf(g.out, says+"; %d failed, %d left behind a failed one of their device; %.1f s, %.0f/s\n",
 			sum.Moved, sum.Matched, sum.Failed, sum.Held, took.Seconds(), float64(sum.Moved)/max(took.Seconds(), 1e-3))
@@ -236,8 +243,8 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 	return nil
 }
 
-// journal opens the journal of a dead-letter queue.
-func (g *globals) journal(folder string, from deadletter.Source) (*deadletter.Journal, error) {
+// openJournal opens the journal of a dead-letter queue.
+func openJournal(folder string, from deadletter.Source) (*deadletter.Journal, error) {
 	if folder == "" {
 		var err error
 		if folder, err = stateFolder(); err != nil {
@@ -245,7 +252,22 @@ func (g *globals) journal(folder string, from deadletter.Source) (*deadletter.Jo
 		}
 	}
 	name := deadletter.FingerprintOf(from.URL, "", "", "") // endpoints and accounts have queues of the same name
-	j, err := deadletter.OpenJournal(filepath.Join(folder, "dlq", from.Name()+"-"+name+".journal"), from.URL)
+	return deadletter.OpenJournal(filepath.Join(folder, "dlq", from.Name()+"-"+name+".journal"), from.URL)
+}
+
+// cutOff tells whether a run on this queue was cut off, so that there is something to do where nothing is selected.
+func (g *globals) cutOff(folder string, from deadletter.Source) bool {
+	j, err := openJournal(folder, from)
+	if err != nil {
+		return true // whoever opens it next says why
+	}
+	letters, devices := j.Open()
+	return j.Close() != nil || letters+devices > 0
+}
+
+// journal opens the journal of a dead-letter queue, and tells what it has open.
+func (g *globals) journal(folder string, from deadletter.Source) (*deadletter.Journal, error) {
+	j, err := openJournal(folder, from)
 	if err != nil {
 		return nil, &hinted{err, "--state names another folder for journals"}
 	}
@@ -272,6 +294,17 @@ func (g *globals) redriveNative(ctx context.Context, api clients, d topology.Dep
 	q, err := provision.FindQueues(ctx, api.sqs, d, from.Service)
 	if err != nil {
 		return err
+	}
+	journal, err := g.journal(m.state, from) // nothing else works on the queue meanwhile
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
+	if letters, devices := journal.Open(); letters+devices > 0 {
+		return &hinted{
+			errors.New("nothing was moved: a run on this queue was cut off, and SQS would send again what it has sent"),
+			"run the same command once without --native",
+		}
 	}
 	start := time.Now()
 	bar := g.progress("message move task", plan.Depth.Visible)

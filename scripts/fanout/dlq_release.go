@@ -111,6 +111,8 @@ func (g *globals) release(ctx context.Context, api clients, lot parking.Lot, que
 		return &hinted{fmt.Errorf("interrupted after %d devices", sum.Released), "run the same command again to go on"}
 	case failure != nil:
 		return fmt.Errorf("not everything was released: %w", failure)
+	case rest.Broken > 0:
+		return fmt.Errorf("the letters of %d devices are not in order yet; run the same command again", rest.Broken)
 	case sum.Failed > 0:
 		return fmt.Errorf("%d dead letters were not moved", sum.Failed)
 	}

@@ -338,3 +338,116 @@ func TestDLQ_TenThousand(t *testing.T) {
 		})
 	}
 }
+
+// buryOne puts a letter into the history service's dead-letter queue.
+func buryOne(t *testing.T, engine *local.Engine, device, id, code string, aside deadletter.Aside) (messageID string) {
+	t.Helper()
+	url := queueURL(t, engine, "dev-history-dlq.fifo")
+	r := deadletter.Record{
+		Service: "history", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-history.fifo", Class: deadletter.Known, Code: code,
+		FailedAt: time.Now().UTC(), Aside: aside,
+	}
+	out, err := engine.SQS().SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl: &url, MessageGroupId: &device, MessageDeduplicationId: &id,
+		MessageBody:       aws.String(fmt.Sprintf(`{"specversion":"1.0","id":%q,"subject":%q}`, id, device)),
+		MessageAttributes: map[string]types.MessageAttributeValue{deadletter.Attribute: {DataType: aws.String("String"), StringValue: aws.String(r.Encode())}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *out.MessageId
+}
+
+// cutOffRun leaves the journal of a run on the history service's dead-letter queue that was cut off.
+func cutOffRun(t *testing.T, endpoint, lines string) (folder, journal string) {
+	t.Helper()
+	folder = t.TempDir()
+	from := deadletter.Source{URL: endpoint + "/000000000000/dev-history-dlq.fifo"}
+	j, err := openJournal(folder, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	journal = filepath.Join(folder, "dlq", from.Name()+"-"+deadletter.FingerprintOf(from.URL, "", "", "")+".journal")
+	if err := os.WriteFile(journal, fmt.Appendf(nil, "{\"queue\":%q}\n%s", from.URL, lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return folder, journal
+}
+
+// TestDLQ_GoesOnWhereNothingIsSelected with a run that was cut off: its last selected letter may have gone before that.
+func TestDLQ_GoesOnWhereNothingIsSelected(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	for _, id := range []string{"e00006", "e00007", "e00008"} {
+		buryOne(t, engine, "lamp", id, "stay", deadletter.Aside{})
+	}
+	for _, id := range []string{"e00001", "e00002", "e00003"} {
+		buryOne(t, engine, "lamp", id, "stay", deadletter.Aside{Letter: "first-" + id, Lap: "killed"})
+	}
+	folder, journal := cutOffRun(t, endpoint, `{"device":"lamp","lap":"killed"}`+"\n")
+	invoke(t, "", "dlq", "redrive", "history", "--code", "move", "--yes", "--endpoint", endpoint, "--state", folder).want(t, exitOK)
+	if _, err := os.Stat(journal); err == nil {
+		t.Error("the journal is still open")
+	}
+	inOrder(t, "left", drain(t, engine, "dev-history-dlq.fifo"))
+}
+
+// TestDLQ_NativeMovesNothingAfterARunThatWasCutOff: SQS knows nothing of what that has sent.
+func TestDLQ_NativeMovesNothingAfterARunThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	id := buryOne(t, engine, "lamp", "e00001", "a", deadletter.Aside{})
+	folder, _ := cutOffRun(t, endpoint, fmt.Sprintf("{\"sent\":%q}\n", id)) // it is back in its queue, and not yet deleted
+	args := []string{"dlq", "redrive", "history", "--yes", "--endpoint", endpoint, "--state", folder}
+	done := invoke(t, "", append(args, "--native")...)
+	done.want(t, exitFailed)
+	contains(t, "hint", done.stderr, "once without --native")
+	invoke(t, "", args...).want(t, exitOK)
+	if n := total(drain(t, engine, "dev-history.fifo")) + total(drain(t, engine, "dev-history-dlq.fifo")); n != 0 {
+		t.Errorf("%d letters were moved a second time, or are left", n)
+	}
+}
+
+// TestDLQ_AnEmptyConditionIsNone: what a variable of a script should have selected must not become everything.
+func TestDLQ_AnEmptyConditionIsNone(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	for i := range 3 {
+		buryOne(t, engine, fmt.Sprint("lamp-", i), fmt.Sprint("e0000", i), "a", deadletter.Aside{})
+	}
+	for _, flag := range []string{"--device", "--type", "--code", "--class", "--fingerprint", "--text"} {
+		file := filepath.Join(t.TempDir(), "x")
+		done := invoke(t, "", "dlq", "drop", "history", flag, "", "--yes", "--endpoint", endpoint, "--state", t.TempDir(), "--file", file)
+		done.want(t, exitUsage)
+		contains(t, flag, done.stderr, flag+": got nothing")
+	}
+	if n := total(drain(t, engine, "dev-history-dlq.fifo")); n != 3 {
+		t.Errorf("%d are left of 3", n)
+	}
+	invoke(t, "", "dlq", "redrive", "history", "--native", "--rate", "0.9", "--yes", "--endpoint", endpoint, "--state", t.TempDir()).want(t, exitUsage)
+}
+
+// TestDLQ_DropNamesItsFile in JSON, and makes none while another run works on the queue, so that the same command can be given again.
+func TestDLQ_DropNamesItsFile(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	buryOne(t, engine, "lamp", "e00001", "a", deadletter.Aside{})
+	folder, file := t.TempDir(), filepath.Join(t.TempDir(), "x")
+	args := []string{"dlq", "drop", "history", "--yes", "--json", "--endpoint", endpoint, "--state", folder, "--file", file}
+	j, err := openJournal(folder, deadletter.Source{URL: endpoint + "/000000000000/dev-history-dlq.fifo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, "", args...).want(t, exitFailed)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got result
+	invoke(t, "", args...).want(t, exitOK).decode(t, &got)
+	if got.File != file || got.Moved != 1 {
+		t.Errorf("got %+v, want one letter in %s", got, file)
+	}
+}
