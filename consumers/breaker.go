@@ -79,7 +79,9 @@ func (r *run) postpone(m *message) {
 	m.state = waiting
 	l.waiting = append([]*message{m}, l.waiting...)
 	if r.draining {
-		r.handBack(l)
+		r.release(reversed(l.waiting)...)
+		l.waiting = nil
+		r.proceed(l)
 		return
 	}
 	l.queued = true
@@ -102,7 +104,7 @@ func (r *run) mayStart() bool {
 		r.lookAgainIn(wait)
 		return false
 	}
-	if len(r.ready) == 0 && len(b.tried) > 0 && (b.polled && r.poll.underWay == 0 || len(r.held) >= r.mostHeld()) {
+	if len(r.ready) == 0 && len(b.tried) > 0 && ((b.polled || r.paused.Load()) && r.poll.underWay == 0 || len(r.held) >= r.mostHeld()) {
 		r.ready, b.tried = append(r.ready, b.tried[0]), b.tried[1:]
 	}
 	return true

@@ -29,9 +29,9 @@ func (r *run) sendDeadLetter(m *message, v *verdict) {
 					r.done.add(m.id)
 				}
 				l.current = nil
-			case err != nil: // we stop: the message comes again, and what waited has gone back already
+			case err != nil: // we stop: the message comes again, before those behind it
 				l.current = nil
-				r.release(m)
+				r.handBackWith(l, m)
 			default:
 				r.stats.deadLettered.Add(1)
 				r.cfg.Logger.Error("event dead-lettered", "event_id", v.eventID, "event_type", v.eventType, "device_id", m.group,
@@ -74,6 +74,7 @@ func (r *run) sendUntilConfirmed(ctx context.Context, m *message, in *sqs.SendMe
 			return nil
 		}
 		failures++
+		r.post(func() { r.waitsLong(m) })
 		select {
 		case <-time.After(r.sendFailed(m, failures, err)):
 		case <-ctx.Done():

@@ -52,9 +52,9 @@ func (r *run) decide(m *message, v *verdict) {
 		r.postpone(m)
 	case dead:
 		r.dead(m, v)
-	case released: // we stop; what waited has gone back already
+	case released: // we stop
 		l.current = nil
-		r.release(m)
+		r.handBackWith(l, m)
 		r.proceed(l)
 	}
 }

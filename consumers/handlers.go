@@ -101,6 +101,7 @@ func (r *run) reportOverdue() {
 			m.overdue, m.stuck = time.Time{}, true
 			r.cfg.Logger.Error("handler does not end although its context has ended; the device waits",
 				"message_id", m.id, "group_id", m.group, "budget", r.cfg.Budget, "stack", stackOf(m.goroutine.Load()))
+			r.probed(m, false) // an open breaker tries another
 		}
 	}
 }

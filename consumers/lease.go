@@ -23,6 +23,7 @@ type changing struct {
 	extends  []*message // to be kept hidden
 	failures int        // releases in a row that failed
 	after    time.Time  // when releases may go on after a failure
+	isTurn   bool       // of extensions: the last request was of releases
 }
 
 func (c *changing) idle() bool { return !c.underWay && len(c.releases) == 0 }
@@ -53,25 +54,42 @@ func (r *run) release(messages ...*message) {
 	}
 }
 
-// startChanges sends the next visibility change, releases first.
+// startChanges sends the next visibility change, releases first; but where both wait they take turns, or many releases would cost
+// the leases of what is held.
 func (r *run) startChanges() {
 	c := &r.changes
 	if c.underWay {
 		return
 	}
-	if len(c.releases) > 0 {
-		wait := time.Until(c.after)
-		if wait <= 0 {
-			batch := c.take(&c.releases)
-			c.underWay = true
-			for _, m := range batch {
-				m.asked = min(m.delay, mostHidden-time.Since(m.receivedAt))
-			}
-			r.send(func() { r.change(batch, func(a answers) { r.released(batch, a) }) })
-			return
-		}
-		r.lookAgainIn(wait)
+	if c.isTurn {
+		r.startExtension()
 	}
+	c.isTurn = !c.underWay && r.startRelease()
+	if !c.underWay {
+		r.startExtension()
+	}
+}
+
+func (r *run) startRelease() (started bool) {
+	c := &r.changes
+	if len(c.releases) == 0 {
+		return false
+	}
+	if wait := time.Until(c.after); wait > 0 {
+		r.lookAgainIn(wait)
+		return false
+	}
+	batch := c.take(&c.releases)
+	c.underWay = true
+	for _, m := range batch {
+		m.asked = min(m.delay, mostHidden-time.Since(m.receivedAt))
+	}
+	r.send(func() { r.change(batch, func(a answers) { r.released(batch, a) }) })
+	return true
+}
+
+func (r *run) startExtension() {
+	c := &r.changes
 	for len(c.extends) > 0 {
 		var batch []*message
 		for _, m := range c.take(&c.extends) {

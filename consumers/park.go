@@ -102,9 +102,10 @@ func (r *run) sendParked(m *message) {
 				l.current = nil
 			case err != nil: // we stop
 				l.current = nil
-				r.release(m)
+				r.handBackWith(l, m)
 			case where == free:
 				l.current = nil
+				delete(r.lasting, m)
 				m.state, m.cleared, m.failed = waiting, true, nil
 				m.trouble.Store(nil)
 				l.waiting = append([]*message{m}, l.waiting...)
@@ -166,11 +167,13 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 			case found[0].State == parking.Releasing && !m.isReleased: // its letters come first
 				m.hinders(BlockedReleasing, nil)
 				where = held
+				r.post(func() { r.waitsLong(m) })
 			default:
 				m.hinders(BlockedParked, nil)
 				// Only one attempt: when a release has begun meanwhile, a letter must not get between those that come back from it.
 				if err := r.sendOnce(m, r.deadLetter(m, parkedVerdict(m, found[0]))); err != nil {
 					unsent++
+					r.post(func() { r.waitsLong(m) })
 					again, refused = r.sendFailed(m, unsent, err), true
 					break
 				}

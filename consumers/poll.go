@@ -48,7 +48,7 @@ func (r *run) startPolls() {
 		} else if !r.worthAPoll(free) {
 			return
 		}
-		if len(r.held) >= r.mostHeld() { // deletes or dead letters do not keep up
+		if len(r.held)+len(r.changes.releases) >= r.mostHeld() { // deletes, dead letters or releases do not keep up
 			return
 		}
 		attempt, ok := r.poll.takeLost()
@@ -156,8 +156,12 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 		r.stats.receives.Add(1)
 		r.poll.underWay--
 		r.poll.asked -= n
-		if err != nil { // nobody knows what may be done with them
-			r.release(reversed(messages)...)
+		if err != nil { // each asks for itself, and waits: handed back they would use up their receives
+			parked = map[string]bool{}
+			for _, m := range messages {
+				parked[m.device] = true
+			}
+			r.received(messages, parked)
 			r.waitAfterFailure(err)
 			return
 		}

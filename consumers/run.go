@@ -40,13 +40,14 @@ type run struct {
 	nextSuspect *lane    // the one of them that waits for a slot
 	apart       *message // the suspect that was started last
 
-	running  int              // handlers
-	workers  int              // goroutines for them
-	jobs     chan job         // what they are to do; never full, as there is room for every slot
-	sending  int              // dead letters on their way
-	done     memory           // messages that are done with, though they may be delivered again
-	blocking map[*message]int // messages that block their devices, and how often they did
-	trusted  memory           // messages whose handlers have ended before in this process
+	running  int               // handlers
+	workers  int               // goroutines for them
+	jobs     chan job          // what they are to do; never full, as there is room for every slot
+	sending  int               // dead letters on their way
+	done     memory            // messages that are done with, though they may be delivered again
+	blocking map[*message]int  // messages that block their devices, and how often they did
+	lasting  map[*message]bool // messages that wait for the end of a release, or for the dead-letter queue to take them
+	trusted  memory            // messages whose handlers have ended before in this process
 
 	breaker breaker
 	poll    polling
@@ -69,6 +70,7 @@ func newRun(c *Consumer, f facts) *run {
 		lanes:    map[string]*lane{},
 		jobs:     make(chan job, c.cfg.Slots),
 		blocking: map[*message]int{},
+		lasting:  map[*message]bool{},
 		poll:     polling{wanted: 1},
 	}
 	r.work, r.abort = context.WithCancelCause(context.Background())
@@ -273,15 +275,33 @@ func (r *run) measure() {
 	r.stats.deepest.Store(int64(deepest))
 }
 
-// mostHeld is how many messages may be held in all. Those that block their devices don't count: they must not stop the others.
+// mostHeld is how many messages may be held in all. Those that block their devices, and those that wait for something that may take
+// long, don't count: they must not stop the others.
 func (r *run) mostHeld() int {
-	return maxBatch*r.cfg.Slots + min(len(r.blocking), maxBlockers)
+	return maxBatch*r.cfg.Slots + min(len(r.blocking)+len(r.lasting), maxBlockers)
+}
+
+// waitsLong takes note that a message waits for something that may take long. Its followers go back, so that they are not held: they stay
+// withheld behind it.
+func (r *run) waitsLong(m *message) {
+	if m.state == running && !r.lasting[m] {
+		r.lasting[m] = true
+		r.handBack(m.lane)
+	}
+}
+
+// handBackWith releases a lane's message and all that waits behind it, tail first.
+func (r *run) handBackWith(l *lane, m *message) {
+	r.release(reversed(l.waiting)...)
+	l.waiting = nil
+	r.release(m)
 }
 
 // finish marks a message as done; what is left is to delete it.
 func (r *run) finish(m *message) {
 	m.state = finished
 	delete(r.blocking, m)
+	delete(r.lasting, m)
 	r.deletes.add(m)
 }
 
@@ -289,6 +309,7 @@ func (r *run) finish(m *message) {
 func (r *run) forget(m *message) {
 	m.state = gone
 	delete(r.blocking, m)
+	delete(r.lasting, m)
 	r.shielded(m)
 	if r.held[m.id] == m {
 		delete(r.held, m.id)
