@@ -14,11 +14,14 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// failure is what is kept of the error of an event.
+// failure is what is kept of the error of an event. The error itself is not touched again: it is the handler's, and its
+// methods may panic.
 type failure struct {
 	class              deadletter.Class
 	code, text         string
-	attempts           int // handlers started
+	known, later       bool          // a Known error, a RetryAfter error
+	delay              time.Duration // of a RetryAfter error
+	attempts           int           // handlers started
 	eventID, eventType string
 }
 
@@ -42,29 +45,25 @@ func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done
 		failed.text = fmt.Sprintf("lambda: message group is %q, want the event's device %q: only so its events stay in order", d.group(), event.DeviceID)
 		return f.sendDeadLetter(ctx, d, failed)
 	}
-	err = f.try(working, event, &failed.attempts)
-	var (
-		known *consumers.KnownError
-		later *consumers.RetryAfterError
-	)
-	if errors.As(err, &later) {
-		d.delay = min(later.Delay.Round(time.Second), consumers.MaxRetryAfter)
+	if f.try(working, event, &failed) {
+		return true
+	}
+	if failed.later {
+		d.delay = min(failed.delay.Round(time.Second), consumers.MaxRetryAfter)
 	}
 	switch {
-	case err == nil:
-		return true
-	case errors.As(err, &known):
+	case failed.known:
+		failed.class = deadletter.Known
 	case d.receiveCount() < f.cfg.Deliveries, working.Err() != nil && !first && f.cutShort(ctx):
 		// In the second case those before it have used up the function's time; it had less than its own.
 		f.cfg.Logger.Warn("event failed; it comes again", "event_id", event.ID, "event_type", event.Type(), "device_id", event.DeviceID,
-			"attempts", failed.attempts, "receive_count", d.receiveCount(), "err", err)
+			"attempts", failed.attempts, "receive_count", d.receiveCount(), "err", failed.text)
 		return false
 	case failed.attempts > 1 || d.receiveCount() > 1:
 		failed.class = deadletter.Exhausted
 	default:
 		failed.class = deadletter.Unknown
 	}
-	failed.code, failed.text = codeOf(err), err.Error()
 	return f.sendDeadLetter(ctx, d, failed)
 }
 
@@ -84,58 +83,65 @@ func (f *Function) cutShort(ctx context.Context) bool {
 }
 
 // try runs the handler until it succeeds, its error says that no quick retry can help, or retries or time are used up. It
-// returns the last error.
-func (f *Function) try(ctx context.Context, event events.Event, attempts *int) error {
+// returns whether it succeeded; if not, failed has the last error.
+func (f *Function) try(ctx context.Context, event events.Event, failed *failure) bool {
 	for {
-		*attempts++
-		err := f.call(ctx, event)
-		var (
-			known *consumers.KnownError
-			later *consumers.RetryAfterError
-		)
-		if err == nil || errors.As(err, &known) || errors.As(err, &later) || *attempts > f.cfg.Retries {
-			return err
+		failed.attempts++
+		if f.call(ctx, event, failed) {
+			return true
 		}
-		delay := f.cfg.RetryDelay << (*attempts - 1)
+		if failed.known || failed.later || failed.attempts > f.cfg.Retries {
+			return false
+		}
+		delay := f.cfg.RetryDelay << (failed.attempts - 1)
 		if end, ok := ctx.Deadline(); ok && !time.Now().Add(delay).Before(end) {
-			return err
+			return false
 		}
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
-			return err
+			return false
 		}
 	}
 }
 
-// panicError is a handler's panic.
-type panicError struct{ text string }
-
-func (e *panicError) Error() string { return e.text }
-
-func (f *Function) call(ctx context.Context, event events.Event) (err error) {
+// call runs the handler once. A panic, also one of the error's methods, is a failure like others.
+func (f *Function) call(ctx context.Context, event events.Event, failed *failure) (ok bool) {
+	failed.known, failed.later = false, false
 	defer func() {
 		if value := recover(); value != nil {
-			err = &panicError{fmt.Sprintf("handler panicked: %v\n%s", value, debug.Stack())}
+			ok, failed.code, failed.text = false, consumers.CodePanic, fmt.Sprintf("handler panicked: %v\n%s", value, debug.Stack())
 		}
 	}()
-	return f.handler(ctx, event)
+	err := f.handler(ctx, event)
+	if err == nil {
+		return true
+	}
+	failed.code, failed.text = codeOf(err), err.Error()
+	var (
+		known *consumers.KnownError
+		later *consumers.RetryAfterError
+	)
+	switch {
+	case errors.As(err, &known):
+		failed.known = true
+	case errors.As(err, &later):
+		failed.later, failed.delay = true, later.Delay
+	}
+	return false
 }
 
 // codeOf finds the stable code of a failure, as the runtime of package consumers has it.
 func codeOf(err error) string {
 	var (
-		known    *consumers.KnownError
-		invalid  *events.Error
-		panicked *panicError
+		known   *consumers.KnownError
+		invalid *events.Error
 	)
 	switch {
 	case errors.As(err, &known):
 		return known.Code
 	case errors.As(err, &invalid):
 		return string(invalid.Code)
-	case errors.As(err, &panicked):
-		return consumers.CodePanic
 	case errors.Is(err, context.DeadlineExceeded):
 		return consumers.CodeTimeout
 	}

@@ -315,6 +315,37 @@ func TestFunction_HandlerEndsItsGoroutine(t *testing.T) {
 	})
 }
 
+// reasonError is an error whose text cannot be had from a nil pointer.
+type reasonError struct{ reason string }
+
+func (e *reasonError) Error() string { return e.reason }
+
+// A handler returns a nil pointer as an error: that is a failure of its event, and must not end the function.
+func TestFunction_ErrorWhoseTextPanics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l log
+		s := bench(t, func(_ context.Context, e events.Event) error {
+			if e.DeviceID == "hall" {
+				var err *reasonError
+				return err
+			}
+			l.add(e.ID)
+			return nil
+		}, lambda.Config{Retries: -1, Deliveries: 1})
+		s.send(lamp("hall", 1), lamp("attic", 1))
+		if response, n := s.batch(t.Context()); n != 2 || reported(response) != 0 {
+			t.Errorf("batch of %d: %d reported, want none of 2", n, reported(response))
+		}
+		if all := s.letters(); len(all) != 1 || all["hall-1"].Code != consumers.CodePanic || all["hall-1"].Class != deadletter.Unknown {
+			t.Errorf("dead letters: got %+v, want hall-1 for a panic", all)
+		}
+		if got, want := l.String(), "attic-1"; got != want {
+			t.Errorf("handled: got %q, want %q", got, want)
+		}
+	})
+}
+
 // Devices with events that fail at random, answers of the function that are lost: every event is handled or dead-lettered,
 // and none of a device before the one before it was.
 func TestFunction_RandomTrouble(t *testing.T) {
