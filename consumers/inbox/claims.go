@@ -40,11 +40,13 @@ type Claims interface {
 	Release(ctx context.Context, key Key, owner string) error
 }
 
-// retryClaim is after how long an event that is in progress elsewhere is looked at again.
+// retryClaim is after how long an event that is in progress elsewhere is looked at again, at the earliest. Each look costs
+// a delivery, of which a queue allows few, so it is never less than half of the lease.
 const retryClaim = 10 * time.Second
 
 // ErrInProgress is what a handler of [Once] returns for an event that somebody else is handling just now, as the cause of
-// a consumers.RetryAfter: the event comes again after ten seconds, rather than go to the dead-letter queue.
+// a consumers.RetryAfter: the event comes again after half of the lease, or ten seconds if that is longer, rather than go
+// to the dead-letter queue. So a claim that a process left behind when it died costs two or three deliveries.
 var ErrInProgress = errors.New("inbox: event is in progress elsewhere")
 
 // DefaultLease is how long a claim of [Once] lasts. It is longer than the time that a consumer gives a handler by default.
@@ -60,6 +62,10 @@ const finishTimeout = 5 * time.Second
 // Handler and claim cannot be committed together here. When the process dies between the two, or the claim cannot be
 // finished, the event is handled again after the lease. So what the handler does should bear that, rare as it is; the
 // event's ID makes a good idempotency key for whomever it calls.
+//
+// In a function of package lambda keep the lease below the queue's visibility timeout less the function's timeout: an event
+// whose function died comes again after the visibility timeout, and its claim has then ended. A longer one uses up
+// deliveries, of which package lambda allows three by default: the event may go to the dead-letter queue unhandled.
 func Once(claims Claims, service string, lease time.Duration, handle Handler) Handler {
 	if lease <= 0 {
 		lease = DefaultLease
@@ -78,7 +84,8 @@ func Once(claims Claims, service string, lease time.Duration, handle Handler) Ha
 		case state == Done:
 			return nil
 		case state != Claimed:
-			return consumers.RetryAfter(retryClaim, fmt.Errorf("%w: event %q of service %q", ErrInProgress, event.ID, service))
+			err := fmt.Errorf("%w: event %q of service %q", ErrInProgress, event.ID, service)
+			return consumers.RetryAfter(max(retryClaim, lease/2), err)
 		}
 		finished := false
 		defer func() {

@@ -141,6 +141,42 @@ func TestOnce_NotWhileItIsInProgressElsewhere(t *testing.T) {
 	})
 }
 
+// A process died while it handled the event. The event is still there when the claim has ended: few deliveries were used up
+// by waiting for that, however long the lease is.
+func TestOnce_ClaimOfADeadProcessCostsFewDeliveries(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ lease, lasts time.Duration }{
+		{0, inbox.DefaultLease}, {5 * time.Second, 5 * time.Second}, {5 * time.Minute, 5 * time.Minute}, {4 * time.Hour, 4 * time.Hour},
+	} {
+		t.Run(test.lease.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				claims := new(inbox.Memory)
+				if _, err := claims.Claim(t.Context(), inbox.Key{Service: "billing", EventID: "a"}, "dead", test.lasts); err != nil {
+					t.Fatal(err)
+				}
+				handle := inbox.Once(claims, "billing", test.lease, func(context.Context, events.Event) error { return nil })
+				deliveries := 0
+				for {
+					deliveries++
+					err := handle(t.Context(), lamp("a", time.Now()))
+					if err == nil {
+						break
+					}
+					var later *consumers.RetryAfterError
+					if !errors.As(err, &later) || later.Delay < 10*time.Second {
+						t.Fatalf("delivery %d: got %v, want it to be tried again after ten seconds or more", deliveries, err)
+					}
+					time.Sleep(later.Delay)
+				}
+				if deliveries > 3 {
+					t.Errorf("deliveries: got %d, want at most 3", deliveries)
+				}
+			})
+		})
+	}
+}
+
 // faulty fails to finish for the first times.
 type faulty struct {
 	inbox.Memory

@@ -40,6 +40,9 @@
 // # What it does not do
 //
 // Handling happens at least once: when the function dies or its answer is lost, Lambda delivers the whole batch again.
-// Package inbox makes that harmless. A handler that goes on after its context has ended uses up the function's time;
-// Lambda then ends the function, which is harsh but keeps two from running for one device.
+// Package inbox makes that harmless; the lease of its Once must be below the queue's visibility timeout less the function's
+// timeout, or an event that a dead function had claimed may reach its last delivery while it is still claimed.
+//
+// A handler that goes on after its context has ended uses up the function's time; Lambda then ends the function, which is
+// harsh but keeps two from running for one device.
 package lambda
