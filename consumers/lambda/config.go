@@ -37,7 +37,7 @@ type Config struct {
 	// DefaultHandBack; a negative value means not at all.
 	HandBack time.Duration
 	// Margin is how much of the function's time is kept back for dead letters and for handing back: no handler runs in it.
-	// Zero means DefaultMargin.
+	// The function's timeout must be longer. Zero means DefaultMargin.
 	Margin time.Duration
 	// Logger hears of dead letters and trouble. Nil logs nothing. Event bodies are never logged.
 	Logger *slog.Logger

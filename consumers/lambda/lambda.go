@@ -57,6 +57,10 @@ func (d *delivery) receiveCount() int {
 // It returns when all handlers have; the package comment tells what becomes of each message. The error is always nil: an
 // error would make Lambda deliver the whole batch again.
 func (f *Function) Handle(ctx context.Context, batch awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
+	if deadline, ok := ctx.Deadline(); ok && f.cutShort(ctx) { // no invocation has more
+		f.cfg.Logger.Error("no event is started: the time left is within the margin; the function's timeout must be longer",
+			"time_left", time.Until(deadline), "margin", f.cfg.Margin)
+	}
 	deliveries := make([]*delivery, len(batch.Records))
 	lanes := make(map[string][]*delivery)
 	for i, m := range batch.Records {

@@ -1,9 +1,11 @@
 package lambda_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -294,6 +296,34 @@ func TestFunction_StopsWhenItsTimeRunsOut(t *testing.T) {
 		}
 		if got, want := l.String(), "hall-0 hall-1 hall-2 hall-2 hall-3 hall-4 hall-4 hall-5"; got != want {
 			t.Errorf("started: got %q, want %q", got, want)
+		}
+	})
+}
+
+// A function whose timeout is within Margin can never start anything. That is a fault of its configuration, and must be said.
+func TestFunction_SaysThatItsTimeoutIsTooShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l log
+		var said bytes.Buffer
+		s := bench(t, func(_ context.Context, e events.Event) error { l.add(e.ID); return nil },
+			lambda.Config{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		s.send(lamp("hall", 1), lamp("hall", 2), lamp("attic", 1))
+		ctx, cancel := context.WithTimeout(t.Context(), lambda.DefaultMargin)
+		defer cancel()
+		if response, n := s.batch(ctx); n != 3 || reported(response) != 3 || l.String() != "" {
+			t.Errorf("batch of %d: %d reported and started %q, want all 3 reported and nothing started", n, reported(response), l.String())
+		}
+		if got := said.String(); strings.Count(got, "level=ERROR") != 1 || !strings.Contains(got, "timeout must be longer") ||
+			!strings.Contains(got, "time_left=2s margin=2s") {
+			t.Errorf("log: got %q, want one error that names the time left and the margin", got)
+		}
+		said.Reset()
+		time.Sleep(lambda.DefaultHandBack)
+		ctx, cancel = context.WithTimeout(t.Context(), lambda.DefaultMargin+time.Second)
+		defer cancel()
+		if response, n := s.batch(ctx); n != 3 || reported(response) != 0 || said.Len() != 0 {
+			t.Errorf("with more time: batch of %d, %d reported and log %q, want all handled, no word", n, reported(response), said.String())
 		}
 	})
 }
