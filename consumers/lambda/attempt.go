@@ -49,7 +49,8 @@ func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done
 		return true
 	}
 	if failed.later {
-		d.delay = min(failed.delay.Round(time.Second), consumers.MaxRetryAfter)
+		d.delay = min(max(failed.delay, time.Second), consumers.MaxRetryAfter)
+		d.delay = (d.delay + time.Second - 1).Truncate(time.Second) // rounded up, as the runtime does
 	}
 	switch {
 	case failed.known:

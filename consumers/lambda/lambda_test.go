@@ -119,6 +119,44 @@ func TestFunction_RetryAfterHandsBackForItsDelay(t *testing.T) {
 	})
 }
 
+// Delays that SQS would refuse, or that would be none, are brought to the range of consumers.RetryAfter.
+func TestFunction_RetryAfterKeepsWithinItsRange(t *testing.T) {
+	t.Parallel()
+	for delay, want := range map[time.Duration]time.Duration{
+		-time.Hour:              time.Second, // refused, it would be the visibility timeout of a minute
+		0:                       time.Second,
+		100 * time.Millisecond:  time.Second,
+		1400 * time.Millisecond: 2 * time.Second,
+		20 * time.Hour:          consumers.MaxRetryAfter,
+	} {
+		t.Run(delay.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var l log
+				began := time.Now()
+				s := bench(t, func(_ context.Context, e events.Event) error {
+					l.add(fmt.Sprintf("%s@%v", e.ID, time.Since(began)))
+					if time.Since(began) == 0 {
+						return consumers.RetryAfter(delay, errors.New("not yet"))
+					}
+					return nil
+				}, lambda.Config{})
+				s.send(lamp("hall", 1))
+				s.batch(t.Context())
+				time.Sleep(want - time.Millisecond)
+				if _, n := s.batch(t.Context()); n != 0 {
+					t.Errorf("before its time: got %d messages, want none", n)
+				}
+				time.Sleep(time.Millisecond)
+				s.batch(t.Context())
+				if got, want := l.String(), fmt.Sprintf("hall-1@0s hall-1@%v", want); got != want {
+					t.Errorf("started: got %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
 func TestFunction_OtherDevicesGoOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
