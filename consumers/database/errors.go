@@ -1,6 +1,9 @@
 package database
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 var (
 	// ErrClosed is what the methods of a closed [DB] return.
@@ -9,6 +12,16 @@ var (
 	// On SQLite the two would wait for each other for ever.
 	ErrNested = errors.New("database: write inside a write, want one write that does both")
 )
+
+// CodeNotStorable is the code of the known error that a handler makes of an error for which [NotStorable] is true.
+const CodeNotStorable = "data_not_storable"
+
+// NotStorable tells whether err says that a value cannot be held by its column, such as a NUL by one of type JSONB. The same
+// statement fails so whenever it is run again. It knows the answers of PostgreSQL, class 22 of SQLSTATE.
+func NotStorable(err error) bool {
+	var answer interface{ SQLState() string }
+	return errors.As(err, &answer) && strings.HasPrefix(answer.SQLState(), "22")
+}
 
 // OpenError says that a database cannot be opened. [Open] returns no other errors.
 type OpenError struct {

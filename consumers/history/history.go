@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/events"
 )
@@ -49,7 +50,8 @@ func (s *Service) Close() error { return s.db.Close() }
 
 // Handle records event. It returns nil once the row is on disk, and also when it was there before. It blocks until then;
 // events that are handled at the same time are committed together. An error means that nothing was recorded,
-// or, if ctx ended during the commit, that it is not known; handling the event again is right in either case.
+// or, if ctx ended during the commit, that it is not known; handling the event again is right in either case. Only a
+// consumers.Known error says that it is in vain: PostgreSQL cannot hold the event's data, in which there is a NUL.
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("history: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
@@ -73,6 +75,9 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 		added, err = result.RowsAffected()
 		return err
 	}()
+	if database.NotStorable(err) {
+		err = consumers.Known(database.CodeNotStorable, err)
+	}
 	if err != nil {
 		return fmt.Errorf("history: record event %q of device %q: %w", event.ID, event.DeviceID, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/events"
@@ -63,7 +64,8 @@ func (s *Service) Close() error { return s.db.Close() }
 // Handle makes event the state of its device unless that is newer. It returns nil once that is on disk, and also when
 // the event changed nothing because it was handled before or is older. It blocks until then; events that are
 // handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended during the
-// commit, that it is not known; handling the event again is right in either case.
+// commit, that it is not known; handling the event again is right in either case. Only a consumers.Known error says that it
+// is in vain: PostgreSQL cannot hold the event's data, in which there is a NUL.
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("state: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
@@ -92,6 +94,9 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 			return err
 		})
 	}()
+	if database.NotStorable(err) {
+		err = consumers.Known(database.CodeNotStorable, err)
+	}
 	if err != nil {
 		return fmt.Errorf("state: apply event %q of device %q: %w", event.ID, event.DeviceID, err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/state"
@@ -66,6 +67,26 @@ func last(tb testing.TB, service *state.Service) string {
 		ids[i] = row.EventID
 	}
 	return strings.Join(ids, " ")
+}
+
+// JSON may hold a NUL, JSONB may not. No retry mends that, so on PostgreSQL it must be a known error: anything else would be
+// tried again and again, and would count as if the database were in trouble.
+func TestService_EventThatPostgresCannotHold(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		service := open(t, target)
+		err := service.Handle(t.Context(), events.New("d1", events.ReadingMeasured{Quantity: "a\x00b", Value: 1}))
+		var known *consumers.KnownError
+		switch isKnown := errors.As(err, &known); {
+		case strings.HasPrefix(target, "sqlite:"):
+			if err != nil {
+				t.Errorf("SQLite: got %v, want it recorded", err)
+			}
+		case !isKnown || known.Code != "data_not_storable":
+			t.Errorf("PostgreSQL: got %v, want a known error with code data_not_storable", err)
+		}
+		handle(t, service, events.New("d1", events.ReadingMeasured{Quantity: "co2", Value: 1}))
+	})
 }
 
 func TestService_TheGreaterTimeAndSequenceStays(t *testing.T) {
