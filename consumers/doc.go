@@ -55,11 +55,14 @@
 //   - Within a device, no event is handled before the one before it was handled or dead-lettered. Within one Consumer a device has
 //     one handler at a time; in two, only for as long as one of them has not noticed that its lease is lost.
 //   - No event is dead-lettered by the runtime that was not tried, unless it can't be decoded or follows the one for which its
-//     device was parked. When draining, an event that SQS would move at its next receive is run rather than handed back.
+//     device was parked. When draining, an event that SQS would move at its next receive is run rather than handed back, unless
+//     one before it is handed back.
 //   - An event that kills its process ends in the dead-letter queue by its receive count, alone: from its third delivery on, an event
 //     without a verdict is run apart from others of that kind, and those and its followers are hidden for longer than itself
-//     before, so that it comes again without them; a maxReceiveCount of three or less leaves no time for that. With [Park] it parks
-//     its device: that is recorded before its last delivery is handled, and taken back when the handler succeeds.
+//     before, so that it comes again without them; a maxReceiveCount of three or less leaves no time for that. For a process that has
+//     not tried it, an event that others have handed back twice, by RetryAfter or in deploys, is one too: after an outage many may
+//     be run one at a time until they have a verdict. With [Park] it parks its device: that is recorded before its last delivery is
+//     handled, and taken back when the handler succeeds.
 //
 // # Leases
 //
