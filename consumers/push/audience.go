@@ -47,6 +47,10 @@ func (a *audience) hear(event events.Event) (listeners []*client, open bool) {
 	}
 	for _, group := range []map[*client]struct{}{a.all, a.byDevice[event.DeviceID]} {
 		for c := range group {
+			if _, knows := c.ahead[event.ID]; knows {
+				delete(c.ahead, event.ID)
+				continue
+			}
 			if a.chosen[c].wants(eventType) {
 				listeners = append(listeners, c)
 			}
@@ -89,18 +93,33 @@ func (a *audience) resume(c *client, after string) (missed []events.Event, ok bo
 	return a.join(c, last, nil), true
 }
 
-// catchUp makes the client hear what is handled from now on, and returns what it chose of the recent events that it was
-// not sent before.
-func (a *audience) catchUp(c *client, sent map[string]struct{}) []events.Event {
+// catchUp makes the client hear what is handled from now on, and returns what it chose of the recent events that the past did not
+// have; past has the IDs of those, and whether they were sent. If it ends before the recent events begin, catchUp changes
+// nothing and returns false.
+func (a *audience) catchUp(c *client, past map[string]bool) (missed []events.Event, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.join(c, a.recent.all(), sent)
+	if _, reached := past[a.recent.before]; !reached && a.recent.before != "" {
+		return nil, false
+	}
+	all := a.recent.all()
+	missed = a.join(c, all, past)
+	for _, event := range all {
+		delete(past, event.ID)
+	}
+	c.ahead = make(map[string]struct{})
+	for id, sent := range past {
+		if sent {
+			c.ahead[id] = struct{}{}
+		}
+	}
+	return missed, true
 }
 
 // join registers the client and returns those of the events that it chose and was not sent; mu is held.
-func (a *audience) join(c *client, of []events.Event, sent map[string]struct{}) (missed []events.Event) {
+func (a *audience) join(c *client, of []events.Event, past map[string]bool) (missed []events.Event) {
 	for _, event := range of {
-		if _, was := sent[event.ID]; !was && a.chosen[c].wantsAll(event) {
+		if !past[event.ID] && a.chosen[c].wantsAll(event) {
 			missed = append(missed, event)
 		}
 	}

@@ -19,6 +19,9 @@ type client struct {
 
 	after   string // the event to go on after; empty to begin with what comes
 	listens bool   // it hears what is handled; the audience's mutex guards it
+	// ahead are the IDs of the events that the past had before they were handled here: they do not come again. The audience's mutex
+	// guards it.
+	ahead map[string]struct{}
 }
 
 // farewell is why a connection ends. Without a code there is nobody left to tell.

@@ -28,8 +28,8 @@
 //
 // A client gets the events of a device in the order in which they were handled. Handle never waits for a client: each
 // has a buffer, and one whose buffer is full is dropped, rather than having events left out in silence. It may connect
-// again and resume. A second delivery from the queue is passed on twice, with the same id. What happened while the service
-// was down is in the past only. All clients are of one process: of two that share a queue each would hear half of the events.
+// again and resume. A second delivery from the queue is passed on twice, with the same id. What was handled while the service
+// was down, by the one that records the past, comes when it is handled here too, unless the client has it from there. All clients are of one process: of two that share a queue each would hear half of the events.
 //
 // # Close codes
 //

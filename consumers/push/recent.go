@@ -6,7 +6,8 @@ import "github.com/device-fanout/fanout/events"
 type recent struct {
 	max    int
 	events []events.Event
-	next   int // where the next one goes, once it is full
+	next   int    // where the next one goes, once it is full
+	before string // ID of the one before the oldest, if there was any
 }
 
 func (r *recent) add(event events.Event) {
@@ -15,6 +16,7 @@ func (r *recent) add(event events.Event) {
 		return
 	}
 	if r.max > 0 {
+		r.before = r.events[r.next].ID
 		r.events[r.next] = event
 		r.next = (r.next + 1) % r.max
 	}

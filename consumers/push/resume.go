@@ -31,18 +31,21 @@ type Past interface {
 // The farewell is nil unless that cannot be done.
 //
 // What lies not long ago is remembered here, which is exact. For the rest there is the past; it is recorded by another
-// consumer, so it may lag behind what was handled here, and the recent events that it did not have yet come after it.
+// consumer. It may lag behind what was handled here: the recent events that it did not have yet come after it, and where it lags
+// so far that it ends before they begin, the client cannot resume. It may also be ahead: what it had does not come again.
 func (s *Service) resume(ctx context.Context, c *client) *farewell {
 	if c.after == "" {
 		return nil
 	}
 	missed, ok := s.audience.resume(c, c.after)
 	if !ok {
-		sent := make(map[string]struct{})
-		if f := s.replay(ctx, c, sent); f != nil {
+		past := make(map[string]bool)
+		if f := s.replay(ctx, c, past); f != nil {
 			return f
 		}
-		missed = s.audience.catchUp(c, sent)
+		if missed, ok = s.audience.catchUp(c, past); !ok {
+			return &farewell{StatusCannotResume, "the past is not recorded yet up to the events that are remembered here"}
+		}
 	}
 	for _, event := range missed {
 		if f := s.sendPast(ctx, c, event); f != nil {
@@ -52,12 +55,12 @@ func (s *Service) resume(ctx context.Context, c *client) *farewell {
 	return nil
 }
 
-// replay sends what the past has, and adds the IDs of what it sent.
-func (s *Service) replay(ctx context.Context, c *client, sent map[string]struct{}) *farewell {
+// replay sends what the past has, and adds the IDs of that, with whether the client had chosen it.
+func (s *Service) replay(ctx context.Context, c *client, past map[string]bool) *farewell {
 	if s.cfg.Past == nil {
 		return &farewell{StatusCannotResume, shorten(fmt.Sprintf("event %q is not among the last %d", c.after, s.cfg.Recent))}
 	}
-	scanned := 0
+	scanned, sent := 0, 0
 	for event, err := range s.cfg.Past.Since(ctx, c.after) {
 		if f := c.told(); f != nil {
 			return f
@@ -66,16 +69,18 @@ func (s *Service) replay(ctx context.Context, c *client, sent map[string]struct{
 			s.logger.Info("client cannot resume", "remote", c.remote, "event_id", c.after, "err", err)
 			return &farewell{StatusCannotResume, shorten(fmt.Sprintf("no way on from event %q", c.after))}
 		}
-		if scanned++; scanned > maxScanned || len(sent) == maxResumed {
+		if scanned++; scanned > maxScanned || sent == maxResumed {
 			return &farewell{StatusCannotResume, "too many events since then"}
 		}
 		if !s.audience.choiceOf(c).wantsAll(event) {
+			past[event.ID] = false
 			continue
 		}
 		if f := s.sendPast(ctx, c, event); f != nil {
 			return f
 		}
-		sent[event.ID] = struct{}{}
+		past[event.ID] = true
+		sent++
 	}
 	return nil
 }

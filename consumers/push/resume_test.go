@@ -262,3 +262,47 @@ func least(seen map[string]int) int {
 	}
 	return n
 }
+
+// The past may be ahead of what was handled here, as after the service was down: what a client has got from it does not come again.
+func TestResume_FromAPastThatIsAhead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &past{}
+		b := start(t, push.Config{Past: p})
+		for n := range 5 {
+			p.record(event("hall", n))
+		}
+		c := b.connect("?after=hall-1")
+		got := c.all(4) // with the one that it knows
+		b.handle(event("hall", 2), event("hall", 3), event("hall", 4), event("hall", 5), event("hall", 4))
+		got += " " + c.all(2) // the last was delivered twice
+		if want := "hall-1 hall-2 hall-3 hall-4 hall-5 hall-4"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// Where the past ends before what is remembered here begins, nobody has what lies between: the client is told, rather than left without.
+func TestResume_FromAPastThatLagsTooFar(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &past{}
+		b := start(t, push.Config{Recent: 4, Past: p})
+		for n := range 10 {
+			b.handle(event("hall", n))
+		}
+		for n := range 3 {
+			p.record(event("hall", n))
+		}
+		if _, end := b.connect("?after=hall-1").ended(); end.Code != push.StatusCannotResume {
+			t.Errorf("end: got %d %q, want %d", end.Code, end.Reason, push.StatusCannotResume)
+		}
+		for n := 3; n < 6; n++ { // it catches up; the oldest that is remembered is hall-6
+			p.record(event("hall", n))
+		}
+		c := b.connect("?after=hall-1")
+		if got, want := c.all(9), "hall-1 hall-2 hall-3 hall-4 hall-5 hall-6 hall-7 hall-8 hall-9"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
