@@ -177,6 +177,23 @@ func TestSubscription_Lifecycle(t *testing.T) {
 			_, err := w.trySubscribe(w.topic("t.fifo"), "q2.fifo", attrs{"RawMessageDelivery": "x"})
 			w.refused(err, invalid, "Invalid parameter: Attributes Reason: RawMessageDelivery: Invalid value [x]. Must be true or false.")
 		}},
+		{"a FIFO dead-letter queue is for FIFO queues on FIFO topics only", func(w *world) {
+			redrive := attrs{"RedrivePolicy": `{"deadLetterTargetArn":"` + arnPrefix + `dlq.fifo"}`}
+			const want = "Invalid parameter: %sRedrivePolicy: must use a standard queue as DLQ for a Subscription without FIFO queue or FIFO Topic."
+			w.queue("dlq.fifo")
+			for _, name := range []string{"t", "t.fifo"} {
+				topic := w.topic(name)
+				_, err := w.trySubscribe(topic, "gone", raw, redrive)
+				w.refused(err, invalid, fmt.Sprintf(want, "Attributes Reason: "))
+				sub := w.subscribe(topic, "gone", raw)
+				_, err = w.sns.SetSubscriptionAttributes(w.Context(), &sns.SetSubscriptionAttributesInput{
+					SubscriptionArn: &sub, AttributeName: aws.String("RedrivePolicy"), AttributeValue: aws.String(redrive["RedrivePolicy"]),
+				})
+				w.refused(err, invalid, fmt.Sprintf(want, ""))
+				w.publish(topic, "m@g")
+			}
+			w.holds("dlq.fifo", 0, 0, 0)
+		}},
 		{"unsubscribing ends deliveries, and unknown subscriptions are fine", func(w *world) {
 			topic, url := w.topic("t.fifo"), w.fifo()
 			sub := w.subscribe(topic, "q.fifo", raw)

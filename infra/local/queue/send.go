@@ -153,7 +153,8 @@ type Parcel struct {
 }
 
 // Deliver hands parcels of a topic to the queue of that ARN, as SNS does, in order. The parcels are not checked against the
-// queue's settings. The error is NonExistentQueue or, when policies are enforced, AccessDenied.
+// queue's settings. The error is NonExistentQueue, when policies are enforced AccessDenied, or MissingParameter when a FIFO
+// queue gets a parcel without its IDs. After an error nothing has been delivered.
 func (s *Service) Deliver(arn, topicARN string, parcels []Parcel) error {
 	s.mu.Lock()
 	q := s.arns[arn]
@@ -166,6 +167,16 @@ func (s *Service) Deliver(arn, topicARN string, parcels []Parcel) error {
 		return errNonExistentQueue()
 	case !allowed:
 		return apierr.New(CodeAccessDenied, "The policy of %s does not allow SQS:SendMessage for %s.", q.name, topicARN)
+	}
+	if q.fifo {
+		for i := range parcels {
+			if parcels[i].GroupID == "" {
+				return errMissing("MessageGroupId")
+			}
+			if parcels[i].DeduplicationID == "" {
+				return errMissing("MessageDeduplicationId")
+			}
+		}
 	}
 	_, err := q.accept(parcels)
 	return err

@@ -165,9 +165,13 @@ func (c *settings) setRedrive(value string) error {
 
 // check checks what the attributes mean together, and compiles the filter policy.
 func (c *settings) check(t *topic, endpoint string) error {
-	if t.fifo && strings.HasSuffix(endpoint, ".fifo") && c.deadLetterARN != "" &&
-		!strings.HasSuffix(c.deadLetterARN, ".fifo") {
+	grouped := t.fifo && strings.HasSuffix(endpoint, ".fifo") // only then has a delivery the IDs that a FIFO queue wants
+	switch toFIFO := strings.HasSuffix(c.deadLetterARN, ".fifo"); {
+	case c.deadLetterARN == "":
+	case grouped && !toFIFO:
 		return errInvalid("%s: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.", attrRedrive)
+	case !grouped && toFIFO:
+		return errInvalid("%s: must use a standard queue as DLQ for a Subscription without FIFO queue or FIFO Topic.", attrRedrive)
 	}
 	return c.compile()
 }
