@@ -192,6 +192,15 @@ func TestReceive_Attributes(t *testing.T) {
 				w.Errorf("it was sent at %s, want a moment ago", got)
 			}
 		}},
+		{"a receive that asks for an unknown one is refused and takes nothing", func(w *world) {
+			url := w.standard()
+			w.send(url, "m")
+			for _, member := range []string{"MessageSystemAttributeNames", "AttributeNames"} {
+				a := w.json("ReceiveMessage", `{"QueueUrl":"`+url+`","`+member+`":["SenderId","Foobar"]}`)
+				w.is(a, 400, "InvalidAttributeName;Sender", "Unknown Attribute Foobar.")
+				w.holds("q", 1, 0, 0)
+			}
+		}},
 		{"message attributes are chosen by name and prefix", func(w *world) {
 			url := w.standard()
 			w.send(url, "m", withAttribute("a.x", "String", "1"), withAttribute("a.y", "Number", "2"), withAttribute("k", "String", "x"))

@@ -137,6 +137,16 @@ func (h *Handler) receiveMessage(ctx context.Context, c *call, in *receiveInput)
 	if err != nil {
 		return nil, err
 	}
+	names := in.SystemAttributeNames
+	if c.query && len(in.AttributeNames) > 0 {
+		names = in.AttributeNames // the Query protocol obeys one of the two lists, JSON the union
+	} else if !c.query {
+		names = append(names, in.AttributeNames...)
+	}
+	out := &received{account: h.Queues.Account(), fifo: q.FIFO(), attributes: in.MessageAttributes}
+	if err := out.system.choose(names); err != nil {
+		return nil, err // before anything is taken
+	}
 	deliveries, err := q.Receive(ctx, queue.ReceiveInput{
 		MaxMessages:       in.MaxMessages,
 		VisibilityTimeout: in.VisibilityTimeout,
@@ -159,19 +169,8 @@ func (h *Handler) receiveMessage(ctx context.Context, c *call, in *receiveInput)
 			return nil, err
 		}
 	}
-	names := in.SystemAttributeNames
-	if c.query && len(in.AttributeNames) > 0 {
-		names = in.AttributeNames // the Query protocol obeys one of the two lists, JSON the union
-	} else if !c.query {
-		names = append(names, in.AttributeNames...)
-	}
-	out := &received{
-		deliveries: deliveries,
-		account:    h.Queues.Account(),
-		fifo:       q.FIFO(),
-		attributes: in.MessageAttributes,
-	}
-	return out, out.system.choose(names)
+	out.deliveries = deliveries
+	return out, nil
 }
 
 // received is the answer to a receive: the messages and what of them was asked for.
