@@ -138,6 +138,30 @@ func TestDeadLetters(t *testing.T) {
 				)
 			})
 		}},
+		{"a poll on the dead-letter queue is woken by the move, whoever looks at the queues meanwhile", func(w *world) {
+			dlq := w.queue("dlq")
+			url := w.standard(redriveTo("dlq", 1), attrs{"VisibilityTimeout": "1"})
+			for range 20 { // queues are looked after in no particular order
+				w.send(url, "m")
+				w.are(w.receive(url, 1), "m")
+				start := time.Now()
+				w.while(
+					func() { w.are(w.receive(url, 1, waiting(20))) },
+					func() {
+						got := w.receive(dlq, 1, waiting(20))
+						w.are(got, "m")
+						w.delete(dlq, got...)
+						if late := time.Since(start); late > 2*time.Second {
+							w.Errorf("the message came after %v", late)
+						}
+					},
+					func() {
+						time.Sleep(time.Second) // the moment in which the message becomes visible
+						w.engine.Idle()
+					},
+				)
+			}
+		}},
 		{"a cycle of policies ends", func(w *world) {
 			a, b := w.queue("a.fifo"), w.queue("b.fifo")
 			w.set(a, redriveTo("b.fifo", 1))

@@ -64,10 +64,13 @@ func (s *Service) lock() int64 {
 
 // unlock hands messages to the long polls of every queue that was woken, and gives the lock back.
 func (s *Service) unlock(now int64) {
-	// Serving may move messages to dead-letter queues, which wakes those. Policies may form a cycle, so each queue has
-	// one turn.
-	for i := 0; i < len(s.awake); i++ {
-		s.awake[i].serve(now)
+	// Serving may move messages to dead-letter queues, which wakes those, also when they have had their turn. Policies may
+	// form a cycle, so there are only as many rounds as a chain through all queues has moves.
+	for round, i := 0, 0; round <= len(s.queues) && i < len(s.awake); round++ {
+		for end := len(s.awake); i < end; i++ {
+			s.awake[i].woken = false
+			s.awake[i].serve(now)
+		}
 	}
 	for i, q := range s.awake {
 		q.woken = false
