@@ -133,6 +133,24 @@ func TestPublish_Delivery(t *testing.T) {
 			}
 			w.gets(other, "m@g2")
 		}},
+		{"what cannot be delivered keeps its order, whatever the reason", func(w *world) {
+			topic, dlq := w.topic("t.fifo"), w.queue("dlq.fifo")
+			w.subscribe(topic, "gone.fifo", raw, attrs{"RedrivePolicy": `{"deadLetterTargetArn":"` + arnPrefix + `dlq.fifo"}`})
+			many := map[string]snstypes.MessageAttributeValue{}
+			for i := range 11 {
+				many[fmt.Sprint("a", i)] = snstypes.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String("x")}
+			}
+			var entries []snstypes.PublishBatchRequestEntry
+			for _, id := range []string{"m1", "m2", "m3"} {
+				entries = append(entries, snstypes.PublishBatchRequestEntry{
+					Id: &id, Message: &id, MessageGroupId: aws.String("g"), MessageDeduplicationId: &id,
+				})
+			}
+			entries[1].MessageAttributes = many
+			_, err := w.sns.PublishBatch(w.Context(), &sns.PublishBatchInput{TopicArn: &topic, PublishBatchRequestEntries: entries})
+			w.must(err)
+			w.gets(dlq, "m1@g", "m2@g", "m3@g")
+		}},
 		{"all queues deliver the same order", func(w *world) {
 			const queues, publishers, each = 5, 4, 25
 			topic := w.topic("t.fifo")

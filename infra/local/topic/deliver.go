@@ -11,22 +11,24 @@ import (
 // deliver hands a subscription the messages that match its filter. What its queue cannot take goes to its dead-letter
 // queue; without one, or when that fails too, it is lost, as on AWS.
 func (s *Service) deliver(t *topic, sub *subscription, publications []*publication, stamp string) {
-	parcels := make([]queue.Parcel, 0, len(publications))
+	all := make([]queue.Parcel, 0, len(publications))
+	fitting := make([]queue.Parcel, 0, len(publications))
 	var refused []queue.Parcel // a raw message cannot carry more attributes than SQS takes
 	for _, p := range publications {
 		if !sub.matches(p) {
 			continue
 		}
 		parcel := s.parcel(t, sub, p, stamp)
+		all = append(all, parcel)
 		if len(parcel.Content.Attributes) > queue.MaxAttributes {
 			refused = append(refused, parcel)
 		} else {
-			parcels = append(parcels, parcel)
+			fitting = append(fitting, parcel)
 		}
 	}
-	if len(parcels) > 0 {
-		if err := s.queues.Deliver(sub.endpoint, t.arn, parcels); err != nil {
-			refused = append(refused, parcels...)
+	if len(fitting) > 0 {
+		if err := s.queues.Deliver(sub.endpoint, t.arn, fitting); err != nil {
+			refused = all // and not one after the other, so that a group keeps its order
 		}
 	}
 	if len(refused) > 0 && sub.deadLetterARN != "" {
