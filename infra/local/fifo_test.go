@@ -289,6 +289,24 @@ func TestFIFO_ReceiveAttempts(t *testing.T) {
 			w.delete(q, first...)
 			w.are(w.receive(q, 1, attempt("x")), names(second)...)
 		}},
+		{"a repeat with a shorter visibility lets others have the message sooner", func(w *world) {
+			q := w.fifo()
+			w.send(q, "m@g")
+			for _, seconds := range []int{2, 0} {
+				w.receive(q, 1, attempt(fmt.Sprint("x", seconds)), visibleAfter(30))
+				w.took(time.Duration(1+seconds)*time.Second, func() {
+					w.while(
+						func() { w.are(w.receive(q, 1, waiting(20), visibleAfter(1)), "m@g") },
+						func() {
+							time.Sleep(time.Second)
+							a := w.json("ReceiveMessage", fmt.Sprintf(`{"QueueUrl":"q.fifo","ReceiveRequestAttemptId":"x%d","VisibilityTimeout":%d}`, seconds, seconds))
+							w.is(a, 200, "", `"Body":"m"`)
+						},
+					)
+				})
+				w.sleep(time.Second)
+			}
+		}},
 		{"another attempt is another receive", func(w *world) {
 			q := w.fifo()
 			w.send(q, "m1@g1")

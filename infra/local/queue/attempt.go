@@ -66,5 +66,9 @@ func (q *Queue) replay(what want, now int64) ([]Delivery, bool) {
 		q.hidden.moved(m)
 		deliveries[i] = q.delivery(m)
 	}
+	if q.visibilityOf(what) == 0 {
+		q.service.wake(q)
+	}
+	q.rearm(now) // what is visible sooner may be for a long poll
 	return deliveries, true
 }
