@@ -59,6 +59,16 @@ func TestWire_JSON(t *testing.T) {
 			w.is(w.form("/q", "Action", "SendMessage", "MessageBody", "a\xffb"), 400, "", "<Code>InvalidMessageContents</Code>")
 			w.is(w.form("/", "Action", "Publish", "TopicArn", topic, "Message", "a\xffb"), 400, "", "<Code>InvalidParameter</Code>")
 		}},
+		{"half a surrogate pair is refused and not mended", func(w *world) {
+			url := w.standard()
+			for _, body := range []string{`a\ud800b`, `\uDFFF`, `\ud800\ud800`, `\ud83d\u0041`, `\\\udc00`, `\ud83d\\ude00`} {
+				w.is(w.json("SendMessage", `{"QueueUrl":"q","MessageBody":"`+body+`"}`), 400, "InvalidMessageContents;Sender", "Invalid characters found.")
+			}
+			for _, body := range []string{`\ud83d\uDE00`, `\\ud800`, `\u00e4\ud83d\ude00x`} {
+				w.is(w.json("SendMessage", `{"QueueUrl":"q","MessageBody":"`+body+`"}`), 200, "", "MessageId")
+			}
+			w.gets(url, "😀", `\ud800`, "ä😀x")
+		}},
 		{"missing parameters", func(w *world) {
 			w.standard()
 			w.is(w.json("SendMessage", `{"MessageBody":"m"}`), 400, noQueue+";Sender", `com.amazonaws.sqs#QueueDoesNotExist","message":"The specified queue does not exist."`)

@@ -7,9 +7,11 @@ import (
 	"github.com/device-fanout/fanout/infra/local/apierr"
 )
 
+// IllegalCharacters is the text of the error about a message with characters that no message can hold.
+const IllegalCharacters = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | " +
+	"#xE000 to #xFFFD | #x10000 to #x10FFFF"
+
 const (
-	illegalCharacters = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | " +
-		"#xE000 to #xFFFD | #x10000 to #x10FFFF"
 	wrongForQueueType = "The request include parameter that is not valid for this queue type."
 	noDeduplicationID = "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId " +
 		"provided explicitly"
@@ -98,7 +100,7 @@ func validText(id string, least int) bool {
 func (r rules) checkContent(in SendInput, tooLong string) error {
 	c := in.Content
 	if !ValidCharacters(c.Body) {
-		return apierr.New(CodeInvalidContents, illegalCharacters)
+		return apierr.New(CodeInvalidContents, IllegalCharacters)
 	}
 	if err := checkAttributes(c.Attributes); err != nil {
 		return err
@@ -147,7 +149,7 @@ func checkAttributes(attributes []Attribute) error {
 			return apierr.New(CodeInvalidParameter,
 				"Message (user) attribute '%s' must contain a non-empty value of type '%s'.", a.Name, kind)
 		case kind != "Binary" && !ValidCharacters(a.Value):
-			return apierr.New(CodeInvalidParameter, illegalCharacters)
+			return apierr.New(CodeInvalidParameter, IllegalCharacters)
 		case kind == "Number" && !isNumber(a.Value):
 			return apierr.New(CodeInvalidParameter,
 				"Can't cast the value of message (user) attribute '%s' to a number.", a.Name)

@@ -1,16 +1,20 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/device-fanout/fanout/infra/local/apierr"
 	"github.com/device-fanout/fanout/infra/local/faults"
+	"github.com/device-fanout/fanout/infra/local/queue"
 )
 
 // action is one API action: how to decode it from either protocol, and what it does.
@@ -139,5 +143,38 @@ func decodeJSON(body []byte, in any) error {
 		}
 		return errMalformed("The request body is not a JSON object.")
 	}
+	if hasLoneSurrogate(body) { // which the decoder has replaced
+		return apierr.New(queue.CodeInvalidContents, queue.IllegalCharacters)
+	}
 	return nil
+}
+
+// hasLoneSurrogate reports whether a JSON text escapes half of a surrogate pair.
+func hasLoneSurrogate(text []byte) bool {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 || i+1 == len(text) {
+			return false
+		}
+		text = text[i:]
+		first := escapedUnit(text)
+		if !utf16.IsSurrogate(first) {
+			text = text[2:] // with the character that the backslash escapes, which may be a backslash
+			continue
+		}
+		const width = len(`\ud800`)
+		if utf16.DecodeRune(first, escapedUnit(text[width:])) == utf8.RuneError {
+			return true
+		}
+		text = text[2*width:]
+	}
+}
+
+// escapedUnit is the UTF-16 code unit that a text begins with as an escape, or 0.
+func escapedUnit(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0
+	}
+	unit, _ := strconv.ParseUint(string(text[2:6]), 16, 16) // 0 when it is none
+	return rune(unit)
 }
