@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -193,6 +194,45 @@ func TestSubscription_Lifecycle(t *testing.T) {
 				w.publish(topic, "m@g")
 			}
 			w.holds("dlq.fifo", 0, 0, 0)
+		}},
+		{"those of a deleted topic stay readable for 48 hours, or until it is made anew", func(w *world) {
+			listed := func(topicARN string) int {
+				list, err := w.sns.ListSubscriptions(w.Context(), &sns.ListSubscriptionsInput{})
+				w.must(err)
+				if topicARN == "" {
+					return len(list.Subscriptions)
+				}
+				ofTopic, err := w.sns.ListSubscriptionsByTopic(w.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topicARN})
+				w.must(err)
+				return len(ofTopic.Subscriptions)
+			}
+			subs := map[string]string{}
+			for _, name := range []string{"t", "other"} {
+				topic := w.topic(name)
+				subs[name] = w.subscribe(topic, "q")
+				_, err := w.sns.DeleteTopic(w.Context(), &sns.DeleteTopicInput{TopicArn: &topic})
+				w.must(err)
+			}
+			if got := listed(""); got != 2 {
+				w.Errorf("%d are listed, want 2", got)
+			}
+			topic := w.topic("t")
+			if got := listed(topic); got != 0 {
+				w.Errorf("%d of the new topic are listed, want none", got)
+			}
+			w.subscribe(topic, "q")
+			read := func(name string) error {
+				_, err := w.sns.GetSubscriptionAttributes(w.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: aws.String(subs[name])})
+				return err
+			}
+			w.refused(read("t"), "NotFound", "Subscription does not exist")
+			w.sleep(48*time.Hour - time.Second)
+			w.must(read("other"))
+			w.sleep(time.Second)
+			w.refused(read("other"), "NotFound", "Subscription does not exist")
+			if all, ofTopic := listed(""), listed(topic); all != 1 || ofTopic != 1 {
+				w.Errorf("%d are listed and %d of the topic, want the one that is alive", all, ofTopic)
+			}
 		}},
 		{"unsubscribing ends deliveries, and unknown subscriptions are fine", func(w *world) {
 			topic, url := w.topic("t.fifo"), w.fifo()

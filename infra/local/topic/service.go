@@ -44,6 +44,7 @@ type Service struct {
 	mu            sync.Mutex
 	topics        map[string]*topic        // by ARN
 	subscriptions map[string]*subscription // by ARN
+	orphans       []*subscription          // those of deleted topics, first orphaned first
 }
 
 // topic is one topic. The service's mutex guards it.
@@ -136,6 +137,7 @@ func (s *Service) Create(name string, attributes, tags map[string]string) (strin
 	for key, value := range tags {
 		t.tags[key] = value
 	}
+	s.dropOrphans(arn)
 	s.topics[arn] = t
 	return arn, nil
 }
@@ -153,13 +155,35 @@ func validName(name string, isFIFO bool) bool {
 	return true
 }
 
-// Delete removes a topic. Its subscriptions stay readable but receive nothing more. Deleting an unknown topic is fine.
+// orphanLifetime is how long the subscriptions of a deleted topic stay readable.
+const orphanLifetime = 48 * time.Hour
+
+// dropOrphans forgets the subscriptions whose topic was deleted long ago or had that ARN. The lock is held.
+func (s *Service) dropOrphans(topicARN string) {
+	now := s.clock.Now()
+	s.orphans = slices.DeleteFunc(s.orphans, func(sub *subscription) bool {
+		if sub.topicARN != topicARN && now.Sub(sub.orphaned) < orphanLifetime {
+			return false
+		}
+		delete(s.subscriptions, sub.arn)
+		return true
+	})
+}
+
+// Delete removes a topic. Its subscriptions stay readable for a while, but receive nothing more. Deleting an unknown topic
+// is fine.
 func (s *Service) Delete(arn string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.topics[arn] == nil {
+	t := s.topics[arn]
+	if t == nil {
 		return s.checkARN(arn, "TopicArn")
 	}
+	now := s.clock.Now()
+	for _, sub := range t.subscriptions {
+		sub.orphaned = now
+	}
+	s.orphans = append(s.orphans, t.subscriptions...)
 	delete(s.topics, arn)
 	return nil
 }

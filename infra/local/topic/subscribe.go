@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/device-fanout/fanout/infra/local/apierr"
 	"github.com/device-fanout/fanout/infra/local/filter"
@@ -29,6 +30,7 @@ const (
 // subscription is one subscription. The service's mutex guards it.
 type subscription struct {
 	arn, topicARN, endpoint string
+	orphaned                time.Time // when its topic was deleted, if it was
 	settings
 }
 
@@ -213,6 +215,7 @@ func (s *Service) Unsubscribe(arn string) error {
 
 // lookupSubscription finds a subscription. The lock is held.
 func (s *Service) lookupSubscription(arn string) (*subscription, error) {
+	s.dropOrphans("")
 	if sub := s.subscriptions[arn]; sub != nil {
 		return sub, nil
 	}
@@ -283,6 +286,7 @@ func (s *Service) Subscriptions(topicARN string) ([]Subscription, error) {
 			return nil, err
 		}
 	}
+	s.dropOrphans("")
 	var list []Subscription
 	for _, arn := range slices.Sorted(maps.Keys(s.subscriptions)) {
 		if sub := s.subscriptions[arn]; topicARN == "" || sub.topicARN == topicARN {
