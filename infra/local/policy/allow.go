@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -56,17 +57,29 @@ type rule struct {
 	NotPrincipal, NotAction, NotResource json.RawMessage
 }
 
-// list is one text or several.
+// list is one text or several. A number or a bool that is not quoted is the text that it is written as.
 type list []string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (l *list) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*l = list{one}
-		return nil
+	var elements []json.RawMessage
+	if json.Unmarshal(data, &elements) != nil || elements == nil {
+		elements = []json.RawMessage{data}
 	}
-	return json.Unmarshal(data, (*[]string)(l))
+	*l = make(list, len(elements))
+	for i, element := range elements {
+		switch element[0] {
+		case '{', '[', 'n':
+			return errors.New("neither a text nor a number nor a bool")
+		case '"':
+			if err := json.Unmarshal(element, &(*l)[i]); err != nil {
+				return err
+			}
+		default:
+			(*l)[i] = string(element)
+		}
+	}
+	return nil
 }
 
 func (s *rule) concerns(r Request) bool {
@@ -114,7 +127,7 @@ func (s *rule) holds(r Request) (holds, known bool) {
 			default:
 				return false, false
 			}
-			matches := slices.Contains(wanted, got) || like && wanted.has(got, false)
+			matches := slices.Contains(wanted, got) || like && wanted.has(got, false) || operator == "Bool" && wanted.has(got, true)
 			if matches == negated {
 				return false, true
 			}
@@ -133,23 +146,24 @@ func (l list) has(text string, fold bool) bool {
 	})
 }
 
-// matches knows * and ?.
+// matches knows * and ?. Where a star can stand for several texts, only the last star needs to be tried again.
 func matches(pattern, text string) bool {
-	for i := range len(pattern) {
+	p, t := 0, 0
+	star, end := -1, 0 // the last star, and where the text that it stands for ends
+	for t < len(text) {
 		switch {
-		case pattern[i] == '*':
-			for ; ; text = text[1:] {
-				if matches(pattern[i+1:], text) {
-					return true
-				}
-				if text == "" {
-					return false
-				}
-			}
-		case text == "" || pattern[i] != '?' && pattern[i] != text[0]:
+		case p < len(pattern) && pattern[p] == '*':
+			star, end = p, t
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
+			p++
+			t++
+		case star >= 0:
+			end++
+			p, t = star+1, end
+		default:
 			return false
 		}
-		text = text[1:]
 	}
-	return text == ""
+	return strings.Trim(pattern[p:], "*") == ""
 }

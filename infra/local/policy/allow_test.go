@@ -3,6 +3,7 @@ package policy_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/device-fanout/fanout/infra/local/policy"
 )
@@ -46,7 +47,16 @@ func TestAllows(t *testing.T) {
 		"a denial without TLS is none": {usual + `},{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*",` +
 			`"Condition":{"Bool":{"aws:SecureTransport":"false"}}}`, true},
 		"a denial of other topics": {usual + `},{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*"` + source("ArnNotEquals", topicARN), true},
-		"all but an action":        {`{"Effect":"Allow","Principal":"*","NotAction":"sqs:DeleteQueue","Resource":"*"}`, false},
+		"a denial without TLS by an unquoted bool is none": {usual + `},{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*",` +
+			`"Condition":{"Bool":{"aws:SecureTransport":false}}}`, true},
+		"a denial with TLS, in any case": {usual + `},{"Effect":"Deny","Principal":"*","Action":"sqs:*","Resource":"*",` +
+			`"Condition":{"Bool":{"aws:SecureTransport":"True"}}}`, false},
+		"an unquoted number":               {usual + `,"Condition":{"StringNotEquals":{"aws:SourceAccount":[1,2]}}}`, true},
+		"a condition on an object":         {usual + `,"Condition":{"StringNotEquals":{"aws:SourceAccount":{}}}}`, false},
+		"a condition on null":              {usual + `,"Condition":{"StringNotEquals":{"aws:SourceAccount":null}}}`, false},
+		"a star that must go back":         {usual + `,"Condition":{"ArnLike":{"aws:SourceArn":"*:t*fo*"}}}`, true},
+		"stars and question marks in vain": {usual + `,"Condition":{"ArnLike":{"aws:SourceArn":"*:t?*fo?"}}}`, false},
+		"all but an action":                {`{"Effect":"Allow","Principal":"*","NotAction":"sqs:DeleteQueue","Resource":"*"}`, false},
 	} {
 		if got := policy.Allows(`{"Version":"2012-10-17","Statement":[`+c.statements+`]}`, request); got != c.want {
 			t.Errorf("%s: allows is %t, want %t", name, got, c.want)
@@ -59,5 +69,19 @@ func TestAllows(t *testing.T) {
 	}
 	if !policy.Allows(`{"Statement":`+usual+`}}`, request) {
 		t.Error("one statement without a list allows nothing")
+	}
+}
+
+func TestAllows_ManyStars(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("a", 2000)
+	pattern := strings.Repeat("*a", 30) + "*x"
+	statement := `{"Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"` + pattern + `"}}`
+	start := time.Now()
+	if policy.Allows(statement, policy.Request{Resource: text}) {
+		t.Error("the pattern matches")
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
