@@ -64,7 +64,7 @@ func TestPermissions_OfQueues(t *testing.T) {
 			w.is(w.json("AddPermission", `{"QueueUrl":"q","Label":"x","AWSAccountIds":["`+account+`"]}`), 400, "MissingParameter;Sender", "Actions")
 			w.is(w.json("AddPermission", `{"QueueUrl":"q","Label":"x","Actions":["*"]}`), 400, "MissingParameter;Sender", "AWSAccountIds")
 			w.is(w.json("RemovePermission", `{"QueueUrl":"q"}`), 400, "MissingParameter;Sender", "Label")
-			w.set(url, attrs{"Policy": "no JSON"})
+			w.set(url, attrs{"Policy": `{"Version":1}`})
 			w.refused(w.tryPermit(url, "x", []string{account}, "*"), "InvalidAttributeValue", "Policy")
 		}},
 		{"statements of others stay, also a lone one", func(w *world) {

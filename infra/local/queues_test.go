@@ -179,6 +179,17 @@ func TestQueue_Attributes(t *testing.T) {
 			}
 			_ = dlq
 		}},
+		{"a policy is a JSON object of up to 8,192 bytes", func(w *world) {
+			padded := func(size int) attrs { return attrs{"Policy": `{}` + strings.Repeat(" ", size-2)} }
+			url := w.standard(padded(8192))
+			for _, bad := range []attrs{padded(8193), {"Policy": "x"}, {"Policy": `{"a":`}, {"Policy": "[]"}, {"Policy": "null"}} {
+				w.refused(w.trySet(url, bad), "InvalidAttributeValue", "Invalid value for the parameter Policy.")
+			}
+			w.set(url, attrs{"Policy": ""})
+			if got, ok := w.attributes(url, "All")["Policy"]; ok {
+				w.Errorf("policy is %s", got)
+			}
+		}},
 		{"the type of a queue cannot be changed", func(w *world) {
 			w.refused(w.trySet(w.standard(), attrs{"FifoQueue": "true"}), "InvalidAttributeName", "Unknown Attribute FifoQueue.")
 			url := w.fifo()

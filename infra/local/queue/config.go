@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,7 @@ const (
 	MaxDelaySeconds     = 15 * 60
 	MaxBatchEntries     = 10
 	MaxInFlight         = 120_000
+	maxPolicyBytes      = 8192
 )
 
 // config is the settable part of a queue. Durations are in seconds.
@@ -76,7 +78,18 @@ var settings = []setting{
 	integer(AttrMessageRetentionPeriod, 60, 14*24*60*60, func(c *config) *int { return &c.retention }),
 	integer(AttrReceiveWaitTime, 0, MaxWaitSeconds, func(c *config) *int { return &c.wait }),
 	integer(AttrVisibilityTimeout, 0, MaxVisibilitySecond, func(c *config) *int { return &c.visibility }),
-	text(AttrPolicy, func(c *config) *string { return &c.policy }),
+	{
+		name: AttrPolicy,
+		set: func(c *config, v string) error {
+			var object map[string]json.RawMessage
+			if v != "" && (len(v) > maxPolicyBytes || json.Unmarshal([]byte(v), &object) != nil || object == nil) {
+				return errAttributeValue(AttrPolicy)
+			}
+			c.policy = v
+			return nil
+		},
+		get: func(c *config) string { return c.policy },
+	},
 	{
 		name: AttrRedrivePolicy,
 		set:  func(c *config, v string) (err error) { c.redrive, err = parseRedrivePolicy(v); return err },
