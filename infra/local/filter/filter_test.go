@@ -125,7 +125,7 @@ func TestPolicy_MatchesBodies(t *testing.T) {
 			}
 		}
 	}
-	for _, body := range []string{"", "x", "[]", `"x"`, "null", "{}{}", "{"} {
+	for _, body := range []string{"", "x", "[]", `"x"`, "null", "{}{}", "{", `{"a":"x"}}`, `{"a":"x"}]`, "{} x"} {
 		if _, ok := filter.ParseBody(body); ok {
 			t.Errorf("%q is taken for an object", body)
 		}

@@ -2,6 +2,8 @@ package filter
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -186,7 +188,10 @@ func ParseBody(body string) (Message, bool) {
 	dec := json.NewDecoder(strings.NewReader(body))
 	dec.UseNumber()
 	var m Message
-	if dec.Decode(&m.root) != nil || m.root == nil || dec.More() {
+	if dec.Decode(&m.root) != nil || m.root == nil {
+		return Message{}, false
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) { // something follows
 		return Message{}, false
 	}
 	return m, true

@@ -8,9 +8,6 @@ import (
 
 // compile parses the filter policy. An empty policy is none.
 func (c *settings) compile() error {
-	if c.filterText == "{}" {
-		c.filterText = ""
-	}
 	if c.filterText == "" {
 		c.filter = nil
 		return nil
@@ -22,6 +19,9 @@ func (c *settings) compile() error {
 	policy, err := filter.Parse(c.filterText, scope)
 	if refused, ok := errors.AsType[*filter.Error](err); ok {
 		return errInvalid("%s: %s", attrFilter, refused.Reason)
+	}
+	if err == nil && policy.Empty() {
+		c.filterText, policy = "", nil
 	}
 	c.filter = policy
 	return err
