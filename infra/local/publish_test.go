@@ -111,6 +111,21 @@ func TestPublish_Delivery(t *testing.T) {
 			_, err = w.tryPublish(topic, `x`, structured)
 			w.refused(err, invalid, "Invalid parameter: Message Structure - JSON message body failed to parse")
 		}},
+		{"of a message with structure json all texts count", func(w *world) {
+			topic, url := w.topic("t"), w.standard()
+			w.subscribe(topic, "q", raw)
+			structured := func(in *sns.PublishInput) { in.MessageStructure = aws.String("json") }
+			fits := strings.Repeat("x", 256*1024-len(`{"default":"d","email":""}`))
+			w.publish(topic, `{"default":"d","email":"`+fits+`"}`, structured)
+			_, err := w.tryPublish(topic, `{"default":"d","email":"`+fits+`x"}`, structured)
+			w.refused(err, invalid, "Invalid parameter: Message too long")
+			_, err = w.sns.PublishBatch(w.Context(), &sns.PublishBatchInput{TopicArn: &topic, PublishBatchRequestEntries: []snstypes.PublishBatchRequestEntry{
+				{Id: aws.String("a"), MessageStructure: aws.String("json"), Message: aws.String(`{"default":"d","email":"` + fits + `"}`)},
+				{Id: aws.String("b"), Message: aws.String("x")},
+			}})
+			w.refused(err, "BatchRequestTooLong", "")
+			w.gets(url, "d")
+		}},
 		{"what cannot be delivered goes to the subscription's dead-letter queue", func(w *world) {
 			topic, dlq, other := w.topic("t.fifo"), w.queue("dlq.fifo"), w.queue("other.fifo")
 			url := w.fifo()

@@ -21,7 +21,7 @@ type Message struct {
 	DeduplicationID *string
 }
 
-// Size is the number of bytes of text and attributes.
+// Size is the number of bytes of text and attributes. Of a text with the structure json all counts, whoever gets it.
 func (m Message) Size() int {
 	size := len(m.Text)
 	for _, a := range m.Attributes {
@@ -78,7 +78,7 @@ func (s *Service) Publish(arn string, m Message) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if p.content.Size() > r.maxBytes {
+	if p.message.Size() > r.maxBytes {
 		return Result{}, errInvalid("Message too long")
 	}
 	results, err := s.publish(arn, []*publication{p})
@@ -107,7 +107,7 @@ func (s *Service) PublishBatch(arn string, entries []BatchEntry) ([]BatchResult,
 		if err != nil {
 			return nil, err
 		}
-		size += p.content.Size()
+		size += p.message.Size()
 		publications = append(publications, p)
 	}
 	if size > r.maxBytes {
