@@ -48,7 +48,7 @@ func TestWire_JSON(t *testing.T) {
 			w.is(w.do(http.MethodPost, "/", "x", "{}", "X-Amz-Target", "Other.SendMessage"), 400, "InvalidAction;Sender", want)
 		}},
 		{"malformed bodies", func(w *world) {
-			for _, body := range []string{"[]", `"x"`, "{", `{"QueueUrl":"q"`, `{"QueueUrl":1}`, "\xff", "null x", `{"QueueUrl":"q","MaxNumberOfMessages":"x"}`} {
+			for _, body := range []string{"[]", `"x"`, "null", " null\n", "{", `{"QueueUrl":"q"`, `{"QueueUrl":1}`, "\xff", "null x", `{"QueueUrl":"q","MaxNumberOfMessages":"x"}`} {
 				w.is(w.json("ReceiveMessage", body), 400, "MalformedInput;Sender", `#SerializationException"`)
 			}
 		}},

@@ -137,6 +137,9 @@ func decodeJSON(body []byte, in any) error {
 	if !utf8.Valid(body) { // the decoder would replace what is not, and a message arrive that nobody sent
 		return errMalformed("The request body is not UTF-8.")
 	}
+	if string(bytes.TrimSpace(body)) == "null" { // which the decoder takes
+		return errMalformed("The request body is not a JSON object.")
+	}
 	if err := json.Unmarshal(body, in); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return errMalformed(fmt.Sprintf("%s cannot be converted to %s", wrong.Value, wrong.Type))
