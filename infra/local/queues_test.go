@@ -39,6 +39,12 @@ func TestQueue_Creation(t *testing.T) {
 			_, err := w.tryQueue("q", attrs{"VisibilityTimeout": "60"})
 			w.refused(err, "QueueAlreadyExists", "A queue already exists with the same name and a different value for attribute VisibilityTimeout")
 		}},
+		{"an attribute that only makes sense with another is compared with the current ones", func(w *world) {
+			url := w.fifo(attrs{"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"})
+			if again := w.fifo(attrs{"FifoThroughputLimit": "perMessageGroupId"}); again != url {
+				w.Errorf("URLs are %s and %s", url, again)
+			}
+		}},
 		{"the current attributes count, not those of the creation", func(w *world) {
 			url := w.standard(attrs{"VisibilityTimeout": "1"})
 			w.set(url, attrs{"VisibilityTimeout": "2"})
@@ -203,6 +209,12 @@ func TestQueue_Attributes(t *testing.T) {
 				w.Errorf("attributes are %v", got)
 			}
 			w.refused(w.trySet(url, attrs{"KmsMasterKeyId": "k", "SqsManagedSseEnabled": "true"}), "InvalidAttributeName", "")
+			w.refused(w.trySet(url, attrs{"SqsManagedSseEnabled": "true"}), "InvalidAttributeName", "You can use one type")
+			w.set(url, attrs{"SqsManagedSseEnabled": "true", "KmsMasterKeyId": ""})
+			got = w.attributes(url, "All")
+			if _, ok := got["KmsMasterKeyId"]; ok || got["SqsManagedSseEnabled"] != "true" {
+				w.Errorf("attributes are %v", got)
+			}
 		}},
 		{"a refused change changes nothing", func(w *world) {
 			url := w.standard()

@@ -227,7 +227,7 @@ func (c *config) apply(given map[string]string, isFIFO bool) error {
 
 // applyEncryption keeps the two kinds of encryption apart: a KMS key turns SQS-managed encryption off.
 func (c *config) applyEncryption(given map[string]string) error {
-	if given[AttrKmsMasterKeyID] == "" {
+	if c.kmsKey == "" {
 		return nil
 	}
 	if strings.EqualFold(given[AttrSqsManagedSse], "true") {

@@ -107,10 +107,6 @@ func (s *Service) Create(name string, attributes, tags map[string]string) (*Queu
 	if err := checkTags(tags); err != nil {
 		return nil, err
 	}
-	c := defaultConfig()
-	if err := c.apply(attributes, isFIFO); err != nil {
-		return nil, err
-	}
 
 	now := s.lock()
 	defer s.unlock(now)
@@ -119,6 +115,10 @@ func (s *Service) Create(name string, attributes, tags map[string]string) (*Queu
 			return nil, err
 		}
 		return q, nil
+	}
+	c := defaultConfig()
+	if err := c.apply(attributes, isFIFO); err != nil {
+		return nil, err
 	}
 	for name, at := range s.deleted {
 		if now-at >= int64(recently) {
