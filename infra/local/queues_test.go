@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
@@ -322,6 +324,22 @@ func TestQueue_Lists(t *testing.T) {
 			if got := w.json("ListQueues", `{"QueueNamePrefix":"q"}`).body; got != `{"QueueUrls":["`+nominalURLs+`q"]}` {
 				w.Errorf("got %s", got)
 			}
+		}},
+		{"a queue or topic with more than 50 tags is not created", func(w *world) {
+			tags, topicTags := attrs{}, []snstypes.Tag{}
+			for i := range 51 {
+				tags[fmt.Sprint(i)] = ""
+				topicTags = append(topicTags, snstypes.Tag{Key: aws.String(fmt.Sprint(i)), Value: aws.String("")})
+			}
+			_, err := w.sqs.CreateQueue(w.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q"), Tags: tags})
+			w.refused(err, "InvalidParameterValue", "Too many tags added for queue q. Maximum number of tags allowed is 50.")
+			_, err = w.sns.CreateTopic(w.Context(), &sns.CreateTopicInput{Name: aws.String("t"), Tags: topicTags})
+			w.refused(err, "TagLimitExceeded", "")
+			delete(tags, "0")
+			_, err = w.sqs.CreateQueue(w.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q"), Tags: tags})
+			w.must(err)
+			_, err = w.sns.CreateTopic(w.Context(), &sns.CreateTopicInput{Name: aws.String("t"), Tags: topicTags[1:]})
+			w.must(err)
 		}},
 		{"tags are set, replaced and removed", func(w *world) {
 			url := w.standard()

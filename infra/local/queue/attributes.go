@@ -147,6 +147,10 @@ func checkTags(tags map[string]string) error {
 	return nil
 }
 
+func errTooManyTags(queueName string) error {
+	return apierr.New(CodeInvalidParameter, "Too many tags added for queue %s. Maximum number of tags allowed is %d.", queueName, maxTags)
+}
+
 // Tag adds tags or replaces their values.
 func (q *Queue) Tag(tags map[string]string) error {
 	if err := checkTags(tags); err != nil {
@@ -160,8 +164,7 @@ func (q *Queue) Tag(tags map[string]string) error {
 	all := maps.Clone(q.tags)
 	maps.Copy(all, tags)
 	if len(all) > maxTags {
-		return apierr.New(CodeInvalidParameter, "Too many tags added for queue %s. Maximum number of tags allowed is %d.",
-			q.name, maxTags)
+		return errTooManyTags(q.name)
 	}
 	q.tags = all
 	return nil

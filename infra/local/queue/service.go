@@ -107,6 +107,9 @@ func (s *Service) Create(name string, attributes, tags map[string]string) (*Queu
 	if err := checkTags(tags); err != nil {
 		return nil, err
 	}
+	if len(tags) > maxTags {
+		return nil, errTooManyTags(name)
+	}
 
 	now := s.lock()
 	defer s.unlock(now)

@@ -110,6 +110,9 @@ func (s *Service) Create(name string, attributes, tags map[string]string) (strin
 	if err := checkTags(tags); err != nil {
 		return "", err
 	}
+	if len(tags) > maxTags {
+		return "", errTooManyTags()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	arn := fmt.Sprintf("arn:aws:sns:%s:%s:%s", s.region, s.account, name)
@@ -217,8 +220,8 @@ func (s *Service) Tag(arn string, tags map[string]string) error {
 			more++
 		}
 	}
-	if len(t.tags)+more > 50 {
-		return apierr.New(CodeTagLimitExceeded, "Could not complete request: tag quota of per resource exceeded")
+	if len(t.tags)+more > maxTags {
+		return errTooManyTags()
 	}
 	for key, value := range tags {
 		t.tags[key] = value
@@ -257,6 +260,12 @@ func (s *Service) Tags(arn string) ([]Tag, error) {
 	}
 	slices.SortFunc(tags, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
 	return tags, nil
+}
+
+const maxTags = 50
+
+func errTooManyTags() error {
+	return apierr.New(CodeTagLimitExceeded, "Could not complete request: tag quota of per resource exceeded")
 }
 
 func checkTags(tags map[string]string) error {
