@@ -122,6 +122,25 @@ func TestRedrive_RunAgainAtOnceAfterAKill(t *testing.T) {
 	})
 }
 
+// TestRedrive_ForgetsALapOfLettersThatAreGone, as after a purge, rather than wait for them in every run.
+func TestRedrive_ForgetsALapOfLettersThatAreGone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		writeFile(t, path, fmt.Sprintf("{\"queue\":%q}\n{\"device\":\"d1\",\"lap\":\"killed\"}\n", b.dlq))
+		b.bury("d2", "e1", record("a"))
+		j := openJournal(t, path, b.dlq)
+		sum, err := deadletter.Redrive(t.Context(), b.api, b.from, deadletter.Config{Journal: j})
+		if _, laps := j.Open(); laps > 0 || err != nil || sum.Broken > 0 || sum.Moved != 1 {
+			t.Errorf("got %+v, %v with %d laps, want none left", sum, err, laps)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestDrop_WhatCannotBeVerifiedKeepsItsPlace among those of its device that are being set aside.
 func TestDrop_WhatCannotBeVerifiedKeepsItsPlace(t *testing.T) {
 	t.Parallel()

@@ -175,10 +175,17 @@ func (s *sweep) exhausted(before int) {
 	}
 }
 
-// openLaps tells of the devices whose laps were not ended.
+// openLaps tells of the devices whose laps were not ended. Where the queue has shown none of a device's letters, for longer than
+// another reader hides them should it die, there is nothing left to be put in order.
 func (s *sweep) openLaps() {
-	for _, d := range s.devices {
-		if d.lap == "" || d.broken || d.seen == nil {
+	for id, d := range s.devices {
+		switch {
+		case d.lap == "" || d.broken:
+			continue
+		case d.seen == nil && s.done && s.fatal == nil:
+			s.endLap(d, id)
+			continue
+		case d.seen == nil:
 			continue
 		}
 		s.sum.Broken++
