@@ -210,8 +210,8 @@ func (j *Journal) Open() (letters, devices int) {
 	return len(j.open), len(j.laps)
 }
 
-// cutOff tells whether a run before this one left something open.
-func (j *Journal) cutOff() bool {
+// isOpen tells whether a run before this one left something open; a nil Journal knows of none.
+func (j *Journal) isOpen() bool {
 	if j == nil {
 		return false
 	}

@@ -57,7 +57,7 @@ func Watch(ctx context.Context, api interface {
 			round.Left++
 		}
 	}
-	if round.Due == 0 && !cfg.Journal.cutOff() {
+	if round.Due == 0 && !cfg.Journal.isOpen() {
 		return round, nil
 	}
 	cfg.Filter, cfg.Select = Filter{}, func(l *Letter) bool { return w.decide(l) == due }

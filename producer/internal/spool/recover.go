@@ -133,7 +133,7 @@ func (s *Spool) recoverSegment(seg *segment, r *recovery) error {
 }
 
 // overtaken ends a record in front of one of its key that is done with. One in a gap was not there for whoever was done with
-// that: it is set aside, for now it would come too late.
+// that: it is set aside, because it would come out of order.
 func (s *Spool) overtaken(ref Ref, r *recovery) {
 	seg := s.segments[ref.segment]
 	if len(seg.gaps) > 0 {
