@@ -254,23 +254,25 @@ func TestDrain_NothingRunsBehindWhatIsReleased(t *testing.T) {
 // TestDrain_NothingRunsBehindADeadLetterThatWasNotSent before the end.
 func TestDrain_NothingRunsBehindADeadLetterThatWasNotSent(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		var j journal
-		b.send(motion("d1", "e1"), motion("d1", "e2"))
-		b.lastReceives()
-		api := &meddler{QueueAPI: b.api, send: func(*sqs.SendMessageInput) error { return errReset }}
-		_, stop := b.start(api, func(_ context.Context, e events.Event) error {
-			if e.ID == "e1" {
-				return consumers.Known("refused", errBroken)
-			}
-			j.add(e.ID)
-			return nil
-		}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second})
-		time.Sleep(3 * time.Second)
-		stop()
-		j.want(t)
-	})
+	for _, policy := range []consumers.GroupPolicy{consumers.Skip, consumers.Park} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			var j journal
+			b.send(motion("d1", "e1"), motion("d1", "e2"))
+			b.lastReceives()
+			api := &meddler{QueueAPI: b.api, send: func(*sqs.SendMessageInput) error { return errReset }}
+			_, stop := b.start(api, func(_ context.Context, e events.Event) error {
+				if e.ID == "e1" {
+					return consumers.Known("refused", errBroken)
+				}
+				j.add(e.ID)
+				return nil
+			}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second, GroupPolicy: policy, Parking: newLot()})
+			time.Sleep(3 * time.Second)
+			stop()
+			j.want(t)
+		})
+	}
 }
 
 // TestDrain_EndsBehindAnEventThatWaitsForTheBreaker.

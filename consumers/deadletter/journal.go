@@ -26,7 +26,10 @@ type Journal struct {
 	lock *os.File
 
 	mu   sync.Mutex
-	file *os.File
+	file interface { // an *os.File; nil in a journal that lives in memory only
+		io.WriteCloser
+		Truncate(size int64) error
+	}
 	size int64             // of the file, as far as its lines are whole
 	open map[string]string // by message ID in the dead-letter queue: journalSent or journalCopied
 	try  map[string]bool   // requests that copied letters and did not succeed as a whole, as far as is known
