@@ -17,7 +17,7 @@ import (
 // verdict is what is to become of a message after its handler.
 type verdict struct {
 	fate fate
-	failure
+	failedAttempt
 	class     deadletter.Class // of a dead letter
 	eventType string
 	eventID   string
@@ -36,7 +36,7 @@ const (
 
 // failure is what is kept of a handler's error. The error itself is not touched again: it is the handler's, and its methods
 // may panic.
-type failure struct {
+type failedAttempt struct {
 	fate  fate // dead, later or down
 	known bool
 	code  string
@@ -60,12 +60,12 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 		defer func() { finish(v.outcome()) }()
 	}
 	if err != nil {
-		v.refuse(failure{known: true, code: codeOf(err), text: err.Error()})
+		v.refuse(failedAttempt{known: true, code: codeOf(err), text: err.Error()})
 		return
 	}
 	v.eventType, v.eventID = event.Type(), event.ID
 	if event.DeviceID != m.device {
-		v.refuse(failure{known: true, code: CodeGroupMismatch, text: fmt.Sprintf(
+		v.refuse(failedAttempt{known: true, code: CodeGroupMismatch, text: fmt.Sprintf(
 			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.group, event.DeviceID)})
 		return
 	}
@@ -76,7 +76,7 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 		if v.attempts > 1 {
 			r.stats.retries.Add(1)
 		}
-		v.refuse(failure{code: CodePanic, text: "handler ended its goroutine"}) // unless it returns
+		v.refuse(failedAttempt{code: CodePanic, text: "handler ended its goroutine"}) // unless it returns
 		f := r.call(budget, event)
 		if f == nil {
 			v.fate = handled
@@ -109,9 +109,9 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 }
 
 // refuse makes it the verdict of a dead letter.
-func (v *verdict) refuse(f failure) {
-	v.fate, v.failure = cmp.Or(f.fate, dead), f
-	v.failure.fate = v.fate
+func (v *verdict) refuse(f failedAttempt) {
+	v.fate, v.failedAttempt = cmp.Or(f.fate, dead), f
+	v.failedAttempt.fate = v.fate
 	switch {
 	case f.known:
 		v.class = deadletter.Known
@@ -126,7 +126,7 @@ func (v *verdict) refuse(f failure) {
 func (v *verdict) panicked(value any) { v.refuse(panicFailure(value)) }
 
 // call runs the handler. It returns nil for success; a panic, also one of the error's methods, is a failure like others.
-func (r *run) call(ctx context.Context, event events.Event) (f *failure) {
+func (r *run) call(ctx context.Context, event events.Event) (f *failedAttempt) {
 	defer func() {
 		if value := recover(); value != nil {
 			panicked := panicFailure(value)
@@ -137,7 +137,7 @@ func (r *run) call(ctx context.Context, event events.Event) (f *failure) {
 	if err == nil {
 		return nil
 	}
-	f = &failure{fate: dead, code: codeOf(err), text: err.Error()}
+	f = &failedAttempt{fate: dead, code: codeOf(err), text: err.Error()}
 	var known *KnownError
 	var after *RetryAfterError
 	var unavailable *UnavailableError
@@ -173,8 +173,8 @@ func sentinelsOf(known map[string]error) []sentinel {
 	return list
 }
 
-func panicFailure(value any) failure {
-	return failure{code: CodePanic, text: fmt.Sprintf("handler panicked: %v\n%s", value, debug.Stack())}
+func panicFailure(value any) failedAttempt {
+	return failedAttempt{code: CodePanic, text: fmt.Sprintf("handler panicked: %v\n%s", value, debug.Stack())}
 }
 
 // codeOf finds the stable code of a failure.

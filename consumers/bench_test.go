@@ -17,6 +17,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 )
 
@@ -54,7 +55,7 @@ func newTrackOf(b *testing.B, count, devices int) *track {
 	}
 	k.queue = consumers.Queue{Service: "bench", URL: create("bench.fifo"), DLQURL: create("bench-dlq.fifo")}
 	for i := range count {
-		e := events.New(fmt.Sprintf("device-%06d", i%devices), events.TemperatureMeasured{Celsius: float64(i % 40)})
+		e := events.New(fmt.Sprintf("device-%06d", i%devices), device.TemperatureMeasured{Celsius: float64(i % 40)})
 		e.Source = "gateway"
 		body, err := events.Encode(e)
 		if err != nil {
@@ -339,7 +340,7 @@ func BenchmarkLatency(b *testing.B) {
 				next = next.Add(load.pause)
 				time.Sleep(time.Until(next))
 				i++
-				e := events.New(fmt.Sprintf("device-%d", i%1000), events.TemperatureMeasured{Celsius: 21})
+				e := events.New(fmt.Sprintf("device-%d", i%1000), device.TemperatureMeasured{Celsius: 21})
 				e.Source = "gateway"
 				body, err := events.Encode(e)
 				if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 // TestNewClient_PollsHaveConnectionsOfTheirOwn: no connection carries both a receive and something else.
@@ -130,7 +131,7 @@ func TestRun_SaysWhatToDoAboutItsQueues(t *testing.T) {
 func TestOn_RefusesASecondHandler(t *testing.T) {
 	t.Parallel()
 	var mux consumers.Mux
-	handle := func(context.Context, events.Event, events.MotionChanged) error { return nil }
+	handle := func(context.Context, events.Event, device.MotionChanged) error { return nil }
 	consumers.On(&mux, handle)
 	defer func() {
 		if got := recover(); got == nil || !strings.Contains(got.(string), "two handlers for device.motion.changed.v1") {

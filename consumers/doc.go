@@ -2,7 +2,7 @@
 // calls a handler for each, one at a time and in order per device, and sees to what becomes of them.
 //
 //	var mux consumers.Mux
-//	consumers.On(&mux, func(ctx context.Context, e events.Event, data events.PowerChanged) error {
+//	consumers.On(&mux, func(ctx context.Context, e events.Event, data device.PowerChanged) error {
 //		return save(ctx, e.ID, e.DeviceID, data.On)
 //	})
 //	c, err := consumers.New(sqs.NewFromConfig(cfg), consumers.Queue{Service: "lights", URL: url, DLQURL: dlqURL}, mux.Handle, consumers.Config{})

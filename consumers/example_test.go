@@ -11,6 +11,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 )
 
@@ -21,7 +22,7 @@ func Example() {
 	queue := consumers.Queue{Service: "lights", URL: createQueue(client, "dev-lights.fifo"), DLQURL: createQueue(client, "dev-lights-dlq.fifo")}
 
 	var mux consumers.Mux
-	consumers.On(&mux, func(_ context.Context, e events.Event, data events.PowerChanged) error {
+	consumers.On(&mux, func(_ context.Context, e events.Event, data device.PowerChanged) error {
 		if e.DeviceID == "lamp-9" {
 			return consumers.Known("no_such_device", fmt.Errorf("device %s is not registered", e.DeviceID))
 		}
@@ -34,9 +35,9 @@ func Example() {
 
 	// What the topic would deliver.
 	for _, e := range []events.Event{
-		events.New("lamp-9", events.PowerChanged{On: true}),
-		events.New("lamp-7", events.PowerChanged{On: true}),
-		events.New("lamp-7", events.PowerChanged{On: false}),
+		events.New("lamp-9", device.PowerChanged{On: true}),
+		events.New("lamp-7", device.PowerChanged{On: true}),
+		events.New("lamp-7", device.PowerChanged{On: false}),
 	} {
 		e.Source = "gateway/hall"
 		body, err := events.Encode(e)

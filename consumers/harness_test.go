@@ -17,6 +17,7 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 )
 
@@ -177,8 +178,8 @@ func (j *journal) wantAgain(t *testing.T, want ...string) {
 	}
 }
 
-func motion(device, id string) events.Event {
-	e := events.New(device, events.MotionChanged{Detected: true})
+func motion(deviceID, id string) events.Event {
+	e := events.New(deviceID, device.MotionChanged{Detected: true})
 	e.ID = id
 	return e
 }

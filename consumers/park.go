@@ -249,12 +249,12 @@ func parkedVerdict(m *message, d parking.Device) *verdict {
 	c := d.Cause
 	if c.MessageID == m.id { // it came again before it was deleted
 		return &verdict{
-			fate: dead, failure: failure{code: c.Code, text: c.Error}, class: deadletter.Class(c.Class),
+			fate: dead, failedAttempt: failedAttempt{code: c.Code, text: c.Error}, class: deadletter.Class(c.Class),
 			eventID: c.EventID, eventType: c.EventType, attempts: c.Attempts,
 		}
 	}
 	return &verdict{
 		fate: dead, class: deadletter.Parked, eventType: m.eventType(),
-		failure: failure{code: CodeParked, text: fmt.Sprintf("follows event %s of its parked device, which failed with code %s", c.EventID, c.Code)},
+		failedAttempt: failedAttempt{code: CodeParked, text: fmt.Sprintf("follows event %s of its parked device, which failed with code %s", c.EventID, c.Code)},
 	}
 }

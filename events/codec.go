@@ -71,7 +71,7 @@ func DecodeData(eventType string, data []byte) (Data, error) {
 	if err := checkJSON(data); err != nil {
 		return nil, &Error{Code: CodeMalformedJSON, Type: eventType, Err: err}
 	}
-	found := registered.Load().byName[eventType]
+	found := current().byName[eventType]
 	if found == nil {
 		r.addUnknownType(eventType)
 		return nil, r.error(Event{}, eventType)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func powerEvent() events.Event {
@@ -20,7 +21,7 @@ func powerEvent() events.Event {
 		DeviceID: "V19",
 		Time:     time.Date(2005, 1, 8, 7, 24, 54, 123000000, time.UTC),
 		Sequence: "00000000000000000042",
-		Data:     events.PowerChanged{On: true, LevelPercent: new(88.0)},
+		Data:     device.PowerChanged{On: true, LevelPercent: new(88.0)},
 	}
 }
 
@@ -68,7 +69,7 @@ func TestEncode_WritesCloudEventsJSON(t *testing.T) {
 func TestEncode_LeavesOutWhatIsEmpty(t *testing.T) {
 	t.Parallel()
 	event := powerEvent()
-	event.Sequence, event.Data = "", events.TelemetryReported{RSSIdBm: []float64{}}
+	event.Sequence, event.Data = "", device.TelemetryReported{RSSIdBm: []float64{}}
 	got, err := events.Encode(event)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func TestEncode_EscapesWhatQueuesDoNotCarry(t *testing.T) {
 	t.Parallel()
 	text := "\x00\x1f\t\r\n\"\\</&>\u2028\ufeff\ufffd\ufffe\uffffü\U0001F4A1\U0001FFFE"
 	event := powerEvent()
-	event.Data = events.ConnectivityChanged{Reason: text}
+	event.Data = device.ConnectivityChanged{Reason: text}
 	got, err := events.Encode(event)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +108,7 @@ func TestEncode_EscapesWhatQueuesDoNotCarry(t *testing.T) {
 func TestDecode_ToleratesWhatANewerProducerAdds(t *testing.T) {
 	t.Parallel()
 	want := events.Event{
-		ID: "e1", Source: "/g", DeviceID: "d1", Time: time.Date(2005, 1, 8, 7, 24, 54, 0, time.UTC), Data: events.HumidityMeasured{Percent: 40},
+		ID: "e1", Source: "/g", DeviceID: "d1", Time: time.Date(2005, 1, 8, 7, 24, 54, 0, time.UTC), Data: device.HumidityMeasured{Percent: 40},
 	}
 	for name, text := range map[string]string{
 		"plain":                 body(nil),
@@ -142,7 +143,7 @@ func TestDecode_TakesNullForAMissingOptionalField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := events.TelemetryReported{Counter: 12, Latitude: new(1.0)}
+	want := device.TelemetryReported{Counter: 12, Latitude: new(1.0)}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, want %#v", got, want)
 	}
@@ -306,7 +307,7 @@ func TestDecode_KeepsTheCause(t *testing.T) {
 
 func TestEncodeData_RefusesWhatIsInvalid(t *testing.T) {
 	t.Parallel()
-	got, err := events.EncodeData(events.PowerChanged{On: true})
+	got, err := events.EncodeData(device.PowerChanged{On: true})
 	if err != nil || string(got) != `{"on":true}` {
 		t.Errorf("got %s, %v, want %s", got, err, `{"on":true}`)
 	}
@@ -314,7 +315,7 @@ func TestEncodeData_RefusesWhatIsInvalid(t *testing.T) {
 		data events.Data
 		code events.Code
 	}{
-		"out of bounds": {events.HumidityMeasured{Percent: math.NaN()}, events.CodeInvalidData},
+		"out of bounds": {device.HumidityMeasured{Percent: math.NaN()}, events.CodeInvalidData},
 		"no type":       {unregistered{}, events.CodeUnknownType},
 		"nil":           {nil, events.CodeInvalidData},
 	} {
@@ -349,7 +350,7 @@ func TestEncodeData_WritesNumbersAsJavaScriptDoes(t *testing.T) {
 	for value, want := range map[float64]string{
 		0: "0", 612: "612", -0.5: "-0.5", 1e12: "1000000000000", 0.000001: "0.000001", 1e-7: "1e-7", -1.5e-9: "-1.5e-9", 1e-10: "1e-10", 5e-324: "5e-324", 45.19500732421875: "45.19500732421875",
 	} {
-		got, err := events.EncodeData(events.ReadingMeasured{Quantity: "x", Value: value})
+		got, err := events.EncodeData(device.ReadingMeasured{Quantity: "x", Value: value})
 		if want := `{"quantity":"x","value":` + want + `}`; err != nil || string(got) != want {
 			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
@@ -359,10 +360,10 @@ func TestEncodeData_WritesNumbersAsJavaScriptDoes(t *testing.T) {
 func TestAs(t *testing.T) {
 	t.Parallel()
 	event := powerEvent()
-	if got, ok := events.As[events.PowerChanged](event); !ok || !got.On {
+	if got, ok := events.As[device.PowerChanged](event); !ok || !got.On {
 		t.Errorf("got %v, %v, want the payload", got, ok)
 	}
-	if got, ok := events.As[events.MotionChanged](event); ok {
+	if got, ok := events.As[device.MotionChanged](event); ok {
 		t.Errorf("got %v, want none", got)
 	}
 }

@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 // TestDeviceID_Reserved: neither is such an event published, nor one handled that others have published.
 func TestDeviceID_Reserved(t *testing.T) {
 	t.Parallel()
-	e := events.New("lamp-7", events.PowerChanged{On: true})
+	e := events.New("lamp-7", device.PowerChanged{On: true})
 	e.Source = "test"
 	text, err := events.Encode(e)
 	if err != nil {

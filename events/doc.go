@@ -1,9 +1,10 @@
-// Package events is what a device can say: the envelope around every event, the payload types, and their way to JSON
-// and back. Producers and consumers import it; it imports nothing else of this project.
+// Package events is the envelope around everything that a device says, the registry of payload types, and their way to JSON
+// and back. Producers and consumers import it; it imports nothing else of this project. It knows no event type by itself:
+// package device has those of a home, and a module of your own has yours.
 //
 // An [Event] is one thing that a device said, at a time, with a payload whose Go type decides the event's type:
 //
-//	event := events.New("lamp-7", events.PowerChanged{On: true})
+//	event := events.New("lamp-7", device.PowerChanged{On: true})
 //	event.Source = "/gateways/home-1" // the producer fills in its own
 //	body, err := events.Encode(event)
 //
@@ -12,7 +13,7 @@
 //
 //	event, err := events.Decode(body)
 //	switch data := event.Data.(type) {
-//	case events.PowerChanged:
+//	case device.PowerChanged:
 //		fmt.Println(event.DeviceID, data.On)
 //	}
 //
@@ -45,7 +46,7 @@
 //	import "github.com/device-fanout/fanout/events"
 //
 //	func init() {
-//		events.Register(DoorbellPressed{Button: "front", Seconds: new(1.5)}, "Somebody pressed a doorbell.")
+//		events.Register("https://acme.example/schemas/", DoorbellPressed{Button: "front", Seconds: new(1.5)}, "Somebody pressed a doorbell.")
 //	}
 //
 //	// DoorbellPressed says that somebody pressed a doorbell.
@@ -55,9 +56,6 @@
 //	}
 //
 //	func (DoorbellPressed) EventType() string { return "acme.doorbell.pressed.v1" }
-//
-//	// SchemaURI is only needed for a schema that is published elsewhere than this project's.
-//	func (DoorbellPressed) SchemaURI() string { return "https://acme.example/schemas/acme.doorbell.pressed.v1.json" }
 //
 // The sample is checked when the program starts, and a payload that could not be encoded, decoded and described in a
 // schema without loss makes [Register] panic with what to change. The rules are few: field names in snake case with
@@ -71,7 +69,7 @@
 //
 // Adding an optional field is compatible: old consumers pass it over. Everything else (a field removed or renamed, a
 // type changed, a bound narrowed, a new required field) needs a new version, which is a second Go type whose name on the
-// wire ends in .v2. Both stay registered while events of the old one are about. The files in testdata/samples
+// wire ends in .v2. Both stay registered while events of the old one are about. The files in package device's testdata/samples
 // prove that old events can still be read; they are never changed.
 //
 // # What it does not do

@@ -175,7 +175,7 @@ func (r *reader) text(raw *envelope, at attribute, want string) string {
 
 // findType returns the registered type that the attribute names, and the name as far as it could be read.
 func (r *reader) findType(raw *envelope) (*entry, string) {
-	types := registered.Load().byName
+	types := current().byName
 	if value := raw[attrType]; len(value) > 2 {
 		if found := types[string(value[1:len(value)-1])]; found != nil && value[0] == '"' { // as nearly always
 			return found, found.Name

@@ -57,7 +57,7 @@ func (e Event) Type() string {
 
 // As returns the event's payload as a T, and whether it is one.
 //
-//	if power, ok := events.As[events.PowerChanged](event); ok && power.On { … }
+//	if power, ok := events.As[device.PowerChanged](event); ok && power.On { … }
 func As[T Data](e Event) (T, bool) {
 	data, ok := e.Data.(T)
 	return data, ok

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func ExampleEncode() {
-	event := events.New("lamp-7", events.PowerChanged{On: true, LevelPercent: new(80.0)})
+	event := events.New("lamp-7", device.PowerChanged{On: true, LevelPercent: new(80.0)})
 	event.Source = "/gateways/home-1" // the producer fills this in
 	event.ID, event.Time = "e-1", time.Date(2026, 5, 4, 12, 30, 0, 0, time.UTC)
 
@@ -32,7 +33,7 @@ func ExampleDecode() {
 		fmt.Println(err)
 		return
 	}
-	if power, ok := events.As[events.PowerChanged](event); ok {
+	if power, ok := events.As[device.PowerChanged](event); ok {
 		fmt.Println(event.DeviceID, "is on:", power.On)
 	}
 	// Output:
@@ -91,7 +92,7 @@ func (DoorbellPressed) SchemaURI() string {
 }
 
 func init() {
-	events.Register(DoorbellPressed{Button: "front", Seconds: new(1.5)}, "Somebody pressed a doorbell.")
+	events.Register("https://acme.example/schemas/", DoorbellPressed{Button: "front", Seconds: new(1.5)}, "Somebody pressed a doorbell.")
 }
 
 func ExampleRegister() {

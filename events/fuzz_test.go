@@ -79,9 +79,9 @@ func checkOutcome(t *testing.T, event events.Event, err error) {
 
 func addSamples(f *testing.F) {
 	f.Helper()
-	files, err := filepath.Glob("testdata/samples/*.json")
+	files, err := filepath.Glob("device/testdata/samples/*.json")
 	if err != nil || len(files) == 0 {
-		f.Fatalf("testdata/samples: got %d files, %v, want some", len(files), err)
+		f.Fatalf("device/testdata/samples: got %d files, %v, want some", len(files), err)
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestParseLine_ReadsTheShortForm(t *testing.T) {
@@ -21,7 +22,7 @@ func TestParseLine_ReadsTheShortForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := events.Event{
-		ID: "f-1", Source: "/g", DeviceID: "V19", Time: time.Date(2005, 1, 8, 7, 24, 54, 0, time.UTC), Data: events.MotionChanged{Detected: true},
+		ID: "f-1", Source: "/g", DeviceID: "V19", Time: time.Date(2005, 1, 8, 7, 24, 54, 0, time.UTC), Data: device.MotionChanged{Detected: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, want %#v", got, want)

@@ -26,8 +26,11 @@ type Type struct {
 	Fields []Field
 }
 
-// SchemaBase is what the schema URI of a type begins with when its payload has no method SchemaURI.
-const SchemaBase = "https://device-fanout.github.io/fanout/schemas/"
+// SchemaBase is the absolute URI, with a slash at its end, below which whoever declares event types publishes their JSON Schemas:
+// that of acme.doorbell.pressed.v1 at https://acme.example/schemas/ is https://acme.example/schemas/acme.doorbell.pressed.v1.json.
+type SchemaBase string
+
+func (b SchemaBase) uri(typeName string) string { return string(b) + typeName + ".json" }
 
 // entry is a registered type with what it takes to read and write its payload.
 type entry struct {
@@ -46,8 +49,18 @@ var (
 	registered    atomic.Pointer[registry]
 	registerMutex sync.Mutex // held while registered is replaced
 
+	noTypes = &registry{byName: map[string]*entry{}, byGoType: map[reflect.Type]*entry{}}
+
 	legalTypeName = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]{0,3}$`)
 )
+
+// current is the registry as it is now.
+func current() *registry {
+	if now := registered.Load(); now != nil {
+		return now
+	}
+	return noTypes
+}
 
 // Register makes the payload type T known, so that its events can be encoded, decoded and validated. sample is a valid
 // payload, for documentation and tests; summary says in one sentence what such an event means.
@@ -55,23 +68,20 @@ var (
 // T is a struct, and sample a value of it, not a pointer. Its fields are exported, have a json tag in snake case and
 // may have a validate tag with the rules of [Rule] and a doc tag with a sentence for readers. A field without omitempty
 // is required. A field with omitempty is a pointer, a string or a slice.
-// When the schema is published elsewhere than this project's, T has a method SchemaURI() string.
+// The type's schema is published below base. A T whose schema has another address has a method SchemaURI() string.
 //
 // Call it from an init function of the file that declares T. It panics when T cannot be used or is registered already,
 // because that is a bug that no program should start with. It is safe for concurrent use.
-func Register[T Data](sample T, summary string) {
+func Register[T Data](base SchemaBase, sample T, summary string) {
 	goType := reflect.TypeFor[T]()
-	e, err := newEntry(goType, sample, summary)
+	e, err := newEntry(goType, base, sample, summary)
 	if err != nil {
 		panic(fmt.Sprintf("events: Register of %s: %v", goType, err))
 	}
 	registerMutex.Lock()
 	defer registerMutex.Unlock()
-	next := &registry{byName: map[string]*entry{}, byGoType: map[reflect.Type]*entry{}}
-	if old := registered.Load(); old != nil {
-		maps.Copy(next.byName, old.byName)
-		maps.Copy(next.byGoType, old.byGoType)
-	}
+	old := current()
+	next := &registry{byName: maps.Clone(old.byName), byGoType: maps.Clone(old.byGoType)}
 	if other := next.byName[e.Name]; other != nil {
 		panic(fmt.Sprintf("events: Register of %s: type %q is already that of %s", goType, e.Name, other.goType))
 	}
@@ -79,7 +89,7 @@ func Register[T Data](sample T, summary string) {
 	registered.Store(next)
 }
 
-func newEntry(goType reflect.Type, sample Data, summary string) (*entry, error) {
+func newEntry(goType reflect.Type, base SchemaBase, sample Data, summary string) (*entry, error) {
 	if goType.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("got a %s, want a struct and a value of it", goType.Kind())
 	}
@@ -93,12 +103,14 @@ func newEntry(goType reflect.Type, sample Data, summary string) (*entry, error) 
 	case strings.TrimSpace(summary) == "":
 		return nil, fmt.Errorf("summary: missing, want a sentence that says what such an event means")
 	}
-	uri := SchemaBase + name + ".json"
+	uri := base.uri(name)
 	if own, ok := sample.(interface{ SchemaURI() string }); ok {
 		uri = own.SchemaURI()
 	}
 	if parsed, err := url.Parse(uri); err != nil || !parsed.IsAbs() || !legalSource(uri) {
-		return nil, fmt.Errorf("SchemaURI %q: want an absolute URI", uri)
+		return nil, fmt.Errorf("schema URI %q: want an absolute URI; the base is where its schema is published, such as https://acme.example/schemas/", uri)
+	} else if !strings.HasSuffix(string(base), "/") && uri == base.uri(name) {
+		return nil, fmt.Errorf("schema base %q: want a slash at its end", base)
 	}
 	root, err := newNode(goType, nil, nil)
 	if err != nil {
@@ -122,15 +134,16 @@ func newEntry(goType reflect.Type, sample Data, summary string) (*entry, error) 
 // Types returns all registered types, sorted by name. It is safe for concurrent use.
 func Types() []Type {
 	var types []Type
-	for _, name := range slices.Sorted(maps.Keys(registered.Load().byName)) {
-		types = append(types, registered.Load().byName[name].Type)
+	now := current()
+	for _, name := range slices.Sorted(maps.Keys(now.byName)) {
+		types = append(types, now.byName[name].Type)
 	}
 	return types
 }
 
 // Lookup returns the registered type of that name. It is safe for concurrent use.
 func Lookup(name string) (Type, bool) {
-	if e := registered.Load().byName[name]; e != nil {
+	if e := current().byName[name]; e != nil {
 		return e.Type, true
 	}
 	return Type{}, false

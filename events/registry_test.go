@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestTypes_HoldsTheCatalogueSorted(t *testing.T) {
@@ -85,7 +86,7 @@ type (
 	}
 	badURI     struct{}
 	unexported struct{ _ int }
-	embedded   struct{ events.MotionChanged }
+	embedded   struct{ device.MotionChanged }
 	noTag      struct{ A int }
 	camelCase  struct {
 		A int `json:"myField"`
@@ -197,39 +198,39 @@ func (aText) EventType() string          { return "test.bad.v1" }
 func TestRegister_PanicsWithWhatToChange(t *testing.T) {
 	t.Parallel()
 	for want, register := range map[string]func(){
-		"already that of events.PowerChanged": func() { events.Register(duplicate{}, "x") },
-		`EventType "Device Power.v1"`:         func() { events.Register(badName{}, "x") },
-		`EventType "test.no.version"`:         func() { events.Register(noVersion{}, "x") },
-		"want a constant of the Go type":      func() { events.Register(changingName{A: "x"}, "x") },
-		"want an absolute URI":                func() { events.Register(badURI{}, "x") },
-		"field _: want only exported":         func() { events.Register(unexported{}, "x") },
-		"field MotionChanged: want only":      func() { events.Register(embedded{}, "x") },
-		`field A: json name ""`:               func() { events.Register(noTag{}, "x") },
-		`json name "myField"`:                 func() { events.Register(camelCase{}, "x") },
-		`json option "string"`:                func() { events.Register(stringOption{}, "x") },
-		"must be a pointer":                   func() { events.Register(plainOptional{}, "x") },
-		"must not be a pointer":               func() { events.Register(requiredPtr{}, "x") },
-		"must begin with omitempty":           func() { events.Register(noOmitempty{}, "x") },
-		"only on a field whose json tag":      func() { events.Register(omitRequired{}, "x") },
-		`"email": not known for a string`:     func() { events.Register(unknownRule{}, "x") },
-		"map[string]int is not supported":     func() { events.Register(aMap{}, "x") },
-		"interface {} is not supported":       func() { events.Register(anInterface{}, "x") },
-		"would be base64":                     func() { events.Register(someBytes{}, "x") },
-		"[3]int is not supported":             func() { events.Register(anArray{}, "x") },
-		"float32 would round":                 func() { events.Register(aFloat32{}, "x") },
-		"json.RawMessage has a JSON or text":  func() { events.Register(ownJSON{}, "x") },
-		"reflectText has a JSON or text":      func() { events.Register(ownText{}, "x") },
-		"needs dive":                          func() { events.Register(noDive{}, "x") },
-		"a slice, not a pointer to one":       func() { events.Register(listPointer{}, "x") },
-		"its elements: *int is not supported": func() { events.Register(ptrElements{}, "x") },
-		"unique: not known for a list of":     func() { events.Register(uniqueTimes{}, "x") },
-		"holds itself":                        func() { events.Register(itself{}, "x") },
-		"sample: data.a: got 0, want a whole": func() { events.Register(badSample{}, "x") },
-		"nest 9 deep, want at most 8":         func() { events.Register(tooDeep{}, "x") },
-		"summary: missing":                    func() { events.Register(noSummary{}, " ") },
-		"got a ptr, want a struct":            func() { events.Register(&aPointer{}, "x") },
-		"got a string, want a struct":         func() { events.Register(aText(""), "x") },
-		"got a interface, want a struct":      func() { events.Register(events.Data(badName{}), "x") },
+		"already that of device.PowerChanged": func() { events.Register(testSchemas, duplicate{}, "x") },
+		`EventType "Device Power.v1"`:         func() { events.Register(testSchemas, badName{}, "x") },
+		`EventType "test.no.version"`:         func() { events.Register(testSchemas, noVersion{}, "x") },
+		"want a constant of the Go type":      func() { events.Register(testSchemas, changingName{A: "x"}, "x") },
+		"want an absolute URI":                func() { events.Register(testSchemas, badURI{}, "x") },
+		"field _: want only exported":         func() { events.Register(testSchemas, unexported{}, "x") },
+		"field MotionChanged: want only":      func() { events.Register(testSchemas, embedded{}, "x") },
+		`field A: json name ""`:               func() { events.Register(testSchemas, noTag{}, "x") },
+		`json name "myField"`:                 func() { events.Register(testSchemas, camelCase{}, "x") },
+		`json option "string"`:                func() { events.Register(testSchemas, stringOption{}, "x") },
+		"must be a pointer":                   func() { events.Register(testSchemas, plainOptional{}, "x") },
+		"must not be a pointer":               func() { events.Register(testSchemas, requiredPtr{}, "x") },
+		"must begin with omitempty":           func() { events.Register(testSchemas, noOmitempty{}, "x") },
+		"only on a field whose json tag":      func() { events.Register(testSchemas, omitRequired{}, "x") },
+		`"email": not known for a string`:     func() { events.Register(testSchemas, unknownRule{}, "x") },
+		"map[string]int is not supported":     func() { events.Register(testSchemas, aMap{}, "x") },
+		"interface {} is not supported":       func() { events.Register(testSchemas, anInterface{}, "x") },
+		"would be base64":                     func() { events.Register(testSchemas, someBytes{}, "x") },
+		"[3]int is not supported":             func() { events.Register(testSchemas, anArray{}, "x") },
+		"float32 would round":                 func() { events.Register(testSchemas, aFloat32{}, "x") },
+		"json.RawMessage has a JSON or text":  func() { events.Register(testSchemas, ownJSON{}, "x") },
+		"reflectText has a JSON or text":      func() { events.Register(testSchemas, ownText{}, "x") },
+		"needs dive":                          func() { events.Register(testSchemas, noDive{}, "x") },
+		"a slice, not a pointer to one":       func() { events.Register(testSchemas, listPointer{}, "x") },
+		"its elements: *int is not supported": func() { events.Register(testSchemas, ptrElements{}, "x") },
+		"unique: not known for a list of":     func() { events.Register(testSchemas, uniqueTimes{}, "x") },
+		"holds itself":                        func() { events.Register(testSchemas, itself{}, "x") },
+		"sample: data.a: got 0, want a whole": func() { events.Register(testSchemas, badSample{}, "x") },
+		"nest 9 deep, want at most 8":         func() { events.Register(testSchemas, tooDeep{}, "x") },
+		"summary: missing":                    func() { events.Register(testSchemas, noSummary{}, " ") },
+		"got a ptr, want a struct":            func() { events.Register(testSchemas, &aPointer{}, "x") },
+		"got a string, want a struct":         func() { events.Register(testSchemas, aText(""), "x") },
+		"got a interface, want a struct":      func() { events.Register(testSchemas, events.Data(badName{}), "x") },
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
@@ -268,7 +269,7 @@ func TestRegister_IsSafeWhileOthersDecode(t *testing.T) {
 			}
 		})
 	}
-	events.Register(late{}, "A type that is registered while others decode.")
+	events.Register(testSchemas, late{}, "A type that is registered while others decode.")
 	group.Wait()
 	if _, ok := events.Lookup("test.late.v1"); !ok {
 		t.Error("test.late.v1: got none, want a type")
@@ -278,6 +279,6 @@ func TestRegister_IsSafeWhileOthersDecode(t *testing.T) {
 // catalogue is the types of the package itself, without those of tests.
 func catalogue() []events.Type {
 	return slices.DeleteFunc(events.Types(), func(kind events.Type) bool {
-		return reflect.TypeOf(kind.Sample).PkgPath() != reflect.TypeFor[events.Event]().PkgPath()
+		return reflect.TypeOf(kind.Sample).PkgPath() != reflect.TypeFor[device.PowerChanged]().PkgPath()
 	})
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-var update = flag.Bool("update", false, "write the samples that are missing in testdata/samples")
+var update = flag.Bool("update", false, "write the samples that are missing in device/testdata/samples")
 
 // Old samples never change: they prove that events sent long ago can still be read. So -update writes missing ones only.
 func TestSamples_EveryTypeHasOne(t *testing.T) {
@@ -25,7 +25,7 @@ func TestSamples_EveryTypeHasOne(t *testing.T) {
 	for _, kind := range catalogue() {
 		file := kind.Name + ".json"
 		want = append(want, file)
-		path := filepath.Join("testdata", "samples", file)
+		path := filepath.Join("device", "testdata", "samples", file)
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || !*update {
 			continue
 		}
@@ -117,7 +117,7 @@ func TestSamples_OfficialCloudEventsSDKReadsThem(t *testing.T) {
 
 func samples(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", "samples", "*.json"))
+	files, err := filepath.Glob(filepath.Join("device", "testdata", "samples", "*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 // The types of this file are for tests: they use everything that a payload may have.
 
 func init() {
-	events.Register(everything{
+	events.Register(testSchemas, everything{
 		Flag: true, Whole: -3, Small: 7, Natural: 8, Ratio: 0.5, Free: 1e-9, Name: "a", Choice: "two words", Level: 2,
 		At: time.Date(2005, 1, 8, 7, 24, 54, 0, time.UTC), Words: []string{"x"}, Inner: point{X: 1},
 	}, "A type for tests, with every kind of field.")
@@ -55,3 +55,6 @@ type unregistered struct {
 }
 
 func (unregistered) EventType() string { return "test.unregistered.v1" }
+
+// testSchemas is where the schemas of the tests' types would be published.
+const testSchemas events.SchemaBase = "https://test.example/schemas/"

@@ -94,7 +94,7 @@ func (f *faults) checkGoType(data Data) *entry {
 		f.data = append(f.data, FieldError{Path: "data", Want: wantData})
 		return nil
 	}
-	types := registered.Load().byGoType
+	types := current().byGoType
 	if found := types[goType]; found != nil {
 		return found
 	}

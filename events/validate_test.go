@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestValidate_ListsEveryBadField(t *testing.T) {
 	t.Parallel()
 	event := events.Event{
 		ID: "a b", Source: "küche", DeviceID: strings.Repeat("x", 129), Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), Sequence: "\n",
-		Data: events.TelemetryReported{Counter: -1, Celsius: new(1e9), RSSIdBm: []float64{0, math.NaN(), math.Inf(1)}},
+		Data: device.TelemetryReported{Counter: -1, Celsius: new(1e9), RSSIdBm: []float64{0, math.NaN(), math.Inf(1)}},
 	}
 	const id = "1 to 128 ASCII letters, digits or punctuation characters, without a space"
 	want := []events.FieldError{
@@ -62,8 +63,8 @@ func TestValidate_RefusesWhatIsNoRegisteredPayload(t *testing.T) {
 		want string
 	}{
 		{nil, events.CodeInvalidData, "events: invalid data: data: missing, want the payload, a value of a type passed to events.Register"},
-		{&events.PowerChanged{}, events.CodeInvalidData, "events: invalid data: data: got *events.PowerChanged, want a value of events.PowerChanged"},
-		{(*events.PowerChanged)(nil), events.CodeInvalidData, "events: invalid data: data: got nil *events.PowerChanged, want a value of events.PowerChanged"},
+		{&device.PowerChanged{}, events.CodeInvalidData, "events: invalid data: data: got *device.PowerChanged, want a value of device.PowerChanged"},
+		{(*device.PowerChanged)(nil), events.CodeInvalidData, "events: invalid data: data: got nil *device.PowerChanged, want a value of device.PowerChanged"},
 		{unregistered{}, events.CodeUnknownType, "events: unknown type: data: got events_test.unregistered, want a type passed to events.Register"},
 		{duplicate{}, events.CodeUnknownType, "events: unknown type: data: got events_test.duplicate, want a type passed to events.Register"},
 	} {
@@ -78,7 +79,7 @@ func TestValidate_RefusesWhatIsNoRegisteredPayload(t *testing.T) {
 		}
 	}
 	event := powerEvent()
-	event.Data = (*events.PowerChanged)(nil)
+	event.Data = (*device.PowerChanged)(nil)
 	if got, want := event.Type(), ""; got != want {
 		t.Errorf("Type of a nil pointer: got %q, want %q", got, want)
 	}
@@ -190,12 +191,12 @@ func TestValidate_IsSafeForConcurrentUse(t *testing.T) {
 
 func TestNew_IsValidOnceItHasASource(t *testing.T) {
 	t.Parallel()
-	event := events.New("lamp-7", events.PowerChanged{On: true})
+	event := events.New("lamp-7", device.PowerChanged{On: true})
 	event.Source = "/gateways/home-1"
 	if err := event.Validate(); err != nil {
 		t.Error(err)
 	}
-	if other := events.New("lamp-7", events.PowerChanged{}); other.ID == event.ID {
+	if other := events.New("lamp-7", device.PowerChanged{}); other.ID == event.ID {
 		t.Errorf("got ID %q twice, want a new one", other.ID)
 	}
 }

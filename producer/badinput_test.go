@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/producer"
 )
 
@@ -35,14 +36,14 @@ func TestBadInput_IsATypedErrorWithEveryBadField(t *testing.T) {
 		}{
 			"unregistered type":         {events.New("d1", unregistered{}), events.CodeUnknownType, []string{"data"}},
 			"no payload":                {events.New("d1", nil), events.CodeInvalidData, []string{"data"}},
-			"nil pointer":               {events.New("d1", (*events.MotionChanged)(nil)), events.CodeInvalidData, []string{"data"}},
-			"NaN":                       {events.New("d1", events.TemperatureMeasured{Celsius: math.NaN()}), events.CodeInvalidData, []string{"data.celsius"}},
-			"device ID with a space":    {events.New("lamp 7", events.MotionChanged{}), events.CodeInvalidEnvelope, []string{"subject"}},
-			"device ID of 129 letters":  {events.New(strings.Repeat("d", 129), events.MotionChanged{}), events.CodeInvalidEnvelope, []string{"subject"}},
-			"no UTF-8":                  {events.New("d1", events.ReadingMeasured{Quantity: "\xff", Value: 1}), events.CodeInvalidData, []string{"data.quantity"}},
+			"nil pointer":               {events.New("d1", (*device.MotionChanged)(nil)), events.CodeInvalidData, []string{"data"}},
+			"NaN":                       {events.New("d1", device.TemperatureMeasured{Celsius: math.NaN()}), events.CodeInvalidData, []string{"data.celsius"}},
+			"device ID with a space":    {events.New("lamp 7", device.MotionChanged{}), events.CodeInvalidEnvelope, []string{"subject"}},
+			"device ID of 129 letters":  {events.New(strings.Repeat("d", 129), device.MotionChanged{}), events.CodeInvalidEnvelope, []string{"subject"}},
+			"no UTF-8":                  {events.New("d1", device.ReadingMeasured{Quantity: "\xff", Value: 1}), events.CodeInvalidData, []string{"data.quantity"}},
 			"a week ago":                {at(motion("d1", "e1"), -7*24*time.Hour), events.CodeInvalidEnvelope, []string{"time"}},
 			"an hour ahead":             {at(motion("d1", "e1"), time.Hour), events.CodeInvalidEnvelope, []string{"time"}},
-			"everything wrong together": {at(events.New("lamp 7", events.HumidityMeasured{Percent: 140}), time.Hour), events.CodeInvalidEnvelope, []string{"time", "subject", "data.percent"}},
+			"everything wrong together": {at(events.New("lamp 7", device.HumidityMeasured{Percent: 140}), time.Hour), events.CodeInvalidEnvelope, []string{"time", "subject", "data.percent"}},
 		} {
 			err := p.Publish(t.Context(), c.event)
 			var invalid *producer.InvalidError

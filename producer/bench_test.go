@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/producer"
 )
@@ -53,7 +54,7 @@ func devices(n int) []string {
 
 // reading is what device number i says.
 func reading(names []string, i int) events.Event {
-	return events.New(names[i%len(names)], events.TemperatureMeasured{Celsius: float64(i % 40)})
+	return events.New(names[i%len(names)], device.TemperatureMeasured{Celsius: float64(i % 40)})
 }
 
 // BenchmarkThroughput compares, in one run over the same engine, a plain loop of PublishBatch with a Producer, without and with a

@@ -2,7 +2,7 @@
 //
 //	p, err := producer.New(snsClient, topicARN, producer.Config{Source: "gateway/hall", Spool: "/var/lib/gateway/spool"})
 //	…
-//	err = p.Publish(ctx, events.New("lamp-7", events.PowerChanged{On: true})) // nil: the event is safe
+//	err = p.Publish(ctx, events.New("lamp-7", device.PowerChanged{On: true})) // nil: the event is safe
 //	…
 //	err = p.Close(ctx) // sends what is buffered
 //

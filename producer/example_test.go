@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/local/faults"
 	"github.com/device-fanout/fanout/producer"
@@ -31,16 +32,16 @@ func Example() {
 	}
 
 	// One event: Publish returns once the topic has confirmed it.
-	if err := p.Publish(ctx, events.New("lamp-7", events.PowerChanged{On: true})); err != nil {
+	if err := p.Publish(ctx, events.New("lamp-7", device.PowerChanged{On: true})); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("lamp-7 is on")
 
 	// Many events: one result for each, in their order. What is wrong with one does not hinder the others.
 	results := p.PublishAll(ctx, []events.Event{
-		events.New("hall", events.HumidityMeasured{Percent: 45}),
-		events.New("cellar", events.HumidityMeasured{Percent: 140}),
-		events.New("hall", events.HumidityMeasured{Percent: 46}),
+		events.New("hall", device.HumidityMeasured{Percent: 45}),
+		events.New("cellar", device.HumidityMeasured{Percent: 140}),
+		events.New("hall", device.HumidityMeasured{Percent: 46}),
 	})
 	for _, r := range results {
 		var invalid *producer.InvalidError
@@ -75,7 +76,7 @@ func ExampleProducer_TryEnqueue() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = p.TryEnqueue(events.New("door-1", events.ContactChanged{Open: true}), func(r producer.Result) {
+	err = p.TryEnqueue(events.New("door-1", device.ContactChanged{Open: true}), func(r producer.Result) {
 		fmt.Println(r.Event.DeviceID, "confirmed:", r.Err == nil)
 	})
 	switch {
@@ -120,7 +121,7 @@ func Example_spool() {
 		log.Fatal(err)
 	}
 	for _, open := range []bool{true, false, true} {
-		if err := p.Publish(ctx, events.New("door-1", events.ContactChanged{Open: open})); err != nil {
+		if err := p.Publish(ctx, events.New("door-1", device.ContactChanged{Open: open})); err != nil {
 			log.Fatal(err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 const testTopic = "arn:aws:sns:eu-central-1:000000000000:dev-device-events.fifo"
@@ -147,8 +148,8 @@ func newProducer(t *testing.T, api TopicAPI, cfg Config) *Producer {
 	return p
 }
 
-func motion(device, id string) events.Event {
-	e := events.New(device, events.MotionChanged{Detected: true})
+func motion(deviceID, id string) events.Event {
+	e := events.New(deviceID, device.MotionChanged{Detected: true})
 	e.ID = id
 	return e
 }

@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestPublish_CarriesTheWireContract(t *testing.T) {
@@ -31,7 +32,7 @@ func TestPublish_CarriesTheWireContract(t *testing.T) {
 		return nil
 	}}
 	p := newProducer(t, topic, Config{Source: "gateway/hall"})
-	e := events.New("lamp-7", events.PowerChanged{On: true})
+	e := events.New("lamp-7", device.PowerChanged{On: true})
 	if err := p.Publish(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
@@ -469,8 +470,8 @@ func TestBadInput_IsRefusedBeforeAcceptance(t *testing.T) {
 		"device with a space": {motion("hall lamp", "e1"), &invalid, `"hall lamp"`},
 		"no device":           {motion("", "e1"), &invalid, "1 to 128"},
 		"no payload":          {events.New("d1", nil), &invalid, "data"},
-		"NaN":                 {events.New("d1", events.TemperatureMeasured{Celsius: math.NaN()}), &invalid, "data.celsius"},
-		"out of bounds":       {events.New("d1", events.HumidityMeasured{Percent: 140}), &invalid, "data.percent"},
+		"NaN":                 {events.New("d1", device.TemperatureMeasured{Celsius: math.NaN()}), &invalid, "data.celsius"},
+		"out of bounds":       {events.New("d1", device.HumidityMeasured{Percent: 140}), &invalid, "data.percent"},
 		"too large":           {motion(strings.Repeat("d", 128), strings.Repeat("e", 128)), &large, "want at most 1024"},
 	} {
 		if name == "too large" {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/producer"
 )
@@ -163,8 +164,8 @@ func (c *connection) cutOff() {
 	c.cut = true
 }
 
-func motion(device, id string) events.Event {
-	e := events.New(device, events.MotionChanged{Detected: true})
+func motion(deviceID, id string) events.Event {
+	e := events.New(deviceID, device.MotionChanged{Detected: true})
 	e.ID = id
 	return e
 }

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/device-fanout/fanout/events"
+	_ "github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/events/eventstest"
 	"github.com/device-fanout/fanout/schemas"
 	"github.com/device-fanout/fanout/schemas/generate"
@@ -91,7 +92,7 @@ func TestSchema(t *testing.T) {
 // An independent validator takes every sample of the events package, also those of long ago.
 func TestSamples_AreValid(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob("../events/testdata/samples/*.json")
+	paths, err := filepath.Glob("../events/device/testdata/samples/*.json")
 	if err != nil || len(paths) < len(events.Types()) {
 		t.Fatalf("got %d samples, %v, want at least %d", len(paths), err, len(events.Types()))
 	}

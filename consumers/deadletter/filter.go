@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers/failure"
 )
 
 // Filter selects dead letters. Every field that is set must match; the zero value selects all.
@@ -24,7 +26,7 @@ var fingerprint = regexp.MustCompile(`^[0-9a-f]{8}$`)
 func (f Filter) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if f.Class != "" && !slices.Contains(Classes(), f.Class) {
+	if f.Class != "" && !slices.Contains(failure.Classes(), f.Class) {
 		fault("class: got %q, want %s", f.Class, classNames())
 	}
 	if f.Fingerprint != "" && !fingerprint.MatchString(f.Fingerprint) {
@@ -47,7 +49,7 @@ func (f Filter) Validate() error {
 
 func classNames() string {
 	var names []string
-	for _, c := range Classes() {
+	for _, c := range failure.Classes() {
 		names = append(names, string(c))
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]

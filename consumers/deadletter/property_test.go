@@ -19,6 +19,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/state"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local/faults"
 )
 
@@ -107,7 +108,7 @@ func redriveProperty(t *testing.T, seed uint64, folder string) {
 	n := 0
 	var published []events.Event
 	publish := func(random *rand.Rand, code string) {
-		e := events.New(fmt.Sprintf("d%d", random.IntN(devices)), events.PowerChanged{On: n%2 == 0})
+		e := events.New(fmt.Sprintf("d%d", random.IntN(devices)), device.PowerChanged{On: n%2 == 0})
 		e.ID, e.Source, e.Sequence = fmt.Sprintf("%05d-%s", n, code), "test", fmt.Sprintf("%08d", n)
 		e.Time = time.Now().UTC()
 		n++

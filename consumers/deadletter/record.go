@@ -8,35 +8,28 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/device-fanout/fanout/consumers/failure"
 )
 
 // Attribute is the name of the message attribute that carries a [Record].
 const Attribute = "deadletter"
 
-// Class says what kind of failure made an event a dead letter.
-type Class string
+// Class says what kind of failure made an event a dead letter. See package failure.
+type Class = failure.Class
 
-// Classes of failures.
+// Classes of failures; see package failure.
 const (
-	// Known is a failure that no retry can mend: an event that can't be decoded, is invalid, or was refused by the handler.
-	Known Class = "known"
-	// Exhausted is any other failure, after the quick retries in process were used up.
-	Exhausted Class = "exhausted"
-	// Unknown is any other failure that was not retried at all: the first attempt had used up the time, or retries are off.
-	Unknown Class = "unknown"
-	// Parked is an event that did not fail itself: it followed an earlier one of its device, which is parked. See package parking.
-	Parked Class = "parked"
-	// Moved is a message without a record: SQS itself moved it, after too many receives without an end.
-	Moved Class = "moved"
-	// Undelivered is a message without a record in the dead-letter queue of a subscription: the topic could not deliver it.
-	Undelivered Class = "undelivered"
+	Known       = failure.Known
+	Exhausted   = failure.Exhausted
+	Unknown     = failure.Unknown
+	Parked      = failure.Parked
+	Moved       = failure.Moved
+	Undelivered = failure.Undelivered
 )
 
 // CodeReceiveCount is the code of class [Moved].
 const CodeReceiveCount = "receive_count"
-
-// Classes are all classes, for those who offer a choice.
-func Classes() []Class { return []Class{Known, Exhausted, Unknown, Parked, Moved, Undelivered} }
 
 // Record tells why an event is in a dead-letter queue. It travels with the message as a JSON object in the attribute
 // [Attribute]; the message's body, group and other attributes stay as they were.

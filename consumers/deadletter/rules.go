@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/device-fanout/fanout/consumers/failure"
 )
 
 // Rule says what a watch does with the letters that it matches. See [ParseRules] for its form in a file.
@@ -183,7 +185,7 @@ func (r *Rule) set(key, value string) error {
 		return nil
 	case key == "class":
 		f.Class = Class(value)
-		if !slices.Contains(Classes(), f.Class) {
+		if !slices.Contains(failure.Classes(), f.Class) {
 			return fmt.Errorf("class: got %q, want %s", value, classNames())
 		}
 		return nil

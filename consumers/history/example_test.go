@@ -10,6 +10,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func Example() {
@@ -25,9 +26,9 @@ func Example() {
 	}
 	defer service.Close()
 
-	on := events.New("hall/lamp", events.PowerChanged{On: true})
+	on := events.New("hall/lamp", device.PowerChanged{On: true})
 	on.Time = time.Date(2026, 3, 1, 18, 30, 0, 0, time.UTC)
-	off := events.New("hall/lamp", events.PowerChanged{On: false})
+	off := events.New("hall/lamp", device.PowerChanged{On: false})
 	off.Time = on.Time.Add(5 * time.Hour)
 	for _, event := range []events.Event{on, off, on} { // the queue delivered one again
 		if err := service.Handle(ctx, event); err != nil {

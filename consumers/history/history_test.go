@@ -18,6 +18,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestMain(m *testing.M) {
@@ -47,7 +48,7 @@ func event(deviceID string, n int) events.Event {
 		DeviceID: deviceID,
 		Time:     time.Date(2005, 1, 29, 12, 0, 0, 0, time.UTC),
 		Sequence: fmt.Sprintf("%020d", n),
-		Data:     events.TemperatureMeasured{Celsius: float64(n%300) / 10},
+		Data:     device.TemperatureMeasured{Celsius: float64(n%300) / 10},
 	}
 }
 
@@ -84,7 +85,7 @@ func TestService_EventThatPostgresCannotHold(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, target string) {
 		service := open(t, target)
-		err := service.Handle(t.Context(), events.New("d1", events.ReadingMeasured{Quantity: "a\x00b", Value: 1}))
+		err := service.Handle(t.Context(), events.New("d1", device.ReadingMeasured{Quantity: "a\x00b", Value: 1}))
 		var known *consumers.KnownError
 		switch isKnown := errors.As(err, &known); {
 		case strings.HasPrefix(target, "sqlite:"):
@@ -94,7 +95,7 @@ func TestService_EventThatPostgresCannotHold(t *testing.T) {
 		case !isKnown || known.Code != "data_not_storable":
 			t.Errorf("PostgreSQL: got %v, want a known error with code data_not_storable", err)
 		}
-		handle(t, service, events.New("d1", events.ReadingMeasured{Quantity: "co2", Value: 1}))
+		handle(t, service, events.New("d1", device.ReadingMeasured{Quantity: "co2", Value: 1}))
 	})
 }
 
@@ -109,7 +110,7 @@ func TestService_ReturnsTheEventAsItWas(t *testing.T) {
 			DeviceID: "hall/lamp:7",
 			Time:     time.Date(2005, 1, 29, 23, 59, 59, 999_999_999, time.FixedZone("west", -3600)),
 			Sequence: "0000000000000042",
-			Data:     events.PowerChanged{On: true, LevelPercent: &level},
+			Data:     device.PowerChanged{On: true, LevelPercent: &level},
 		}
 		before := time.Now().Add(-time.Millisecond)
 		handle(t, service, want)
@@ -175,7 +176,7 @@ func TestService_DuplicateLeavesOneRow(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, target string) {
 		service := open(t, target)
 		first, again := event("hall", 1), event("hall", 1)
-		again.Data = events.TemperatureMeasured{Celsius: 99}
+		again.Data = device.TemperatureMeasured{Celsius: 99}
 		handle(t, service, first, event("hall", 2), first, again)
 		all := rows(t, service)
 		if got, want := ids(all), "hall-00001 hall-00002"; got != want {
@@ -352,7 +353,7 @@ func TestService_RefusesWhatIsNoEvent(t *testing.T) {
 		"no event ID":  func(e *events.Event) { e.ID = "" },
 		"no device ID": func(e *events.Event) { e.DeviceID = "" },
 		"no data":      func(e *events.Event) { e.Data = nil },
-		"bad data":     func(e *events.Event) { e.Data = events.HumidityMeasured{Percent: 140} },
+		"bad data":     func(e *events.Event) { e.Data = device.HumidityMeasured{Percent: 140} },
 		"year 10000":   func(e *events.Event) { e.Time = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) },
 	} {
 		e := event("hall", 1)

@@ -17,6 +17,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -174,7 +175,7 @@ func TestAdvance_InTheHandlersTransaction(t *testing.T) {
 			{"b", noon, nil, false, false},
 		} {
 			var first, newest bool
-			event := events.Event{ID: step.id, DeviceID: "hall", Time: step.at, Data: events.PowerChanged{On: true}}
+			event := events.Event{ID: step.id, DeviceID: "hall", Time: step.at, Data: device.PowerChanged{On: true}}
 			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) (err error) {
 				if first, err = inbox.First(ctx, tx, "state", event.ID); err != nil || !first {
 					return err

@@ -15,6 +15,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/consumers/inbox/inboxtest"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestMemory(t *testing.T) {
@@ -63,7 +64,7 @@ func openSQL(t *testing.T, target string) *sql.DB {
 }
 
 func lamp(id string, at time.Time) events.Event {
-	return events.Event{ID: id, DeviceID: "hall", Time: at, Data: events.PowerChanged{On: true}}
+	return events.Event{ID: id, DeviceID: "hall", Time: at, Data: device.PowerChanged{On: true}}
 }
 
 func TestOnce_CallsTheHandlerUntilItSucceeds(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/lambda"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 )
 
@@ -45,9 +46,9 @@ func (l *log) String() string {
 	return strings.Join(l.started, " ")
 }
 
-func lamp(device string, n int) events.Event {
-	e := events.New(device, events.PowerChanged{On: n%2 == 0})
-	e.ID = fmt.Sprintf("%s-%d", device, n)
+func lamp(deviceID string, n int) events.Event {
+	e := events.New(deviceID, device.PowerChanged{On: n%2 == 0})
+	e.ID = fmt.Sprintf("%s-%d", deviceID, n)
 	return e
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func Example() {
@@ -26,8 +27,8 @@ func Example() {
 	defer client.CloseNow() //nolint:errcheck // the example is over
 
 	for _, event := range []events.Event{
-		events.New("attic/door", events.ContactChanged{Open: true}), // of a device that the client did not choose
-		events.New("hall/lamp", events.PowerChanged{On: true}),
+		events.New("attic/door", device.ContactChanged{Open: true}), // of a device that the client did not choose
+		events.New("hall/lamp", device.PowerChanged{On: true}),
 	} {
 		event.Source = "/gateways/home-1" // in production the producer fills it in
 		if err := service.Handle(ctx, event); err != nil {
@@ -43,6 +44,6 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%s %s %+v\n", event.DeviceID, event.Type(), event.Data.(events.PowerChanged).On)
+	fmt.Printf("%s %s %+v\n", event.DeviceID, event.Type(), event.Data.(device.PowerChanged).On)
 	// Output: hall/lamp device.power.changed.v1 true
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 )
 
@@ -174,7 +175,7 @@ func TestPage_ShowsLiveEvents(t *testing.T) {
 	see("that it is live once more", live)
 	send(event("attic", 1))
 	door := event("porch", 1)
-	door.Data = events.ContactChanged{Open: true}
+	door.Data = device.ContactChanged{Open: true}
 	send(door)
 	send(event("porch", 2))
 	see("the chosen events only", rows("porch hall <b>cellar</b> hall"))

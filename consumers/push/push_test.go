@@ -17,6 +17,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -165,7 +166,7 @@ func event(deviceID string, n int) events.Event {
 		DeviceID: deviceID,
 		Time:     time.Date(2005, 1, 29, 12, 0, 0, 0, time.UTC),
 		Sequence: fmt.Sprintf("%08d", n),
-		Data:     events.PowerChanged{On: n%2 == 0},
+		Data:     device.PowerChanged{On: n%2 == 0},
 	}
 }
 
@@ -397,7 +398,7 @@ func TestService_HandleReturnsWhyAnEventCannotBeEncoded(t *testing.T) {
 		b := start(t, push.Config{})
 		b.connect("")
 		bad := event("hall", 1)
-		bad.Data = events.HumidityMeasured{Percent: 140}
+		bad.Data = device.HumidityMeasured{Percent: 140}
 		err := b.Handle(t.Context(), bad)
 		var invalid *events.Error
 		if !errors.As(err, &invalid) || !strings.HasPrefix(err.Error(), `push: event "hall-1" of device "hall": `) {

@@ -9,7 +9,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/device-fanout/fanout/consumers/push"
-	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestHandler_WantsItsToken(t *testing.T) {
@@ -72,9 +72,9 @@ func TestService_ClientsGetTheTypesTheyChose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, push.Config{})
 		door := event("hall", 2)
-		door.Data = events.ContactChanged{Open: true}
+		door.Data = device.ContactChanged{Open: true}
 		attic := event("attic", 2)
-		attic.Data = events.ContactChanged{Open: true}
+		attic.Data = device.ContactChanged{Open: true}
 		power := b.connect("?type=device.power.changed.v1")
 		hall := b.connect("?type=device.contact.changed.v1&type=device.motion.changed.v1&device=hall")
 		changing := b.connect("?type=device.motion.changed.v1")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/local/faults"
 )
@@ -66,7 +67,7 @@ func newTrack(b *testing.B, takes, latency time.Duration) *track {
 	for i := 0; i < total; i += 10 {
 		entries := make([]types.SendMessageBatchRequestEntry, 10)
 		for j := range entries {
-			e := events.New(fmt.Sprintf("device-%04d", (i+j)%devices), events.TemperatureMeasured{Celsius: 21})
+			e := events.New(fmt.Sprintf("device-%04d", (i+j)%devices), device.TemperatureMeasured{Celsius: 21})
 			e.ID, e.Source = strconv.Itoa((i+j)/devices+1)+"-"+e.DeviceID, "gateway"
 			body, err := events.Encode(e)
 			if err != nil {

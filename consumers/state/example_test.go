@@ -10,6 +10,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/state"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func Example() {
@@ -26,11 +27,11 @@ func Example() {
 	defer service.Close()
 
 	evening := time.Date(2026, 3, 1, 18, 30, 0, 0, time.UTC)
-	on := events.New("hall/lamp", events.PowerChanged{On: true})
+	on := events.New("hall/lamp", device.PowerChanged{On: true})
 	on.Time, on.Sequence = evening, "0001"
-	off := events.New("hall/lamp", events.PowerChanged{On: false})
+	off := events.New("hall/lamp", device.PowerChanged{On: false})
 	off.Time, off.Sequence = evening, "0002" // within the same second
-	late := events.New("hall/lamp", events.PowerChanged{On: true})
+	late := events.New("hall/lamp", device.PowerChanged{On: true})
 	late.Time, late.Sequence = evening.Add(-time.Hour), "0000" // redriven after it had failed an hour ago
 	for _, event := range []events.Event{on, off, late} {
 		if err := service.Handle(ctx, event); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/state"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,7 +43,7 @@ var noon = time.Date(2005, 1, 29, 12, 0, 0, 0, time.UTC)
 func lamp(id string, at time.Time, sequence string, on bool) events.Event {
 	return events.Event{
 		ID: id, Source: "/gateways/home-1", DeviceID: "hall", Time: at, Sequence: sequence,
-		Data: events.PowerChanged{On: on},
+		Data: device.PowerChanged{On: on},
 	}
 }
 
@@ -75,7 +76,7 @@ func TestService_EventThatPostgresCannotHold(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, target string) {
 		service := open(t, target)
-		err := service.Handle(t.Context(), events.New("d1", events.ReadingMeasured{Quantity: "a\x00b", Value: 1}))
+		err := service.Handle(t.Context(), events.New("d1", device.ReadingMeasured{Quantity: "a\x00b", Value: 1}))
 		var known *consumers.KnownError
 		switch isKnown := errors.As(err, &known); {
 		case strings.HasPrefix(target, "sqlite:"):
@@ -85,7 +86,7 @@ func TestService_EventThatPostgresCannotHold(t *testing.T) {
 		case !isKnown || known.Code != "data_not_storable":
 			t.Errorf("PostgreSQL: got %v, want a known error with code data_not_storable", err)
 		}
-		handle(t, service, events.New("d1", events.ReadingMeasured{Quantity: "co2", Value: 1}))
+		handle(t, service, events.New("d1", device.ReadingMeasured{Quantity: "co2", Value: 1}))
 	})
 }
 
@@ -212,7 +213,7 @@ func TestService_KeepsOneRowPerDeviceAndType(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, target string) {
 		service := open(t, target)
 		warm := lamp("b", noon, "2", true)
-		warm.Data = events.TemperatureMeasured{Celsius: 21.4}
+		warm.Data = device.TemperatureMeasured{Celsius: 21.4}
 		elsewhere := lamp("c", noon, "3", true)
 		elsewhere.DeviceID = "attic"
 		later := lamp("d", noon.Add(123_456_789), "4", false)
@@ -261,7 +262,7 @@ func TestService_RefusesWhatIsNoEvent(t *testing.T) {
 		"no event ID":  func(e *events.Event) { e.ID = "" },
 		"no device ID": func(e *events.Event) { e.DeviceID = "" },
 		"no data":      func(e *events.Event) { e.Data = nil },
-		"bad data":     func(e *events.Event) { e.Data = events.HumidityMeasured{Percent: 140} },
+		"bad data":     func(e *events.Event) { e.Data = device.HumidityMeasured{Percent: 140} },
 	} {
 		e := lamp("a", noon, "1", true)
 		spoil(&e)

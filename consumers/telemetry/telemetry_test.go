@@ -25,6 +25,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/health"
 	"github.com/device-fanout/fanout/consumers/telemetry"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 )
 
@@ -44,15 +45,15 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 			return aws.ToString(out.QueueUrl)
 		}
 		queue := consumers.Queue{Service: "lights", URL: create("dev-lights.fifo"), DLQURL: create("dev-lights-dlq.fifo")}
-		for _, device := range []string{"good", "bad"} {
-			e := events.New(device, events.MotionChanged{Detected: true})
-			e.ID, e.Source = device, "test"
+		for _, deviceID := range []string{"good", "bad"} {
+			e := events.New(deviceID, device.MotionChanged{Detected: true})
+			e.ID, e.Source = deviceID, "test"
 			body, err := events.Encode(e)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := api.SendMessage(ctx, &sqs.SendMessageInput{
-				QueueUrl: &queue.URL, MessageBody: aws.String(string(body)), MessageGroupId: &device, MessageDeduplicationId: &device,
+				QueueUrl: &queue.URL, MessageBody: aws.String(string(body)), MessageGroupId: &deviceID, MessageDeduplicationId: &deviceID,
 				MessageAttributes: map[string]types.MessageAttributeValue{
 					"type":        {DataType: aws.String("String"), StringValue: aws.String(e.Type())},
 					"traceparent": {DataType: aws.String("String"), StringValue: aws.String(parent)},

@@ -179,7 +179,7 @@ func statements(test, behaviour string) string {
 func TestConformance_EveryStatementHasItsTest(t *testing.T) {
 	t.Parallel()
 	tests := make(map[string]string) // the source of each test function
-	for _, pattern := range []string{"*_test.go", "filter/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "internal/filter/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -7,11 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/device-fanout/fanout/infra/local/clock"
 	"github.com/device-fanout/fanout/infra/local/faults"
-	"github.com/device-fanout/fanout/infra/local/queue"
-	"github.com/device-fanout/fanout/infra/local/topic"
-	"github.com/device-fanout/fanout/infra/local/wire"
+	"github.com/device-fanout/fanout/infra/local/internal/clock"
+	"github.com/device-fanout/fanout/infra/local/internal/queue"
+	"github.com/device-fanout/fanout/infra/local/internal/topic"
+	"github.com/device-fanout/fanout/infra/local/internal/wire"
 )
 
 // What an engine is when its [Options] do not say otherwise.

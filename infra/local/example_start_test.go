@@ -8,9 +8,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
+	"github.com/device-fanout/fanout/infra/declaration"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/provision"
-	"github.com/device-fanout/fanout/infra/topology"
 	"github.com/device-fanout/fanout/producer"
 )
 
@@ -23,13 +24,13 @@ type button struct {
 
 func (b *button) press(ctx context.Context) error {
 	b.on = !b.on
-	return b.out.Publish(ctx, events.New(b.lamp, events.PowerChanged{On: b.on}))
+	return b.out.Publish(ctx, events.New(b.lamp, device.PowerChanged{On: b.on}))
 }
 
 // testButton is how a gateway team tests it; in their package it is TestButton(t *testing.T).
 func testButton(ctx context.Context, t local.TB) {
 	t.Helper()
-	fanout := provision.Start(t, topology.Default(), "dev", local.Options{})
+	fanout := provision.Start(t, declaration.Topology(), "dev", local.Options{})
 	out, err := producer.New(fanout.SNS, fanout.TopicARN, producer.Config{Source: "gateway/hall"})
 	if err != nil {
 		t.Fatalf("%v", err)
@@ -54,7 +55,7 @@ func testButton(ctx context.Context, t local.TB) {
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
-		fmt.Println(e.DeviceID, e.Type(), "on:", e.Data.(events.PowerChanged).On)
+		fmt.Println(e.DeviceID, e.Type(), "on:", e.Data.(device.PowerChanged).On)
 	}
 }
 

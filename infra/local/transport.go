@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/device-fanout/fanout/infra/local/wire"
+	"github.com/device-fanout/fanout/infra/local/internal/wire"
 )
 
 // RoundTripper carries requests straight into the engine, without sockets and without goroutines: the engine's work is

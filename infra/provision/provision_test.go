@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/device-fanout/fanout/infra/declaration"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
@@ -22,7 +23,7 @@ import (
 
 func deployment(t *testing.T) topology.Deployment {
 	t.Helper()
-	d, err := topology.Default().In("dev")
+	d, err := declaration.Topology().In("dev")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestApply_KeepsWhatCouldNotBeDelivered(t *testing.T) {
 	t.Parallel()
 	for _, standard := range []bool{false, true} {
 		engine := local.New(local.Options{})
-		top := topology.Default()
+		top := declaration.Topology()
 		top.Services[0].Standard = standard
 		d, err := top.In("feature-x")
 		if err != nil {
@@ -195,7 +196,7 @@ func (f *failing) Fatalf(format string, args ...any) {
 func TestStart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		fanout := provision.Start(t, topology.Default(), "test", local.Options{EnforcePolicies: true})
+		fanout := provision.Start(t, declaration.Topology(), "test", local.Options{EnforcePolicies: true})
 		_, err := fanout.SNS.Publish(t.Context(), &sns.PublishInput{
 			TopicArn: &fanout.TopicARN, Message: aws.String("{}"), MessageGroupId: aws.String("d"), MessageDeduplicationId: aws.String("e"),
 		})
@@ -213,7 +214,7 @@ func TestStart(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		provision.Start(f, topology.Default(), "nowhere", local.Options{})
+		provision.Start(f, declaration.Topology(), "nowhere", local.Options{})
 	}()
 	<-done
 	if !strings.Contains(f.said, `no environment "nowhere"`) {

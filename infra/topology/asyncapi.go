@@ -5,13 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/device-fanout/fanout/events"
-	"github.com/device-fanout/fanout/schemas"
+	"github.com/device-fanout/fanout/schemas/generate"
 )
-
-//go:generate go test . -run ^TestAsyncAPI_CommittedDocumentIsCurrent$ -update
 
 // object is a JSON object.
 type object = map[string]any
@@ -32,7 +31,7 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	d := Deployment{Environment: Environment{Name: anyEnvironment}}
+	d := Deployment{Topology: t.name(), Prefix: t.Prefix, Environment: Environment{Name: anyEnvironment}}
 	for _, s := range t.Services {
 		d.Services = append(d.Services, s.withDefaults())
 	}
@@ -58,7 +57,7 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 	document := object{
 		"asyncapi": asyncAPIVersion,
 		"info": object{
-			"title": "Fanout device events", "version": "1.0.0",
+			"title": "Fanout " + strings.ReplaceAll(t.name(), "-", " "), "version": "1.0.0",
 			"description": "Device events, published once to an SNS FIFO topic and delivered raw to the SQS queue of every service that wants them, " +
 				"in order per device. Every message is a CloudEvents 1.0 JSON event.",
 			"license": object{"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
@@ -144,9 +143,9 @@ func (t Topology) asyncQueue(d Deployment, s Service) object {
 
 // asyncMessage is the message of an event type, and the schema of its payload.
 func asyncMessage(kind events.Type) (message, data object, _ error) {
-	text, ok := schemas.Schema(kind.Name)
-	if !ok {
-		return nil, nil, fmt.Errorf("topology: AsyncAPI: event type %s has no published schema: run go generate ./schemas", kind.Name)
+	text, err := generate.Schema(kind)
+	if err != nil {
+		return nil, nil, fmt.Errorf("topology: AsyncAPI: %w", err)
 	}
 	if err := json.Unmarshal(text, &data); err != nil {
 		return nil, nil, fmt.Errorf("topology: AsyncAPI: schema of %s: %w", kind.Name, err)

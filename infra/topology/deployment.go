@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -8,6 +9,9 @@ import (
 
 // Deployment is the topology in one environment, with every default filled in: what is to be created, and under which names.
 type Deployment struct {
+	// Topology is the name of the topology, and Prefix begins every name; see Topology.
+	Topology, Prefix string
+
 	Environment Environment
 	Services    []Service
 }
@@ -24,7 +28,7 @@ func (t Topology) In(name string) (Deployment, error) {
 			return Deployment{}, err
 		}
 		if ok {
-			d := Deployment{Environment: env.withDefaults()}
+			d := Deployment{Topology: t.name(), Prefix: t.Prefix, Environment: env.withDefaults()}
 			for _, s := range t.Services {
 				d.Services = append(d.Services, s.withDefaults())
 			}
@@ -49,15 +53,26 @@ func (d Deployment) Service(name string) (Service, error) {
 
 // What names end in, and what no service may be called for that.
 const (
-	topicSuffix       = "device-events"
 	operationsSuffix  = "operations"
 	dlqSuffix         = "-dlq"
 	deliveryDLQSuffix = "-delivery-dlq"
 	fifoSuffix        = ".fifo"
 )
 
+// Scope is what the name of every resource begins with, without the hyphen: prefix, environment and, unless it is DefaultName, the
+// topology. So it is dev in environment dev of a topology without names of its own.
+func (d Deployment) Scope() string {
+	scope := d.Prefix + d.Environment.Name
+	if name := d.topology(); name != DefaultName {
+		scope += "-" + name
+	}
+	return scope
+}
+
+func (d Deployment) topology() string { return cmp.Or(d.Topology, DefaultName) }
+
 // TopicName is the name of the environment's topic.
-func (d Deployment) TopicName() string { return d.Environment.Name + "-" + topicSuffix + fifoSuffix }
+func (d Deployment) TopicName() string { return d.TopicStack() + fifoSuffix }
 
 // QueueName is the name of a service's queue.
 func (d Deployment) QueueName(service string) string { return d.queueName(service, "") }
@@ -72,20 +87,20 @@ func (d Deployment) DeliveryDLQName(service string) string {
 }
 
 // TopicStack is the name of the stack with the topic.
-func (d Deployment) TopicStack() string { return d.Environment.Name + "-" + topicSuffix }
+func (d Deployment) TopicStack() string { return d.Prefix + d.Environment.Name + "-" + d.topology() }
 
 // OperationsStack is the name of the stack with the alarm topic, the roles of whoever is on call, and the dashboard.
-func (d Deployment) OperationsStack() string { return d.Environment.Name + "-" + operationsSuffix }
+func (d Deployment) OperationsStack() string { return d.Scope() + "-" + operationsSuffix }
 
 // ServiceStack is the name of a service's stack.
-func (d Deployment) ServiceStack(service string) string { return d.Environment.Name + "-" + service }
+func (d Deployment) ServiceStack(service string) string { return d.Scope() + "-" + service }
 
 // AlarmTopicName is the name of the topic that every alarm goes to.
 func (d Deployment) AlarmTopicName() string { return d.Environment.Name + "-alarms" }
 
 // queueName is the name of one of a service's queues. Only those of services that chose a standard queue have no .fifo.
 func (d Deployment) queueName(service, suffix string) string {
-	name := d.Environment.queueName(service, suffix)
+	name := d.Scope() + "-" + service + suffix
 	for _, s := range d.Services {
 		if s.Name == service && s.Standard {
 			return name
@@ -93,8 +108,6 @@ func (d Deployment) queueName(service, suffix string) string {
 	}
 	return name + fifoSuffix
 }
-
-func (e Environment) queueName(service, suffix string) string { return e.Name + "-" + service + suffix }
 
 // MaxSilence is how long a service's queue may get no event before that is an alarm; zero means for ever.
 func (d Deployment) MaxSilence(s Service) time.Duration {

@@ -2,7 +2,6 @@ package topology
 
 import (
 	"bytes"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,9 +62,6 @@ type Network struct {
 	AvailabilityZones []string `json:"availability_zones"` // one for each subnet
 	Subnets           []string `json:"subnets"`            // private ones
 }
-
-//go:embed environments.json
-var environmentsFile []byte
 
 // environmentsFileName is what faults call the file.
 const environmentsFileName = "environments.json"

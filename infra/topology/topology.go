@@ -3,12 +3,19 @@ package topology
 import (
 	"time"
 
-	"github.com/device-fanout/fanout/consumers"
-	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/consumers/failure"
 )
 
 // Topology is the declaration: which environments there are, and which services hear which events.
 type Topology struct {
+	// Name tells this topology from others in the same account: 1 to 20 lower-case letters, digits or hyphens, beginning with a
+	// letter. It is the second part of the topic's name and, unless it is DefaultName, of every other name too, so that
+	// topologies of different names don't meet. Empty means DefaultName.
+	Name string
+	// Prefix begins the name of every resource, where an account demands one, such as "acme-": up to 16 lower-case letters, digits
+	// or hyphens, beginning with a letter and ending in a hyphen. Empty means none.
+	Prefix string
+
 	Environments []Environment
 	Services     []Service
 
@@ -42,13 +49,16 @@ type Service struct {
 	// for crashes only: consumers decide on dead letters themselves, and every receive counts for all messages that it returns, so that a low count would dead-letter events that nobody tried.
 	MaxReceiveCount int
 	// GroupPolicy says what happens to a device's later events when one goes to the dead-letter queue.
-	// Empty means [consumers.Skip].
-	GroupPolicy consumers.GroupPolicy
+	// Empty means [failure.Skip].
+	GroupPolicy failure.GroupPolicy
 	// Retention is how long an unread event is kept, from 1 min to less than the 14 days of the dead-letter queue. Zero means 4 days.
 	Retention time.Duration
 	// Compute says how the consumer runs in AWS. The zero value declares the queues only.
 	Compute Compute
 }
+
+// DefaultName is the name of a topology that has none of its own.
+const DefaultName = "device-events"
 
 // Defaults of the declaration.
 const (
@@ -73,37 +83,11 @@ const (
 // See https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html.
 func Attributes() []string { return []string{"type", "source", "traceparent", "tracestate"} }
 
-// Default is the topology of this repository: the environments of environments.json, and these services. To add a service, add
-// an entry.
-func Default() Topology {
-	environments, err := ParseEnvironments(environmentsFile)
-	return Topology{
-		fault:        err,
-		Environments: environments,
-		Services: []Service{
-			{
-				Name:   "history",
-				About:  "keeps every event",
-				Budget: 10 * time.Second,
-			},
-			{
-				Name:   "state",
-				About:  "keeps the last state of every device",
-				Budget: 10 * time.Second,
-			},
-			{
-				Name:  "push",
-				About: "sends changes to connected phones",
-				Events: []string{
-					events.PowerChanged{}.EventType(),
-					events.MotionChanged{}.EventType(),
-					events.ContactChanged{}.EventType(),
-					events.ConnectivityChanged{}.EventType(),
-				},
-				Budget: 2 * time.Second,
-			},
-		},
-	}
+// New is the topology with the environments of a JSON file, in the form of [ParseEnvironments], and these services. A fault in the
+// file is reported by [Topology.Validate] and [Topology.In].
+func New(environments []byte, services []Service) Topology {
+	parsed, err := ParseEnvironments(environments)
+	return Topology{Environments: parsed, Services: services, fault: err}
 }
 
 // VisibilityTimeout is how long a received message stays hidden from other consumers unless its consumer extends it:
@@ -139,11 +123,11 @@ func (s Service) Wants(eventType string) bool {
 
 func (s Service) withDefaults() Service {
 	if s.GroupPolicy == "" {
-		s.GroupPolicy = consumers.Skip
+		s.GroupPolicy = failure.Skip
 	}
 	if s.MaxReceiveCount == 0 {
 		s.MaxReceiveCount = DefaultMaxReceiveCount
-		if s.GroupPolicy == consumers.Block {
+		if s.GroupPolicy == failure.Block {
 			s.MaxReceiveCount = maxReceiveCount
 		}
 	}

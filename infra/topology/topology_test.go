@@ -1,4 +1,4 @@
-package topology
+package topology_test
 
 import (
 	"bytes"
@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/infra/declaration"
+	"github.com/device-fanout/fanout/infra/topology"
 )
 
 func TestDefault_IsValidInEveryEnvironment(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{"dev", "test", "prod"} {
-		d, err := Default().In(env)
+		d, err := declaration.Topology().In(env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,8 +30,8 @@ func TestDefault_IsValidInEveryEnvironment(t *testing.T) {
 			if s.VisibilityTimeout() < 2*s.Budget {
 				t.Errorf("%s: visibility timeout %v, want at least twice the budget of %v", s.Name, s.VisibilityTimeout(), s.Budget)
 			}
-			if s.Retention >= DLQRetention {
-				t.Errorf("%s: retention %v, want less than the dead-letter queue's %v", s.Name, s.Retention, DLQRetention)
+			if s.Retention >= topology.DLQRetention {
+				t.Errorf("%s: retention %v, want less than the dead-letter queue's %v", s.Name, s.Retention, topology.DLQRetention)
 			}
 		}
 	}
@@ -37,7 +39,7 @@ func TestDefault_IsValidInEveryEnvironment(t *testing.T) {
 
 func TestDefault_PushHearsChangesOnly(t *testing.T) {
 	t.Parallel()
-	d, err := Default().In("dev")
+	d, err := declaration.Topology().In("dev")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,63 +69,71 @@ func TestDefault_PushHearsChangesOnly(t *testing.T) {
 func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		change func(*Topology)
+		change func(*topology.Topology)
 		want   string
 	}{
-		"no environment":     {func(t *Topology) { t.Environments = nil }, "environments: there is none"},
-		"environment's name": {func(t *Topology) { t.Environments[0].Name = "Dev" }, `environment "Dev" (entry 1): name: got "Dev", want 1 to 16`},
-		"environment twice":  {func(t *Topology) { t.Environments[1].Name = "dev" }, `environment "dev" (entry 2): name: "dev" is declared twice`},
-		"wait time":          {func(t *Topology) { t.Environments[0].WaitTime = 1500 * time.Millisecond }, "wait time: got 1.5s, want whole seconds from 1s to 20s"},
-		"service's name":     {func(t *Topology) { t.Services[0].Name = "history_2" }, `service "history_2" (entry 1): name: got "history_2"`},
-		"service twice":      {func(t *Topology) { t.Services[1].Name = "history" }, `service "history" (entry 2): name: "history" is declared twice`},
-		"like a DLQ":         {func(t *Topology) { t.Services[0].Name = "history-dlq" }, "want no -dlq in it"},
-		"like delivery DLQ":  {func(t *Topology) { t.Services[0].Name = "x-dlq-y" }, "want no -dlq in it"},
-		"like operations":    {func(t *Topology) { t.Services[0].Name = "operations" }, "is the name of the stack with the alarms"},
-		"like the topic":     {func(t *Topology) { t.Services[0].Name = "device-events" }, "is the topic's name"},
-		"long name":          {func(t *Topology) { t.Services[0].Name = strings.Repeat("x", 70) }, "has 92 characters, want at most 80"},
-		"budget":             {func(t *Topology) { t.Services[0].Budget = -time.Second }, "budget: got -1s, want from 100ms to 1h"},
-		"no budget":          {func(t *Topology) { t.Services[0].Budget = 0 }, `service "history" (entry 1): budget: got 0s, want from 100ms to 1h`},
-		"receive count":      {func(t *Topology) { t.Services[0].MaxReceiveCount = 1 }, "max receive count: got 1, want from 5 to 1000"},
-		"group policy":       {func(t *Topology) { t.Services[0].GroupPolicy = "jump" }, `group policy: got "jump"`},
-		"retention":          {func(t *Topology) { t.Services[0].Retention = 15 * 24 * time.Hour }, "retention: got 360h0m0s, want whole seconds from 1m to less than"},
-		"old age":            {func(t *Topology) { t.Services[0].MaxAge = 10 * time.Second }, "max age: got 10s, want whole seconds from the visibility timeout of 30s"},
-		"silence":            {func(t *Topology) { t.Services[0].MaxSilence = 90 * time.Second }, "max silence: got 1m30s, want whole minutes up to 24h"},
-		"compute":            {func(t *Topology) { t.Services[0].Compute.Kind = "ec2" }, `compute: kind: got "ec2", want fargate or lambda`},
-		"no compute":         {func(t *Topology) { t.Services[0].Compute.CPU = 256 }, "compute: kind: got none with other settings"},
-		"CPU":                {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, CPU: 300} }, "compute: CPU: got 300"},
-		"memory":             {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, MemoryMiB: 256} }, "memory: got 256 MiB, want from 512 to 2048 with 256"},
-		"tasks":              {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, MinTasks: 3, MaxTasks: 2} }, "tasks: got from 3 to 2"},
-		"drain":              {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Fargate, Drain: 2 * time.Minute} }, "drain: got 2m0s, want whole seconds from 20s to 1m40s"},
-		"concurrency":        {func(t *Topology) { t.Services[0].Compute = Compute{Kind: Lambda, Concurrency: 1} }, "concurrency: got 1, want from 2 to 1000"},
-		"long for Lambda": {func(t *Topology) {
-			t.Services[0].Compute, t.Services[0].Budget = Compute{Kind: Lambda}, 20*time.Minute
+		"no environment":     {func(t *topology.Topology) { t.Environments = nil }, "environments: there is none"},
+		"environment's name": {func(t *topology.Topology) { t.Environments[0].Name = "Dev" }, `environment "Dev" (entry 1): name: got "Dev", want 1 to 16`},
+		"environment twice":  {func(t *topology.Topology) { t.Environments[1].Name = "dev" }, `environment "dev" (entry 2): name: "dev" is declared twice`},
+		"wait time":          {func(t *topology.Topology) { t.Environments[0].WaitTime = 1500 * time.Millisecond }, "wait time: got 1.5s, want whole seconds from 1s to 20s"},
+		"service's name":     {func(t *topology.Topology) { t.Services[0].Name = "history_2" }, `service "history_2" (entry 1): name: got "history_2"`},
+		"service twice":      {func(t *topology.Topology) { t.Services[1].Name = "history" }, `service "history" (entry 2): name: "history" is declared twice`},
+		"like a DLQ":         {func(t *topology.Topology) { t.Services[0].Name = "history-dlq" }, "want no -dlq in it"},
+		"like delivery DLQ":  {func(t *topology.Topology) { t.Services[0].Name = "x-dlq-y" }, "want no -dlq in it"},
+		"like operations":    {func(t *topology.Topology) { t.Services[0].Name = "operations" }, "is the name of the stack with the alarms"},
+		"like the topic":     {func(t *topology.Topology) { t.Services[0].Name = "device-events" }, "is the topic's name"},
+		"long name":          {func(t *topology.Topology) { t.Services[0].Name = strings.Repeat("x", 70) }, "has 92 characters, want at most 80"},
+		"budget":             {func(t *topology.Topology) { t.Services[0].Budget = -time.Second }, "budget: got -1s, want from 100ms to 1h"},
+		"no budget":          {func(t *topology.Topology) { t.Services[0].Budget = 0 }, `service "history" (entry 1): budget: got 0s, want from 100ms to 1h`},
+		"receive count":      {func(t *topology.Topology) { t.Services[0].MaxReceiveCount = 1 }, "max receive count: got 1, want from 5 to 1000"},
+		"group policy":       {func(t *topology.Topology) { t.Services[0].GroupPolicy = "jump" }, `group policy: got "jump"`},
+		"retention":          {func(t *topology.Topology) { t.Services[0].Retention = 15 * 24 * time.Hour }, "retention: got 360h0m0s, want whole seconds from 1m to less than"},
+		"old age":            {func(t *topology.Topology) { t.Services[0].MaxAge = 10 * time.Second }, "max age: got 10s, want whole seconds from the visibility timeout of 30s"},
+		"silence":            {func(t *topology.Topology) { t.Services[0].MaxSilence = 90 * time.Second }, "max silence: got 1m30s, want whole minutes up to 24h"},
+		"compute":            {func(t *topology.Topology) { t.Services[0].Compute.Kind = "ec2" }, `compute: kind: got "ec2", want fargate or lambda`},
+		"no compute":         {func(t *topology.Topology) { t.Services[0].Compute.CPU = 256 }, "compute: kind: got none with other settings"},
+		"CPU":                {func(t *topology.Topology) { t.Services[0].Compute = topology.Compute{Kind: topology.Fargate, CPU: 300} }, "compute: CPU: got 300"},
+		"memory": {func(t *topology.Topology) {
+			t.Services[0].Compute = topology.Compute{Kind: topology.Fargate, MemoryMiB: 256}
+		}, "memory: got 256 MiB, want from 512 to 2048 with 256"},
+		"tasks": {func(t *topology.Topology) {
+			t.Services[0].Compute = topology.Compute{Kind: topology.Fargate, MinTasks: 3, MaxTasks: 2}
+		}, "tasks: got from 3 to 2"},
+		"drain": {func(t *topology.Topology) {
+			t.Services[0].Compute = topology.Compute{Kind: topology.Fargate, Drain: 2 * time.Minute}
+		}, "drain: got 2m0s, want whole seconds from 20s to 1m40s"},
+		"concurrency": {func(t *topology.Topology) {
+			t.Services[0].Compute = topology.Compute{Kind: topology.Lambda, Concurrency: 1}
+		}, "concurrency: got 1, want from 2 to 1000"},
+		"long for Lambda": {func(t *topology.Topology) {
+			t.Services[0].Compute, t.Services[0].Budget = topology.Compute{Kind: topology.Lambda}, 20*time.Minute
 		}, "with a budget of 20m0s, want at most 15m0s"},
-		"standard on Fargate": {func(t *Topology) {
-			t.Services[0].Compute, t.Services[0].Standard = Compute{Kind: Fargate}, true
+		"standard on Fargate": {func(t *topology.Topology) {
+			t.Services[0].Compute, t.Services[0].Standard = topology.Compute{Kind: topology.Fargate}, true
 		}, "with a standard queue"},
-		"account":           {func(t *Topology) { t.Environments[0].Account = "42" }, `environment "dev" (entry 1): account: got "42", want 12 digits`},
-		"region":            {func(t *Topology) { t.Environments[0].Region = "Frankfurt" }, `region: got "Frankfurt", want one such as eu-central-1`},
-		"encryption":        {func(t *Topology) { t.Environments[0].Encryption = "none" }, `encryption: got "none", want sqs-managed or customer-key`},
-		"archive":           {func(t *Topology) { t.Environments[0].ArchiveDays = 366 }, "archive days: got 366, want from 0 (no archive) to 365"},
-		"alarm target":      {func(t *Topology) { t.Environments[0].AlarmTarget = "me" }, `alarm target: got "me", want a mail address or an https URL`},
-		"silent":            {func(t *Topology) { t.Environments[0].MaxSilence = 48 * time.Hour }, "max silence: got 48h0m0s"},
-		"network":           {func(t *Topology) { t.Environments[0].Network.Subnets = []string{"subnet-1"} }, "network: got 1 subnets in 0 availability zones"},
-		"names alike":       {func(t *Topology) { t.Environments[1].Name = "dev-2" }, `name: "dev-2" and "dev" begin alike`},
-		"like many":         {func(t *Topology) { t.Environments[1].Name = "feature" }, `name: "feature-*" and "feature" begin alike`},
-		"prod for many":     {func(t *Topology) { t.Environments[3].Production = true }, "production: got true for throw-away environments"},
-		"kept for many":     {func(t *Topology) { t.Environments[3].ArchiveDays = 1 }, "archive days: got 1 for throw-away environments"},
-		"unknown event":     {func(t *Topology) { t.Services[2].Events[0] = "device.teleport.v1" }, `events: "device.teleport.v1" is not a registered event type`},
-		"another version":   {func(t *Topology) { t.Services[2].Events[0] = "device.power.changed.v9" }, "did you mean device.power.changed.v1?"},
-		"event twice":       {func(t *Topology) { t.Services[2].Events[0] = t.Services[2].Events[1] }, "is named twice"},
-		"too many services": {func(t *Topology) { t.Services = make([]Service, 101) }, "services: got 101, want at most 100"},
+		"account":           {func(t *topology.Topology) { t.Environments[0].Account = "42" }, `environment "dev" (entry 1): account: got "42", want 12 digits`},
+		"region":            {func(t *topology.Topology) { t.Environments[0].Region = "Frankfurt" }, `region: got "Frankfurt", want one such as eu-central-1`},
+		"encryption":        {func(t *topology.Topology) { t.Environments[0].Encryption = "none" }, `encryption: got "none", want sqs-managed or customer-key`},
+		"archive":           {func(t *topology.Topology) { t.Environments[0].ArchiveDays = 366 }, "archive days: got 366, want from 0 (no archive) to 365"},
+		"alarm target":      {func(t *topology.Topology) { t.Environments[0].AlarmTarget = "me" }, `alarm target: got "me", want a mail address or an https URL`},
+		"silent":            {func(t *topology.Topology) { t.Environments[0].MaxSilence = 48 * time.Hour }, "max silence: got 48h0m0s"},
+		"network":           {func(t *topology.Topology) { t.Environments[0].Network.Subnets = []string{"subnet-1"} }, "network: got 1 subnets in 0 availability zones"},
+		"names alike":       {func(t *topology.Topology) { t.Environments[1].Name = "dev-2" }, `name: "dev-2" and "dev" begin alike`},
+		"like many":         {func(t *topology.Topology) { t.Environments[1].Name = "feature" }, `name: "feature-*" and "feature" begin alike`},
+		"prod for many":     {func(t *topology.Topology) { t.Environments[3].Production = true }, "production: got true for throw-away environments"},
+		"kept for many":     {func(t *topology.Topology) { t.Environments[3].ArchiveDays = 1 }, "archive days: got 1 for throw-away environments"},
+		"unknown event":     {func(t *topology.Topology) { t.Services[2].Events[0] = "device.teleport.v1" }, `events: "device.teleport.v1" is not a registered event type`},
+		"another version":   {func(t *topology.Topology) { t.Services[2].Events[0] = "device.power.changed.v9" }, "did you mean device.power.changed.v1?"},
+		"event twice":       {func(t *topology.Topology) { t.Services[2].Events[0] = t.Services[2].Events[1] }, "is named twice"},
+		"too many services": {func(t *topology.Topology) { t.Services = make([]topology.Service, 101) }, "services: got 101, want at most 100"},
 	} {
-		top := Default()
+		top := declaration.Topology()
 		c.change(&top)
 		if err := top.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want it to say %q", name, err, c.want)
 		}
 	}
-	both := Default()
+	both := declaration.Topology()
 	both.Environments[0].Name, both.Services[0].Budget = "Dev", -1
 	if err := both.Validate(); err == nil || strings.Count(err.Error(), "topology: ") != 2 {
 		t.Errorf("two faults: got %v, want both", err)
@@ -132,10 +142,10 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 
 func TestIn_ListsWhatThereIs(t *testing.T) {
 	t.Parallel()
-	if _, err := Default().In("staging"); err == nil || !strings.Contains(err.Error(), `no environment "staging"; there are dev, test, prod, feature-*`) {
+	if _, err := declaration.Topology().In("staging"); err == nil || !strings.Contains(err.Error(), `no environment "staging"; there are dev, test, prod, feature-*`) {
 		t.Errorf("got %v", err)
 	}
-	d, _ := Default().In("dev")
+	d, _ := declaration.Topology().In("dev")
 	if _, err := d.Service("billing"); err == nil || !strings.Contains(err.Error(), `no service "billing" in dev; there are history, state, push`) {
 		t.Errorf("got %v", err)
 	}
@@ -143,7 +153,7 @@ func TestIn_ListsWhatThereIs(t *testing.T) {
 
 func TestRender_ShowsEveryQueue(t *testing.T) {
 	t.Parallel()
-	d, err := Default().In("prod")
+	d, err := declaration.Topology().In("prod")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +177,7 @@ func TestRender_ShowsEveryQueue(t *testing.T) {
 
 func TestIn_ThrowAwayEnvironments(t *testing.T) {
 	t.Parallel()
-	d, err := Default().In("feature-x")
+	d, err := declaration.Topology().In("feature-x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,14 +185,14 @@ func TestIn_ThrowAwayEnvironments(t *testing.T) {
 		t.Errorf("got %+v, want a throw-away copy called feature-x", d.Environment)
 	}
 	for _, name := range []string{"feature-", "feature-*", "feature-GW", "feature-a-b", "feature-123456789", "feature-ä", "feature"} {
-		if d, err := Default().In(name); err == nil {
+		if d, err := declaration.Topology().In(name); err == nil {
 			t.Errorf("%s: got %+v, want it refused", name, d.Environment)
 		}
 	}
-	if _, err := Default().In("feature-a-b"); err == nil || !strings.Contains(err.Error(), `environment "feature-a-b": got "a-b" after "feature-", want 1 to 8 lower-case letters or digits`) {
+	if _, err := declaration.Topology().In("feature-a-b"); err == nil || !strings.Contains(err.Error(), `environment "feature-a-b": got "a-b" after "feature-", want 1 to 8 lower-case letters or digits`) {
 		t.Errorf("got %v", err)
 	}
-	if prod, _ := Default().In("prod"); prod.Environment.ThrowAway() {
+	if prod, _ := declaration.Topology().In("prod"); prod.Environment.ThrowAway() {
 		t.Error("prod is a throw-away environment")
 	}
 }
@@ -197,20 +207,21 @@ func TestParseEnvironments_NamesTheEntryAndTheRule(t *testing.T) {
 		"kind":          {`[{"name":"dev","production":"yes"}]`, `environment "dev" (entry 1): cannot unmarshal string into Go struct field .production of type bool`},
 		"no list":       {`{"dev":{}}`, "want a JSON list of environments"},
 	} {
-		if _, err := ParseEnvironments([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := topology.ParseEnvironments([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want it to say %q", name, err, c.want)
 		}
 	}
 	// What is wrong with the file is what is wrong with the topology.
-	_, err := ParseEnvironments([]byte(`[{"name":"dev","x":1}]`))
-	if got := (Topology{fault: err}).Validate(); got == nil || got.Error() != err.Error() {
+	file := []byte(`[{"name":"dev","x":1}]`)
+	_, err := topology.ParseEnvironments(file)
+	if got := topology.New(file, nil).Validate(); got == nil || got.Error() != err.Error() {
 		t.Errorf("the topology says %v, want %v", got, err)
 	}
 }
 
 func TestDeployment_Names(t *testing.T) {
 	t.Parallel()
-	top := Default()
+	top := declaration.Topology()
 	top.Services[1].Standard = true
 	d, err := top.In("test")
 	if err != nil {
@@ -235,8 +246,8 @@ func TestDeployment_Names(t *testing.T) {
 
 func TestService_TimesFollowFromTheBudget(t *testing.T) {
 	t.Parallel()
-	top := Default()
-	top.Services[0].Compute = Compute{Kind: Lambda}
+	top := declaration.Topology()
+	top.Services[0].Compute = topology.Compute{Kind: topology.Lambda}
 	top.Services[1].Budget = time.Hour
 	top.Services[2].MaxSilence = -1
 	d, err := top.In("prod")

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,6 +24,15 @@ const (
 	maxReceiveCount = 1000
 )
 
+// The longest name and prefix of a topology leave room for the names of services.
+const (
+	maxTopologyName = 20
+	maxPrefix       = 16
+)
+
+// name is the topology's, DefaultName if it has none of its own.
+func (t Topology) name() string { return cmp.Or(t.Name, DefaultName) }
+
 // Validate checks every environment and service and returns all faults joined, each naming its entry and what to change.
 func (t Topology) Validate() error {
 	if t.fault != nil {
@@ -31,6 +41,12 @@ func (t Topology) Validate() error {
 	var faults []error
 	fault := func(entry, format string, args ...any) {
 		faults = append(faults, fmt.Errorf("topology: %s: %s", entry, fmt.Sprintf(format, args...)))
+	}
+	if !legalName.MatchString(t.name()) || len(t.name()) > maxTopologyName {
+		fault("name", "got %q, want 1 to %d lower-case letters, digits or hyphens, beginning with a letter", t.Name, maxTopologyName)
+	}
+	if t.Prefix != "" && (!legalName.MatchString(strings.TrimSuffix(t.Prefix, "-")) || !strings.HasSuffix(t.Prefix, "-") || len(t.Prefix) > maxPrefix) {
+		fault("prefix", "got %q, want up to %d lower-case letters, digits or hyphens, beginning with a letter and ending in a hyphen", t.Prefix, maxPrefix)
 	}
 	if len(t.Environments) == 0 {
 		fault("environments", "there is none; declare at least one")
@@ -77,7 +93,7 @@ func (t Topology) serviceFaults(declared Service) []string {
 		fault("name: got %q, want no -dlq in it: it would be taken for a dead-letter queue", s.Name)
 	}
 	switch s.Name {
-	case topicSuffix:
+	case t.name():
 		fault("name: %q is the topic's name; choose another", s.Name)
 	case operationsSuffix:
 		fault("name: %q is the name of the stack with the alarms; choose another", s.Name)
@@ -86,8 +102,7 @@ func (t Topology) serviceFaults(declared Service) []string {
 		if e.ThrowAway() { // the longest of them
 			e.Name = strings.Repeat("x", maxEnvironmentName)
 		}
-		if name := e.queueName(s.Name, deliveryDLQSuffix); len(name+fifoSuffix) > maxQueueName {
-			name += fifoSuffix
+		if name := (Deployment{Topology: t.Name, Prefix: t.Prefix, Environment: e}).DeliveryDLQName(s.Name); len(name) > maxQueueName {
 			fault("name: the queue name %q has %d characters, want at most %d; shorten the service's name", name, len(name), maxQueueName)
 			break
 		}

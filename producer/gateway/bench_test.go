@@ -15,6 +15,7 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/producer/gateway"
@@ -30,7 +31,7 @@ const turn = 1000
 func BenchmarkSideBySide(b *testing.B) {
 	p := benchProducer(b)
 	url := benchServe(b, p)
-	device := benchDevice(b, p)
+	deviceID := benchDevice(b, p)
 	var lines bytes.Buffer
 	for i := range turn {
 		lines.WriteString(unnamed(i) + "\n")
@@ -40,7 +41,7 @@ func BenchmarkSideBySide(b *testing.B) {
 	ways := []func(){
 		func() {
 			for i := range turn {
-				e := events.New(fmt.Sprint("lamp-", i), events.PowerChanged{On: true})
+				e := events.New(fmt.Sprint("lamp-", i), device.PowerChanged{On: true})
 				if err := p.Enqueue(context.Background(), e, nil); err != nil {
 					b.Fatal(err)
 				}
@@ -59,7 +60,7 @@ func BenchmarkSideBySide(b *testing.B) {
 		},
 		func() {
 			for i := range turn {
-				device.Publish(fmt.Sprintf("devices/lamp-%d/events", i), 1, false, unnamed(i))
+				deviceID.Publish(fmt.Sprintf("devices/lamp-%d/events", i), 1, false, unnamed(i))
 			}
 		},
 	}

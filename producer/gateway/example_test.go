@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/device-fanout/fanout/infra/declaration"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/provision"
-	"github.com/device-fanout/fanout/infra/topology"
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/producer/gateway"
 )
@@ -67,7 +67,7 @@ func Example() {
 // exampleTopic is a topic without an account.
 func exampleTopic(ctx context.Context) (producer.TopicAPI, string) {
 	engine := local.New(local.Options{})
-	d, err := topology.Default().In("dev")
+	d, err := declaration.Topology().In("dev")
 	if err != nil {
 		panic(err)
 	}

@@ -20,9 +20,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/infra/declaration"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/provision"
-	"github.com/device-fanout/fanout/infra/topology"
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/producer/gateway"
 )
@@ -50,7 +50,7 @@ func newWorld(t *testing.T, cfg gateway.Config) *world {
 	w := &world{}
 	l := local.Start(t, local.Options{})
 	w.engine, w.sqs = l.Engine, l.SQS
-	d, err := topology.Default().In("dev")
+	d, err := declaration.Topology().In("dev")
 	if err != nil {
 		t.Fatal(err)
 	}

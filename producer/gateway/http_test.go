@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local/faults"
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/producer/gateway"
@@ -48,7 +49,7 @@ func TestPost_CloudEventAndNoID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, gateway.Config{})
 		text, err := events.Encode(events.Event{
-			ID: "ce-1", Source: "hub/7", DeviceID: "lamp-1", Time: time.Now(), Data: events.PowerChanged{On: true},
+			ID: "ce-1", Source: "hub/7", DeviceID: "lamp-1", Time: time.Now(), Data: device.PowerChanged{On: true},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/local/faults"
 	"github.com/device-fanout/fanout/producer"
@@ -135,7 +136,7 @@ func TestTrace_GoesFromTheCallerToTheQueue(t *testing.T) {
 	for name, cfg := range map[string]producer.Config{"memory": {}, "spool": {Spool: t.TempDir()}} {
 		s := newScene(t, cfg)
 		ctx, caller := s.tracer.Start(t.Context(), "switch pressed")
-		if err := s.p.Publish(ctx, events.New("lamp-7", events.PowerChanged{On: true})); err != nil {
+		if err := s.p.Publish(ctx, events.New("lamp-7", device.PowerChanged{On: true})); err != nil {
 			t.Fatal(err)
 		}
 		caller.End()
@@ -168,13 +169,13 @@ func TestMetrics_CountWhatHappens(t *testing.T) {
 	s := newScene(t, producer.Config{})
 	s.Engine.Faults().Add(faults.Rule{Kind: faults.Throttle, Action: "PublishBatch", Count: 1})
 	s.Engine.Faults().Add(faults.Rule{Kind: faults.FailEntry, Action: "PublishBatch", Group: "bad", Code: "InvalidParameter", SenderFault: true})
-	if err := s.p.Publish(t.Context(), events.New("lamp-7", events.PowerChanged{On: true})); err != nil {
+	if err := s.p.Publish(t.Context(), events.New("lamp-7", device.PowerChanged{On: true})); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.p.Publish(t.Context(), events.New("bad", events.PowerChanged{On: true})); err == nil {
+	if err := s.p.Publish(t.Context(), events.New("bad", device.PowerChanged{On: true})); err == nil {
 		t.Error("published what the topic refuses")
 	}
-	if err := s.p.Publish(t.Context(), events.New("lamp-7", events.HumidityMeasured{Percent: 140})); err == nil {
+	if err := s.p.Publish(t.Context(), events.New("lamp-7", device.HumidityMeasured{Percent: 140})); err == nil {
 		t.Error("published an invalid event")
 	}
 	if err := s.p.Close(t.Context()); err != nil {

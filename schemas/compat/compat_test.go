@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/device-fanout/fanout/events"
+	_ "github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/events/eventstest"
 	"github.com/device-fanout/fanout/schemas"
 	"github.com/device-fanout/fanout/schemas/compat"

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/device-fanout/fanout/events"
+	_ "github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/events/eventstest"
 	"github.com/device-fanout/fanout/schemas/generate"
 )
@@ -49,7 +50,7 @@ func (everything) EventType() string { return "test.everything.v1" }
 func (everything) SchemaURI() string { return "https://example.org/everything.json" }
 
 func init() {
-	events.Register(everything{
+	events.Register(testSchemas, everything{
 		Ratio: 0.5, Name: "x", Choice: "one", Level: 1, Words: []string{"x"}, At: time.Date(2005, 1, 8, 7, 24, 54, 0, time.UTC),
 	}, "A type for tests, with every kind of field.")
 }
@@ -263,3 +264,6 @@ func TestCheck_FindsEveryDifference(t *testing.T) {
 		t.Error("writing into a folder that is not there: got no error, want one")
 	}
 }
+
+// testSchemas is where the schemas of the tests' types would be published.
+const testSchemas events.SchemaBase = "https://test.example/schemas/"

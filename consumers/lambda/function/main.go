@@ -20,6 +20,7 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/consumers/lambda"
+	_ "github.com/device-fanout/fanout/events/device" // the types that the function knows
 )
 
 func main() {

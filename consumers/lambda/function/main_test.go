@@ -18,6 +18,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/infra/local"
 )
 
@@ -45,13 +46,13 @@ func TestProgram_AnswersTheRuntimeAPI(t *testing.T) {
 	queueURL, dlqURL := create("dev-history.fifo"), create("dev-history-dlq.fifo")
 
 	var batch awsevents.SQSEvent
-	add := func(id, device, body string) {
+	add := func(id, deviceID, body string) {
 		batch.Records = append(batch.Records, awsevents.SQSMessage{
 			MessageId: id, ReceiptHandle: "handle-" + id, Body: body,
-			Attributes: map[string]string{"MessageGroupId": device, "ApproximateReceiveCount": "1"},
+			Attributes: map[string]string{"MessageGroupId": deviceID, "ApproximateReceiveCount": "1"},
 		})
 	}
-	good := events.New("hall", events.PowerChanged{On: true})
+	good := events.New("hall", device.PowerChanged{On: true})
 	good.Source = "test"
 	body, err := events.Encode(good)
 	if err != nil {

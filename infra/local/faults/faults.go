@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/device-fanout/fanout/infra/local/clock"
+	"github.com/device-fanout/fanout/infra/local/internal/clock"
 )
 
 // Kind is what happens to a request or to an entry of a batch.

@@ -1,0 +1,4 @@
+// Package failure has the words that the declaration of a service, its runtime and the records of its dead letters share: what
+// kind of failure ended an event ([Class]), and what that means for the later events of its device ([GroupPolicy]). It imports
+// nothing, so that a topology can be declared, checked and rendered without the runtime.
+package failure

@@ -1,0 +1,43 @@
+// Package declaration is what this repository deploys: the environments of environments.json, and the services below. The command
+// line, the CDK app and the local environment all read it. To add a service, add an entry.
+package declaration
+
+import (
+	_ "embed"
+	"time"
+
+	"github.com/device-fanout/fanout/events/device"
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+//go:generate go test . -run ^TestAsyncAPI_CommittedDocumentIsCurrent$ -update
+
+//go:embed environments.json
+var environments []byte
+
+// Topology is the topology of this repository.
+func Topology() topology.Topology {
+	return topology.New(environments, []topology.Service{
+		{
+			Name:   "history",
+			About:  "keeps every event",
+			Budget: 10 * time.Second,
+		},
+		{
+			Name:   "state",
+			About:  "keeps the last state of every device",
+			Budget: 10 * time.Second,
+		},
+		{
+			Name:  "push",
+			About: "sends changes to connected phones",
+			Events: []string{
+				device.PowerChanged{}.EventType(),
+				device.MotionChanged{}.EventType(),
+				device.ContactChanged{}.EventType(),
+				device.ConnectivityChanged{}.EventType(),
+			},
+			Budget: 2 * time.Second,
+		},
+	})
+}

@@ -1,0 +1,54 @@
+package stacks
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambdaeventsources"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+// newLambda runs a service's consumer as a function that SQS's event source calls with a batch of events. The function answers
+// which of them failed, and every later one of the same device with them; see package consumers.
+func newLambda(stack awscdk.Stack, t target, s topology.Service, q queues, rights awsiam.ManagedPolicy) {
+	c := s.Compute
+	name := jsii.String(t.ServiceStack(s.Name))
+	log := awslogs.NewLogGroup(stack, jsii.String("Log"), &awslogs.LogGroupProps{
+		LogGroupName: jsii.String("/" + appName + "/" + t.Scope() + "/" + s.Name), Retention: awslogs.RetentionDays_ONE_MONTH,
+		RemovalPolicy: t.keep(),
+	})
+	role := awsiam.NewRole(stack, jsii.String("Role"), &awsiam.RoleProps{
+		AssumedBy:       awsiam.NewServicePrincipal(jsii.String("lambda.amazonaws.com"), nil),
+		ManagedPolicies: &[]awsiam.IManagedPolicy{rights},
+	})
+	log.GrantWrite(role)
+	environment := map[string]*string{
+		"FANOUT_ENV": &t.Environment.Name, "FANOUT_SERVICE": &s.Name,
+		"FANOUT_QUEUE_URL": q.main.QueueUrl(), "FANOUT_DLQ_URL": q.dlq.QueueUrl(),
+	}
+	if c.DatabaseSecret != "" { // resolved by CloudFormation when it deploys; the template holds a reference only
+		environment["FANOUT_DATABASE"] = awscdk.SecretValue_SecretsManager(&c.DatabaseSecret, nil).UnsafeUnwrap()
+	}
+	function := awslambda.NewDockerImageFunction(stack, jsii.String("Function"), &awslambda.DockerImageFunctionProps{
+		FunctionName: name, Role: role, LogGroup: log,
+		Code: awslambda.DockerImageCode_FromEcr(
+			awsecr.Repository_FromRepositoryName(stack, jsii.String("Images"), &c.Repository),
+			&awslambda.EcrImageCodeProps{TagOrDigest: &t.imageTag}),
+		Architecture: awslambda.Architecture_ARM_64(), MemorySize: jsii.Number(c.MemoryMiB),
+		Timeout:     awscdk.Duration_Seconds(jsii.Number(s.LambdaTimeout().Seconds())),
+		Environment: &environment,
+	})
+	function.AddEventSource(awslambdaeventsources.NewSqsEventSource(q.main, &awslambdaeventsources.SqsEventSourceProps{
+		BatchSize: jsii.Number(10), ReportBatchItemFailures: jsii.Bool(true), MaxConcurrency: jsii.Number(c.Concurrency),
+	}))
+}
+
+// sortedKeys are the keys of a map in order, so that what is made of it is the same every time.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

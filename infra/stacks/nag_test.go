@@ -1,0 +1,28 @@
+//go:build !race
+
+package stacks
+
+import (
+	"testing"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
+)
+
+// TestNag_FindsNothing runs the AwsSolutions rules; what is accepted says why, beside its construct.
+func TestNag_FindsNothing(t *testing.T) {
+	to, err := targetOf(computeTopology(), contextOf("env=prod", "image_tag="+tag))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := newApp(t)
+	// Otherwise a finding would end the synthesis before it could be read.
+	app.Node().SetContext(jsii.String("@aws-cdk/core:annotationsInValidationReport"), false)
+	build(app, to)
+	awscdk.Aspects_Of(app).Add(cdknag.NewAwsSolutionsChecks(&cdknag.NagPackProps{Reports: jsii.Bool(false)}), nil)
+	d := finish(t, app, to)
+	for _, found := range d.errorsOf(t) {
+		t.Error(found)
+	}
+}

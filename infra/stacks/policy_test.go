@@ -1,0 +1,180 @@
+//go:build !race
+
+package stacks
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// call is an API call as IAM sees it.
+type call struct {
+	action, resource string
+	alias, via       string // of the key, and through which service it is used
+}
+
+// allows evaluates the statements of an identity's policy as IAM does: denied unless a statement allows, and none denies.
+func allows(t *testing.T, policy resource, c call) bool {
+	t.Helper()
+	allowed := false
+	for _, statement := range policy.at("PolicyDocument", "Statement").([]any) {
+		s := resource{properties: statement.(map[string]any)}
+		if !matchAny(s.at("Action"), c.action) || !matchAny(s.at("Resource"), c.resource) || !meets(t, s.at("Condition"), c) {
+			continue
+		}
+		if s.text("Effect") == "Deny" {
+			return false
+		}
+		allowed = true
+	}
+	return allowed
+}
+
+func matchAny(patterns any, value string) bool {
+	list, many := patterns.([]any)
+	if !many {
+		list = []any{patterns}
+	}
+	return slices.ContainsFunc(list, func(p any) bool {
+		ok, _ := path.Match(strings.ReplaceAll(fmt.Sprint(p), "/", "\x00"), strings.ReplaceAll(value, "/", "\x00"))
+		return ok
+	})
+}
+
+func meets(t *testing.T, conditions any, c call) bool {
+	t.Helper()
+	object, _ := conditions.(map[string]any)
+	for operator, keys := range object {
+		for key, want := range keys.(map[string]any) {
+			var got string
+			switch key {
+			case "kms:ResourceAliases":
+				got = c.alias
+			case "kms:ViaService":
+				got = c.via
+			default:
+				t.Fatalf("no test knows the condition %s %s", operator, key)
+			}
+			if !matchAny(want, got) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func TestPolicies_AllowWhatIsNeededAndNoMore(t *testing.T) {
+	d := environment(t, "prod")
+	queue := func(name string) string { return "arn:aws:sqs:eu-central-1:111122223333:" + name }
+	topic := "arn:aws:sns:eu-central-1:111122223333:prod-device-events.fifo"
+	keyOf := func(stack string) string {
+		for _, r := range d.resources("AWS::KMS::Key") {
+			if r.stack == stack {
+				return "arn:aws:kms:eu-central-1:111122223333:key/" + r.stack + "." + r.id
+			}
+		}
+		t.Fatalf("no key in %s", stack)
+		return ""
+	}
+	const anyKey, viaSQS = "arn:aws:kms:eu-central-1:111122223333:key/1234", "sqs.eu-central-1.amazonaws.com"
+	for _, c := range []struct {
+		policy  string
+		allowed []call
+		denied  []call
+	}{
+		{
+			"prod-producer",
+			[]call{{action: "sns:Publish", resource: topic}, {action: "kms:GenerateDataKey", resource: keyOf("prod-device-events")}, {action: "kms:Decrypt", resource: keyOf("prod-device-events")}},
+			[]call{
+				{action: "sns:Publish", resource: strings.Replace(topic, "prod", "test", 1)},
+				{action: "sns:Subscribe", resource: topic},
+				{action: "sns:DeleteTopic", resource: topic},
+				{action: "sqs:SendMessage", resource: queue("prod-history.fifo")},
+				{action: "kms:Decrypt", resource: keyOf("prod-history")},
+				{action: "kms:ScheduleKeyDeletion", resource: keyOf("prod-device-events")},
+			},
+		},
+		{
+			"prod-history-consumer",
+			[]call{
+				{action: "sqs:ReceiveMessage", resource: queue("prod-history.fifo")},
+				{action: "sqs:DeleteMessage", resource: queue("prod-history.fifo")},
+				{action: "sqs:ChangeMessageVisibility", resource: queue("prod-history.fifo")},
+				{action: "sqs:GetQueueAttributes", resource: queue("prod-history.fifo")},
+				{action: "sqs:GetQueueUrl", resource: queue("prod-history.fifo")},
+				{action: "sqs:SendMessage", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:GetQueueAttributes", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:GetQueueUrl", resource: queue("prod-history-dlq.fifo")},
+				{action: "kms:Decrypt", resource: keyOf("prod-history")},
+				{action: "kms:GenerateDataKey", resource: keyOf("prod-history")},
+			},
+			[]call{
+				{action: "sqs:ReceiveMessage", resource: queue("prod-push.fifo")},
+				{action: "sqs:ReceiveMessage", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:DeleteMessage", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:SendMessage", resource: queue("prod-history.fifo")},
+				{action: "sqs:PurgeQueue", resource: queue("prod-history.fifo")},
+				{action: "sqs:SendMessage", resource: queue("prod-push-dlq.fifo")},
+				{action: "sns:Publish", resource: topic},
+				{action: "kms:Decrypt", resource: keyOf("prod-push")},
+			},
+		},
+		{
+			"prod-redrive-operator",
+			[]call{
+				{action: "sqs:ReceiveMessage", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:DeleteMessage", resource: queue("prod-push-dlq.fifo")},
+				{action: "sqs:DeleteMessage", resource: queue("prod-push-delivery-dlq.fifo")},
+				{action: "sqs:StartMessageMoveTask", resource: queue("prod-push-dlq.fifo")},
+				{action: "sqs:SendMessage", resource: queue("prod-push.fifo")},
+				{action: "sqs:SendMessage", resource: queue("prod-standard")},
+				{action: "sqs:ReceiveMessage", resource: queue("prod-standard-dlq")},
+				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: viaSQS},
+			},
+			[]call{
+				{action: "sqs:ReceiveMessage", resource: queue("prod-history.fifo")},
+				{action: "sqs:DeleteMessage", resource: queue("prod-history.fifo")},
+				{action: "sqs:PurgeQueue", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:ReceiveMessage", resource: queue("test-history-dlq.fifo")},
+				{action: "sqs:SendMessage", resource: queue("test-history.fifo")},
+				{action: "sns:Publish", resource: topic},
+				{action: "kms:Decrypt", resource: anyKey, alias: "alias/test-push", via: viaSQS},
+				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: "s3.eu-central-1.amazonaws.com"},
+			},
+		},
+		{
+			"prod-on-call",
+			[]call{
+				{action: "cloudwatch:DescribeAlarms", resource: "x"},
+				{action: "sqs:GetQueueAttributes", resource: queue("prod-history.fifo")},
+				{action: "sqs:ReceiveMessage", resource: queue("prod-history-dlq.fifo")},
+				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: viaSQS},
+			},
+			[]call{
+				{action: "sqs:DeleteMessage", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:SendMessage", resource: queue("prod-history.fifo")},
+				{action: "sqs:ReceiveMessage", resource: queue("prod-history.fifo")},
+				{action: "sqs:StartMessageMoveTask", resource: queue("prod-history-dlq.fifo")},
+				{action: "sns:Publish", resource: topic},
+				{action: "cloudwatch:DeleteAlarms", resource: "x"},
+				{action: "kms:GenerateDataKey", resource: anyKey, alias: "alias/prod-push", via: viaSQS},
+				{action: "sqs:GetQueueAttributes", resource: queue("test-history.fifo")},
+			},
+		},
+	} {
+		policy := d.named(t, "AWS::IAM::ManagedPolicy", "ManagedPolicyName", c.policy)
+		for _, call := range c.allowed {
+			if !allows(t, policy, call) {
+				t.Errorf("%s: %+v is denied, want it allowed", c.policy, call)
+			}
+		}
+		for _, call := range c.denied {
+			if allows(t, policy, call) {
+				t.Errorf("%s: %+v is allowed, want it denied", c.policy, call)
+			}
+		}
+	}
+}

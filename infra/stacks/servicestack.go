@@ -1,0 +1,113 @@
+package stacks
+
+import (
+	"fmt"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssnssubscriptions"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+// newServiceStack declares a service's queue, its two dead-letter queues, its subscription, its rights, its alarms, and its
+// consumer if it has one in AWS.
+func newServiceStack(app constructs.Construct, t target, s topology.Service) awscdk.Stack {
+	about := fmt.Sprintf("Fanout: %s in %s", s.Name, t.Environment.Name)
+	if s.About != "" {
+		about += ", which " + s.About
+	}
+	if s.Standard {
+		about += " (standard queue: no order)"
+	}
+	stack := newStack(app, t, t.ServiceStack(s.Name), about, s.Owner)
+	awscdk.Tags_Of(stack).Add(jsii.String("service"), &s.Name, &awscdk.TagProps{ExcludeResourceTypes: jsii.Strings("AWS::CloudWatch::Dashboard")})
+	key := newKey(stack, t)
+	q := newQueues(stack, t, s, key)
+	subscribe(stack, t, s, q)
+	consumer := newConsumerPolicy(stack, t, s, q.main.QueueArn(), q.dlq.QueueArn(), key)
+	running := newCompute(stack, t, s, q, consumer)
+	newServiceAlarms(stack, t, s, running)
+	newServiceDashboard(stack, t, s, running)
+	for _, p := range []struct {
+		id, path, about string
+		queue           awssqs.Queue
+	}{
+		{"Queue", "queue", "the events of " + s.Name, q.main},
+		{"DLQ", "dlq", "events that " + s.Name + " could not handle", q.dlq},
+		{"DeliveryDLQ", "delivery-dlq", "events that could not be delivered to " + s.Name, q.delivery},
+	} {
+		publish(stack, t, p.id+"Url", s.Name+"/"+p.path+"-url", p.queue.QueueUrl(), "the URL of the queue with "+p.about)
+		publish(stack, t, p.id+"Arn", s.Name+"/"+p.path+"-arn", p.queue.QueueArn(), "the ARN of the queue with "+p.about)
+	}
+	return stack
+}
+
+// queues are those of one service.
+type queues struct{ main, dlq, delivery awssqs.Queue }
+
+func newQueues(stack awscdk.Stack, t target, s topology.Service, key awskms.Key) queues {
+	base := func(name string) *awssqs.QueueProps {
+		p := &awssqs.QueueProps{
+			QueueName:     &name,
+			EnforceSSL:    jsii.Bool(true),
+			Encryption:    awssqs.QueueEncryption_SQS_MANAGED,
+			RemovalPolicy: t.keep(),
+		}
+		if !s.Standard {
+			p.Fifo = jsii.Bool(true)
+			p.ContentBasedDeduplication = jsii.Bool(false)
+			p.DeduplicationScope = awssqs.DeduplicationScope_MESSAGE_GROUP
+			p.FifoThroughputLimit = awssqs.FifoThroughputLimit_PER_MESSAGE_GROUP_ID
+		}
+		if key != nil {
+			p.Encryption, p.EncryptionMasterKey = awssqs.QueueEncryption_KMS, key
+			p.DataKeyReuse = awscdk.Duration_Hours(jsii.Number(1)) // costs less; a revoked key is noticed an hour later
+		}
+		return p
+	}
+	duration := func(seconds float64) awscdk.Duration { return awscdk.Duration_Seconds(&seconds) }
+
+	dlq := base(t.DLQName(s.Name))
+	dlq.RetentionPeriod = duration(topology.DLQRetention.Seconds())
+	// By its name: the queue itself names the dead-letter queue.
+	source := awssqs.Queue_FromQueueArn(stack, jsii.String("Source"), arn(stack, "sqs", t.QueueName(s.Name)))
+	dlq.RedriveAllowPolicy = &awssqs.RedriveAllowPolicy{
+		RedrivePermission: awssqs.RedrivePermission_BY_QUEUE, SourceQueues: &[]awssqs.IQueue{source},
+	}
+
+	delivery := base(t.DeliveryDLQName(s.Name))
+	delivery.RetentionPeriod = duration(topology.DLQRetention.Seconds())
+
+	q := queues{
+		dlq:      awssqs.NewQueue(stack, jsii.String("DLQ"), dlq),
+		delivery: awssqs.NewQueue(stack, jsii.String("DeliveryDLQ"), delivery),
+	}
+	main := base(t.QueueName(s.Name))
+	main.RetentionPeriod = duration(s.Retention.Seconds())
+	main.VisibilityTimeout = duration(s.VisibilityTimeout().Seconds())
+	main.ReceiveMessageWaitTime = duration(t.Environment.WaitTime.Seconds())
+	main.DeadLetterQueue = &awssqs.DeadLetterQueue{Queue: q.dlq, MaxReceiveCount: jsii.Number(s.MaxReceiveCount)}
+	main.RedriveAllowPolicy = &awssqs.RedriveAllowPolicy{RedrivePermission: awssqs.RedrivePermission_DENY_ALL} // it is nobody's dead-letter queue
+	q.main = awssqs.NewQueue(stack, jsii.String("Queue"), main)
+	accept(q.delivery, "AwsSolutions-SQS3", "it is a dead-letter queue itself, that of the subscription")
+	return q
+}
+
+// subscribe has the topic deliver to the queue what the service hears, raw, and keep aside what it can't deliver.
+func subscribe(stack awscdk.Stack, t target, s topology.Service, q queues) {
+	props := &awssnssubscriptions.SqsSubscriptionProps{RawMessageDelivery: jsii.Bool(true), DeadLetterQueue: q.delivery}
+	if filter := s.FilterPolicy(); filter != nil {
+		conditions := map[string]awssns.SubscriptionFilter{}
+		for name, values := range filter {
+			conditions[name] = awssns.SubscriptionFilter_StringFilter(&awssns.StringConditions{Allowlist: jsii.Strings(values...)})
+		}
+		props.FilterPolicy = &conditions
+	}
+	topic := awssns.Topic_FromTopicArn(stack, jsii.String("Topic"), arn(stack, "sns", t.TopicName()))
+	topic.AddSubscription(awssnssubscriptions.NewSqsSubscription(q.main, props))
+}

@@ -1,0 +1,175 @@
+//go:build !race
+
+package stacks
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/device-fanout/fanout/infra/declaration"
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+func TestStacks_ProductionIsKeptAndThrowAwayIsNot(t *testing.T) {
+	for name, want := range map[string]string{"prod": "Retain", "dev": "Delete", "feature-x": "Delete"} {
+		d := environment(t, name)
+		for stack, template := range d.templates {
+			for id, r := range template.Resources {
+				held := r.Type == "AWS::SQS::Queue" || r.Type == "AWS::KMS::Key" || (r.Type == "AWS::SNS::Topic" && id != "Alarms" && stack == d.TopicStack())
+				if held && r.DeletionPolicy != want {
+					t.Errorf("%s: %s %s: deletion policy %q, want %s", stack, r.Type, id, r.DeletionPolicy, want)
+				}
+			}
+		}
+		for _, stack := range *d.assembly.Stacks() {
+			if got := *stack.TerminationProtection(); got != (name == "prod") {
+				t.Errorf("%s: termination protection %v", *stack.StackName(), got)
+			}
+		}
+	}
+}
+
+func TestStacks_KnowEachOtherByNamesAlone(t *testing.T) {
+	for _, name := range environments {
+		for stack, text := range environment(t, name).text {
+			if strings.Contains(text, "Fn::ImportValue") || strings.Contains(text, "Fn::GetStackOutput") || strings.Contains(text, `"Export"`) {
+				t.Errorf("%s takes from or gives to another stack", stack)
+			}
+		}
+	}
+}
+
+// TestStacks_ANewServiceChangesNoOther is what a service team counts on.
+func TestStacks_ANewServiceChangesNoOther(t *testing.T) {
+	before := environment(t, "prod")
+	top := declaration.Topology()
+	top.Services = append(top.Services, topology.Service{Name: "billing", Events: []string{"device.telemetry.reported.v1"}, Budget: top.Services[0].Budget})
+	after := synthesize(t, top, "env=prod")
+	for stack, text := range after.text {
+		old, existed := before.text[stack]
+		if existed == (stack == "prod-billing") || (existed && old != text) {
+			t.Errorf("%s: existed %v, changed %v", stack, existed, old != text)
+		}
+	}
+}
+
+func TestTopic_KeepsEventsInProductionAndTakesThemByTLSOnly(t *testing.T) {
+	prod, dev := environment(t, "prod"), environment(t, "dev")
+	if got := prod.named(t, "AWS::SNS::Topic", "TopicName", prod.TopicName()).text("ArchivePolicy", "MessageRetentionPeriod"); got != "14" {
+		t.Errorf("archive: got %q days, want 14", got)
+	}
+	if got := dev.named(t, "AWS::SNS::Topic", "TopicName", dev.TopicName()).at("ArchivePolicy"); got != nil {
+		t.Errorf("archive in dev: got %v, want none", got)
+	}
+	for _, d := range []deployed{prod, dev} {
+		secured := map[string]bool{}
+		for _, p := range append(d.resources("AWS::SQS::QueuePolicy"), d.resources("AWS::SNS::TopicPolicy")...) {
+			targets, _ := p.at("Queues").([]any)
+			topics, _ := p.at("Topics").([]any)
+			for _, s := range p.at("PolicyDocument", "Statement").([]any) {
+				r := resource{properties: s.(map[string]any)}
+				if r.text("Effect") == "Deny" && r.text("Condition", "Bool", "aws:SecureTransport") == "false" {
+					for _, to := range slices.Concat(targets, topics) {
+						secured[to.(string)[strings.LastIndexAny(to.(string), ":/")+1:]] = true
+					}
+				}
+			}
+		}
+		for _, r := range append(d.resources("AWS::SQS::Queue"), d.resources("AWS::SNS::Topic")...) {
+			if !secured[r.name()] {
+				t.Errorf("%s takes messages without TLS", r.name())
+			}
+		}
+		topic := d.named(t, "AWS::SNS::Topic", "TopicName", d.TopicName())
+		if logging := topic.text("DeliveryStatusLogging"); !strings.Contains(logging, "FailureFeedbackRoleArn") {
+			t.Errorf("failed deliveries are not logged: %s", logging)
+		}
+	}
+}
+
+func TestQueues_AreEncrypted(t *testing.T) {
+	for _, q := range environment(t, "dev").resources("AWS::SQS::Queue") {
+		if q.text("SqsManagedSseEnabled") != "true" {
+			t.Errorf("%s: not encrypted by SQS", q.name())
+		}
+	}
+	for _, q := range environment(t, "prod").resources("AWS::SQS::Queue") {
+		if q.at("KmsMasterKeyId") == nil {
+			t.Errorf("%s: no key", q.name())
+		}
+	}
+}
+
+func TestAlarms_WatchEveryQueueAndSpeak(t *testing.T) {
+	for _, name := range environments {
+		d := environment(t, name)
+		watched := map[string][]string{}
+		for _, a := range d.resources("AWS::CloudWatch::Alarm") {
+			if to := a.text("AlarmActions"); !strings.HasSuffix(to, ":"+d.AlarmTopicName()+"]") || a.text("OKActions") != to {
+				t.Errorf("%s speaks to %s, want the alarm topic, also when all is well", a.text("AlarmName"), to)
+			}
+			if silent := strings.HasSuffix(a.text("AlarmName"), "-silent"); (a.text("TreatMissingData") == "breaching") != silent {
+				t.Errorf("%s: missing data is %s", a.text("AlarmName"), a.text("TreatMissingData"))
+			}
+			for _, dimension := range a.at("Dimensions").([]any) {
+				value := dimension.(map[string]any)["Value"].(string)
+				watched[value] = append(watched[value], a.text("MetricName"))
+			}
+		}
+		for _, s := range d.Services {
+			for queue, want := range map[string][]string{
+				d.QueueName(s.Name):       {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesNotVisible"},
+				d.DLQName(s.Name):         {"ApproximateNumberOfMessagesVisible"},
+				d.DeliveryDLQName(s.Name): {"ApproximateNumberOfMessagesVisible"},
+			} {
+				for _, metric := range want {
+					if !slices.Contains(watched[queue], metric) {
+						t.Errorf("nothing watches the %s of %s", metric, queue)
+					}
+				}
+			}
+			if got, want := slices.Contains(watched[d.QueueName(s.Name)], "NumberOfMessagesSent"), name == "prod"; got != want {
+				t.Errorf("silence of %s is watched: %v, want %v", s.Name, got, want)
+			}
+			age := d.named(t, "AWS::CloudWatch::Alarm", "AlarmName", name+"-"+s.Name+"-too-old")
+			if age.seconds("Threshold", 0) != s.MaxAge.Seconds() {
+				t.Errorf("%s: age above %v s, want %v", s.Name, age.at("Threshold"), s.MaxAge)
+			}
+		}
+		for _, metric := range []string{"NumberOfNotificationsFailed", "NumberOfNotificationsFailedToRedriveToDlq", "NumberOfNotificationsFilteredOut-NoMessageAttributes"} {
+			if !slices.Contains(watched[d.TopicName()], metric) {
+				t.Errorf("nothing watches the %s of the topic", metric)
+			}
+		}
+	}
+}
+
+func TestDashboards_ShowTopicQueueAndDeadLettersSideBySide(t *testing.T) {
+	d := environment(t, "prod")
+	if got, want := len(d.resources("AWS::CloudWatch::Dashboard")), len(d.Services)+1; got != want {
+		t.Errorf("got %d dashboards, want one for each service and one for all", got)
+	}
+	body := d.named(t, "AWS::CloudWatch::Dashboard", "DashboardName", "prod-history").text("DashboardBody")
+	at := -1
+	for _, title := range []string{"Topic prod-device-events.fifo", "Queue prod-history.fifo", "prod-history-dlq.fifo", "prod-history-delivery-dlq.fifo"} {
+		next := strings.Index(body, title)
+		if next <= at {
+			t.Errorf("%q stands at %d, want it after %d in %s", title, next, at, body)
+		}
+		at = next
+	}
+}
+
+func TestParameters_TellWhereThingsAre(t *testing.T) {
+	d := environment(t, "dev")
+	var got []string
+	for _, p := range d.resources("AWS::SSM::Parameter") {
+		got = append(got, p.text("Name"))
+	}
+	for _, want := range []string{"/fanout/dev/topic-arn", "/fanout/dev/alarm-topic-arn", "/fanout/dev/history/queue-url", "/fanout/dev/push/dlq-arn", "/fanout/dev/state/delivery-dlq-url"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("there is no %s in %q", want, got)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package stacks
+
+import (
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
+	"github.com/aws/constructs-go/constructs/v10"
+	"github.com/aws/jsii-runtime-go"
+)
+
+// newTopicStack declares the topic and the right to publish to it.
+func newTopicStack(app constructs.Construct, t target) awscdk.Stack {
+	stack := newStack(app, t, t.TopicStack(), "Fanout: the topic of device events in "+t.Environment.Name, "")
+	key := newKey(stack, t)
+	props := awssns.TopicProps{
+		// SNS adds .fifo, and so does the construct.
+		TopicName:                 jsii.String(strings.TrimSuffix(t.TopicName(), ".fifo")),
+		DisplayName:               jsii.String("device events in " + t.Environment.Name),
+		Fifo:                      jsii.Bool(true),
+		ContentBasedDeduplication: jsii.Bool(false), // the event's ID is the deduplication ID; equal bodies are not equal events
+		FifoThroughputScope:       awssns.FifoThroughputScope_MESSAGE_GROUP,
+		EnforceSSL:                jsii.Bool(true),
+	}
+	if key != nil {
+		props.MasterKey = key
+		letUse(key, "sns.amazonaws.com", arn(stack, "sns", t.TopicName()))
+	}
+	if days := t.Environment.ArchiveDays; days > 0 {
+		props.MessageRetentionPeriodInDays = jsii.Number(days)
+	}
+	topic := awssns.NewTopic(stack, jsii.String("Topic"), &props)
+	topic.ApplyRemovalPolicy(t.keep())
+	logDeliveries(stack, t, topic)
+	newProducerPolicy(stack, t, topic.TopicArn(), key)
+	newTopicAlarms(stack, t)
+	publish(stack, t, "TopicArn", "topic-arn", topic.TopicArn(), "the topic of device events")
+	return stack
+}
+
+// logDeliveries writes every failed delivery to a queue into a log, and no successful one.
+func logDeliveries(stack awscdk.Stack, t target, topic awssns.Topic) {
+	role := awsiam.NewRole(stack, jsii.String("DeliveryLog"), &awsiam.RoleProps{
+		AssumedBy:   awsiam.NewServicePrincipal(jsii.String("sns.amazonaws.com"), nil),
+		Description: jsii.String("log failed deliveries of " + t.TopicName()),
+	})
+	role.AddToPolicy(allow("Log", []string{
+		"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:PutMetricFilter", "logs:PutRetentionPolicy",
+	}, stack.FormatArn(&awscdk.ArnComponents{
+		Service: jsii.String("logs"), Resource: jsii.String("log-group"), ArnFormat: awscdk.ArnFormat_COLON_RESOURCE_NAME,
+		ResourceName: jsii.String("sns/" + *stack.Region() + "/" + *stack.Account() + "/" + t.TopicName() + "*"),
+	})))
+	accept(role, "AwsSolutions-IAM5", "SNS makes log groups whose names begin with the topic's, one for failures and one for successes")
+	topic.AddLoggingConfig(&awssns.LoggingConfig{
+		Protocol: awssns.LoggingProtocol_SQS, FailureFeedbackRole: role,
+		SuccessFeedbackRole: role, SuccessFeedbackSampleRate: jsii.Number(0),
+	})
+}

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/infra/provision"
+	"github.com/device-fanout/fanout/infra/topology"
+)
+
+func newConsume(g *globals) *cobra.Command {
+	var o serviceOptions
+	var healthAddr string
+	var untilIdle time.Duration
+	var slots int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "consume SERVICE",
+		Short: "Run one of the ready services: history, state or push",
+		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands
+back what it has not started, finishes what is running and deletes what is done. What it has handed back, another one
+can take at once.
+
+On a terminal it shows what it does and which devices are blocked, by which event and why. With --health-addr the
+same can be asked for by HTTP.
+
+history and state keep a database; push offers its events by WebSocket, and a page that shows them. A client
+of push that comes back gets what it has missed: the last thousand events, and, with --data or --database,
+whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
+		Args:              exactly(1, "a service"),
+		ValidArgsFunction: g.serviceNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if err := errors.Join(checkSlots(slots), checkIdle(untilIdle)); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			d, err := g.deployment()
+			if err != nil {
+				return err
+			}
+			s, err := d.Service(args[0])
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			api, err := g.clients(ctx)
+			if err != nil {
+				return err
+			}
+			q, err := provision.FindQueues(ctx, api.sqs, d, s.Name)
+			if err != nil {
+				return err
+			}
+			o.history = o.data != "" || o.database != ""
+			if o.database == "" && o.data == "" {
+				o.database = os.Getenv("FANOUT_DATABASE")
+			}
+			if o.database == "" {
+				if o.data, err = dataFolder(o.data); err != nil {
+					return err
+				}
+			}
+			o.logger = newLogger(g.err)
+			opened, err := g.openService(ctx, s.Name, o)
+			if err != nil {
+				return err
+			}
+			view := newScreen(g.err)
+			shown := *g
+			shown.err, g = view, &shown // what is reported while the view is on the screen goes above it
+			cfg := consumerConfig(d, s, slots, g)
+			lot, closeLot, err := openLot(ctx, s.Name, s.GroupPolicy, o)
+			if err != nil {
+				return err
+			}
+			cfg.Parking = lot
+			seen, err := observe(healthAddr, q.URL, &cfg)
+			if err != nil {
+				return err
+			}
+			c, err := consumers.New(api.queues(cfg), consumers.Queue{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL}, opened.Handle, cfg)
+			if err != nil {
+				return err
+			}
+			if err := seen.serve(healthAddr, c); err != nil {
+				return err
+			}
+			fmt.Fprintf(g.err, "%s reads %s", s.Name, d.QueueName(s.Name))
+			switch {
+			case opened.Address != "":
+				fmt.Fprintf(g.err, " and listens on http://%s\n", opened.Address)
+			case o.database == "":
+				fmt.Fprintf(g.err, " and writes to %s\n", o.url(s.Name))
+			default:
+				fmt.Fprintln(g.err, " and writes to the given database")
+			}
+			if seen.address != "" {
+				fmt.Fprintf(g.err, "health and metrics on http://%s/healthz, /readyz, /metrics, /blocked\n", seen.address)
+			}
+			start := time.Now()
+			leave := showConsumer(view, s.Name, c)
+			err = runUntilIdle(ctx, c, api.sqs, q.URL, untilIdle)
+			leave()
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+			defer cancel()
+			err = errors.Join(err, opened.Close(closing), closeLot(), seen.close(closing))
+			if printErr := printConsumed(g, c.Stats(), time.Since(start), asJSON); err == nil {
+				err = printErr
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
+	f.StringVar(&o.database, "database", "", "`URL` of its database, not --data: postgres://host/db (default: $FANOUT_DATABASE)")
+	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
+	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` where /healthz, /readyz, /metrics and /blocked answer (default: nowhere)")
+	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
+	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
+	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
+	cmd.MarkFlagsMutuallyExclusive("data", "database")
+	return cmd
+}
+
+// consumerConfig is a consumer as the topology declares it.
+func consumerConfig(d topology.Deployment, s topology.Service, slots int, g *globals) consumers.Config {
+	return consumers.Config{
+		Slots:        slots,
+		WaitTime:     d.Environment.WaitTime,
+		Budget:       s.Budget,
+		GroupPolicy:  s.GroupPolicy,
+		DrainTimeout: s.Compute.Drain,
+		Logger:       newLogger(g.err),
+	}
+}
+
+// runUntilIdle runs a consumer until ctx ends, or, if idle is positive, until its queue has been empty for so long.
+func runUntilIdle(ctx context.Context, c *consumers.Consumer, api *sqs.Client, url string, idle time.Duration) error {
+	if idle <= 0 {
+		return c.Run(ctx)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	watch := make(chan error, 1)
+	go func() {
+		defer stop()
+		watch <- waitIdle(ctx, idle, func() (bool, error) { return queueEmpty(ctx, api, url) })
+	}()
+	err := c.Run(ctx)
+	stop()
+	return errors.Join(err, <-watch)
+}
+
+// waitIdle returns once empty has been true for idle without a break, or when ctx ends.
+func waitIdle(ctx context.Context, idle time.Duration, empty func() (bool, error)) error {
+	step := min(max(idle/10, 20*time.Millisecond), time.Second)
+	since := time.Time{}
+	for {
+		ok, err := empty()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case !ok:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= idle:
+			return nil
+		}
+		select {
+		case <-time.After(step):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// queueEmpty tells whether a queue has nothing visible, delayed or in flight, as far as SQS says.
+func queueEmpty(ctx context.Context, api *sqs.Client, url string) (bool, error) {
+	n, err := queueDepth(ctx, api, url)
+	return n == 0, err
+}
+
+// queueDepth is how many messages a queue has, visible, delayed and in flight, as far as SQS says.
+func queueDepth(ctx context.Context, api *sqs.Client, url string) (int, error) {
+	names := []types.QueueAttributeName{
+		types.QueueAttributeNameApproximateNumberOfMessages,
+		types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+		types.QueueAttributeNameApproximateNumberOfMessagesDelayed,
+	}
+	out, err := api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: names})
+	if err != nil {
+		return 0, fmt.Errorf("read the depth of %s: %w", url, err)
+	}
+	depth := 0
+	for _, name := range names {
+		n, err := strconv.Atoi(out.Attributes[string(name)])
+		if err != nil {
+			return 0, fmt.Errorf("read the depth of %s: %s: got %q, want a number", url, name, out.Attributes[string(name)])
+		}
+		depth += n
+	}
+	return depth, nil
+}
+
+func printConsumed(g *globals, s consumers.Stats, took time.Duration, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(g.out).Encode(map[string]any{
+			"handled": s.Handled, "dead_lettered": s.DeadLettered, "redelivered": s.Redelivered, "released": s.Released,
+			"leases_lost": s.LeasesLost, "retries": s.Retries, "seconds": took.Seconds(),
+		})
+	}
+	_, err := fmt.Fprintf(g.out, "handled %d, dead-lettered %d, redelivered %d, released %d, in %.1f s\n",
+		s.Handled, s.DeadLettered, s.Redelivered, s.Released, took.Seconds())
+	return err
+}

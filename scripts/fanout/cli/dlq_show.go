@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/consumers/deadletter"
+)
+
+// shownLetter is a dead letter as show prints it.
+type shownLetter struct {
+	EventID    string            `json:"event_id,omitempty"`
+	DeviceID   string            `json:"device_id"`
+	Type       string            `json:"type,omitempty"`
+	Time       *time.Time        `json:"time,omitempty"`
+	TraceID    string            `json:"trace_id,omitempty"`
+	MessageID  string            `json:"message_id"`
+	Record     deadletter.Record `json:"deadletter"`
+	Attributes map[string]string `json:"message_attributes"`
+	Body       string            `json:"body"`
+}
+
+func newDLQShow(g *globals) *cobra.Command {
+	var pick selection
+	var asJSON, delivery bool
+	cmd := &cobra.Command{
+		Use:               "show SERVICE",
+		Short:             "Show dead letters one by one, with payload and error",
+		Args:              exactly(1, "a service"),
+		ValidArgsFunction: g.serviceNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if err := pick.check(); err != nil {
+				return err
+			}
+			api, _, sources, err := g.dlqs(ctx, args, one(delivery))
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			out := json.NewEncoder(g.out)
+			s, err := deadletter.Look(ctx, api.sqs, sources[0], pick.filter, func(l *deadletter.Letter) {
+				if !asJSON {
+					g.printLetter(now, l)
+					return
+				}
+				s := shownLetter{
+					EventID: l.EventID, DeviceID: l.DeviceID, Type: l.Type, TraceID: l.TraceID(), MessageID: l.MessageID, Record: l.Record,
+					Attributes: l.Attributes(), Body: l.Body,
+				}
+				if !l.Time.IsZero() {
+					s.Time = &l.Time
+				}
+				_ = out.Encode(s)
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(g.err, "%d dead letters shown", s.Matched)
+			if pick.filter.Limit == 0 && s.Unseen() > 0 {
+				fmt.Fprintf(g.err, "; %d of %d in the queue can't be seen: they stand behind the first ten of their device, or somebody else holds them",
+					s.Unseen(), s.Depth.Total())
+			}
+			fmt.Fprintln(g.err)
+			return nil
+		},
+	}
+	pick.addTo(cmd)
+	cmd.Flags().BoolVar(&delivery, "delivery", false, "those that the topic could not deliver")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object per line")
+	return cmd
+}
+
+func (g *globals) printLetter(now time.Time, l *deadletter.Letter) {
+	r := l.Record
+	field := func(name, format string, args ...any) {
+		text := printable(fmt.Sprintf(format, args...))
+		fmt.Fprintf(g.out, "%-9s %s\n", name, strings.ReplaceAll(text, "\n", "\n          "))
+	}
+	field("event", "%s", orDash(l.EventID))
+	field("device", "%s", orDash(l.DeviceID))
+	field("type", "%s", orDash(l.Type))
+	if !l.Time.IsZero() {
+		field("happened", "%s", l.Time.Format(time.RFC3339))
+	}
+	field("failed", "%s, %s", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt))
+	field("class", "%s, code %s, fingerprint %s", r.Class, r.Code, r.Fingerprint)
+	counts := fmt.Sprintf("%d attempts, %d receives, %d redrives", r.Attempts, r.ReceiveCount, r.Redrives)
+	if !r.RedrivenAt.IsZero() {
+		counts += ", the last " + ago(now, r.RedrivenAt)
+	}
+	field("counts", "%s", counts)
+	if id := l.TraceID(); id != "" {
+		field("trace", "%s", id)
+	}
+	attributes := l.Attributes()
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if name != "type" && name != "traceparent" {
+			field("attribute", "%s: %s", name, attributes[name])
+		}
+	}
+	field("error", "%s", r.Error)
+	field("body", "%s", l.Body)
+	fmt.Fprintln(g.out)
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/aws/smithy-go"
+	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/consumers/database"
+	"github.com/device-fanout/fanout/infra/provision"
+)
+
+// Exit codes.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // the command could not do its work
+	exitUsage    = 2 // the command line is wrong
+	exitRejected = 3 // input lines were rejected; everything else was done and nothing was lost
+	exitLost     = 4 // events were lost or came out of order
+	exitBreaking = 5 // a change of the event types would break gateways or services
+)
+
+// exitCodes are those of the commands that handle events; schema check has its own list.
+const exitCodes = `Exit codes:
+  0  done
+  1  the command could not do its work
+  2  the command line is wrong
+  3  some input lines were rejected; everything else was done, and nothing was lost
+  4  events were lost or came out of order`
+
+// exitError carries an exit code, and an error if there is something left to print.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// hinted is an error with advice.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Unwrap() error { return e.error }
+
+// report prints an error with a hint where there is one, and returns the exit code.
+func report(stderr io.Writer, program string, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code := exitCodeOf(err)
+	var exit *exitError
+	if errors.As(err, &exit) && exit.err == nil {
+		return code
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(stderr, "%s: %s\n", program, line)
+	}
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	return code
+}
+
+// exitCodeOf is the code that an error asks for.
+func exitCodeOf(err error) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		return exit.code
+	}
+	return exitFailed
+}
+
+// usage makes err one of the command line.
+func usage(cmd *cobra.Command, err error) error {
+	return &exitError{exitUsage, &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}}
+}
+
+func hintFor(err error) string {
+	var advised *hinted
+	if errors.As(err, &advised) {
+		return advised.hint
+	}
+	var unopened *database.OpenError // its text has advice of its own
+	if errors.As(err, &unopened) {
+		return "--data names another folder for the service's database, and `fanout consume` takes --database"
+	}
+	var missing *provision.NotFoundError
+	if errors.As(err, &missing) {
+		return "for the local environment run `fanout up` or `fanout local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "AccessDenied", "AccessDeniedException", "AuthorizationError":
+			return "the credentials in use lack a permission; check AWS_PROFILE"
+		case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException":
+			return "the credentials in use are not valid here; log in again, or add --local for the local environment"
+		}
+	}
+	var unreadable *smithy.DeserializationError
+	if errors.As(err, &unreadable) {
+		return "what answers there does not seem to be SNS and SQS; check --endpoint and AWS_ENDPOINT_URL"
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "nothing listens there; start it with `fanout up` or `fanout local`"
+	}
+	return ""
+}

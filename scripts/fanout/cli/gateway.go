@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/infra/provision"
+	"github.com/device-fanout/fanout/producer"
+	"github.com/device-fanout/fanout/producer/gateway"
+	"github.com/device-fanout/fanout/producer/telemetry"
+)
+
+// mqttPassword is the variable of the environment that holds the password for the broker: the command line is for all to see.
+const mqttPassword = "FANOUT_MQTT_PASSWORD"
+
+// gatewayOptions are the flags of gateway.
+type gatewayOptions struct {
+	addr, metricsAddr string
+	tlsCert, tlsKey   string
+	keys              string
+	noKeys            bool
+	spool             string
+	source, topicARN  string
+	mqtt              gateway.MQTT
+	limit             gateway.Limit
+}
+
+func newGateway(g *globals) *cobra.Command {
+	var o gatewayOptions
+	cmd := &cobra.Command{
+		Use:   "gateway",
+		Short: "Take events from devices over HTTP and MQTT, and publish them",
+		Long: `Takes events over HTTP, one or a stream of lines, and from an MQTT broker, and publishes them through the producer SDK:
+
+  fanout gateway key hall --file keys.json        # shows the key of a client named hall, once
+  fanout gateway --keys keys.json --spool /var/lib/fanout/spool
+
+  curl http://127.0.0.1:4568/v1/events -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \
+    -d '{"device_id":"lamp-7","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}'
+
+An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is answered
+with a problem document that names what is wrong. A message from the broker is acknowledged when a 202 would be sent. The file of keys
+may be changed while the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under
+way are answered, and what is in the buffer is published.
+
+/healthz and /readyz are beside /v1/events; metrics for Prometheus are at --metrics-addr, at /metrics.
+The password for the broker is taken from $` + mqttPassword + `.`,
+		Args: exactly(0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			return runGateway(cmd.Context(), g, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.addr, "addr", gatewayAddress, "`HOST:PORT` where to listen")
+	f.StringVar(&o.metricsAddr, "metrics-addr", "", "`HOST:PORT` where metrics are served (default: nowhere)")
+	f.StringVar(&o.tlsCert, "tls-cert", "", "encrypt with the certificate in this `FILE`")
+	f.StringVar(&o.tlsKey, "tls-key", "", "`FILE` of the certificate's private key")
+	f.StringVar(&o.keys, "keys", "", "`FILE` of API keys")
+	f.BoolVar(&o.noKeys, "no-keys", false, "let everyone in; only on an address that only this machine can reach")
+	f.StringVar(&o.spool, "spool", "", "`FOLDER` that keeps accepted events until they are published (default: in memory)")
+	f.StringVar(&o.source, "source", "fanout/gateway", "CloudEvents `SOURCE` of events that name none")
+	f.StringVar(&o.topicARN, "topic-arn", "", "`ARN` of the topic (default: looked up by its name)")
+	f.StringVar(&o.mqtt.Broker, "mqtt", "", "`URL` of an MQTT broker to subscribe to, such as tcp://127.0.0.1:1883")
+	f.StringVar(&o.mqtt.ClientID, "mqtt-client-id", "fanout-gateway", "`NAME` of the session at the broker; every gateway has its own")
+	f.StringVar(&o.mqtt.Topic, "mqtt-topic", gateway.DefaultTopic, "`FILTER` of topics, with a + for the device")
+	f.StringVar(&o.mqtt.Username, "mqtt-username", "", "user `NAME` for the broker")
+	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from each key that has no limit of its own, and from the broker (default: no limit)")
+	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices (default: no limit)")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
+	cmd.MarkFlagsMutuallyExclusive("keys", "no-keys")
+	cmd.MarkFlagsOneRequired("keys", "no-keys")
+	cmd.AddCommand(newGatewayKey(g))
+	return cmd
+}
+
+func newGatewayKey(g *globals) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "key NAME",
+		Short: "Make an API key and add it to the file of keys",
+		Long: `Makes an API key with a new random secret, adds its hash to the file of keys, and prints the key. It is shown this once
+only. A running gateway knows it after a moment. To confine it to devices or to a source, or to limit it, edit its entry in the file:
+
+  {"name": "hall", "sha256": "…", "devices": ["hall-*"], "source": "gateway/hall", "per_second": 100, "per_device_per_second": 5}`,
+		Args: exactly(1, "the name of a key"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			key, err := gateway.AddKey(file, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(g.out, key)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&file, "file", "keys.json", "`FILE` of API keys; it is made if it is not there")
+	return cmd
+}
+
+func (o gatewayOptions) check() error {
+	if err := errors.Join(checkRate(o.limit.PerSecond), checkRate(o.limit.PerDevicePerSecond)); err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(o.addr)
+	if err != nil {
+		return fmt.Errorf("--addr: got %q, want HOST:PORT", o.addr)
+	}
+	if ip := net.ParseIP(host); o.noKeys && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return &hinted{fmt.Errorf("--no-keys with --addr %s: others could reach it", o.addr), "make keys with `fanout gateway key`, or listen on 127.0.0.1"}
+	}
+	return nil
+}
+
+func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
+	logger := slog.New(slog.NewTextHandler(g.err, nil))
+	keys := gateway.Anyone()
+	if !o.noKeys {
+		if keys, err = gateway.LoadKeys(o.keys); err != nil {
+			return &hinted{err, "make the file with `fanout gateway key NAME --file FILE`"}
+		}
+	}
+	listener, err := o.listen()
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // Serve closes it too
+	d, err := g.deployment()
+	if err != nil {
+		return err
+	}
+	api, err := g.clients(ctx)
+	if err != nil {
+		return err
+	}
+	if o.topicARN == "" {
+		if o.topicARN, err = provision.FindTopic(ctx, api.sns, d); err != nil {
+			return err
+		}
+	}
+	watch, err := telemetry.New(telemetry.Config{TopicARN: o.topicARN}) // no exporter: a client's trace goes on in the message, that is all
+	if err != nil {
+		return err
+	}
+	p, err := producer.New(api.sns, o.topicARN, producer.Config{Source: o.source, Spool: o.spool, Hooks: watch.Hooks(), Logger: newLogger(g.err)})
+	if err != nil {
+		return err
+	}
+	gw, err := gateway.New(p, keys, gateway.Config{Limit: o.limit, Trace: telemetry.Continue, Logger: logger})
+	if err != nil {
+		return errors.Join(err, p.Close(ctx))
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	parts := []func() error{
+		func() error { return gw.Serve(ctx, listener) },
+		func() error { keys.Watch(ctx, 0, logger); return nil },
+	}
+	if o.mqtt.Broker != "" {
+		o.mqtt.Password = os.Getenv(mqttPassword)
+		parts = append(parts, func() error { return gw.Subscribe(ctx, o.mqtt) })
+	}
+	if o.metricsAddr != "" {
+		metrics, err := listen(o.metricsAddr, "--metrics-addr")
+		if err != nil {
+			return errors.Join(err, p.Close(ctx))
+		}
+		parts = append(parts, func() error { return serveMetrics(ctx, metrics, gw) })
+	}
+	fmt.Fprintf(g.err, "gateway on %s\n", listener.Addr())
+	err = together(stop, parts)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience(o.spool))
+	defer cancel()
+	return errors.Join(err, p.Close(closing))
+}
+
+// closePatience is how long a gateway goes on publishing after its last request. What a spool holds by then goes out after the next
+// start.
+func closePatience(spool string) time.Duration {
+	if spool != "" {
+		return interruptPatience
+	}
+	return producer.MaxGiveUpAfter
+}
+
+func (o gatewayOptions) listen() (net.Listener, error) {
+	var pair tls.Certificate
+	if o.tlsCert != "" {
+		var err error
+		if pair, err = tls.LoadX509KeyPair(o.tlsCert, o.tlsKey); err != nil {
+			return nil, fmt.Errorf("--tls-cert: %w", err)
+		}
+	}
+	listener, err := listen(o.addr, "--addr")
+	if err != nil || o.tlsCert == "" {
+		return listener, err
+	}
+	return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}), nil
+}
+
+// together runs parts at the same time. When one fails, stop ends the others.
+func together(stop func(), parts []func() error) error {
+	ended := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { ended <- part() }()
+	}
+	var all error
+	for range parts {
+		if err := <-ended; err != nil {
+			all = errors.Join(all, err)
+			stop()
+		}
+	}
+	return all
+}
+
+func serveMetrics(ctx context.Context, listener net.Listener, gw *gateway.Gateway) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", gw.Metrics())
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/device-fanout/fanout/infra/local"
+)
+
+const (
+	drawEvery = 500 * time.Millisecond
+	lineEvery = 5 * time.Second
+	rateSpan  = 6 // a rate is the mean over so many drawings: 3 s
+)
+
+// show keeps the user informed on standard error: a live view on a terminal, a line now and then elsewhere.
+// The returned func ends it.
+func (f *fleet) show(ctx context.Context, view *screen) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	every := lineEvery
+	if view.live() {
+		every = drawEvery
+	}
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		interrupted := ctx.Done()
+		last := []reading{f.reading()}
+		for {
+			if view.live() {
+				last = append(last[max(0, len(last)-rateSpan):], f.reading())
+				how := "Ctrl-C ends it"
+				if ctx.Err() != nil {
+					how = "draining, Ctrl-C again quits at once"
+				}
+				view.draw(f.view(last[0], last[len(last)-1], how))
+			}
+			select {
+			case <-tick.C:
+				if !view.live() {
+					fmt.Fprintln(view, f.progress(f.reading()))
+				}
+			case <-interrupted:
+				interrupted = nil // draw at once that it was heard
+			case <-done:
+				if view.live() {
+					view.draw(f.view(last[0], f.reading(), "ended"))
+					view.leave()
+				}
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+// reading is what the live view shows, at one time.
+type reading struct {
+	at                      time.Time
+	in, rejected, published int64
+	p50, p99                time.Duration
+	handled                 []int64
+	queues                  map[string]local.QueueStatus
+}
+
+func (f *fleet) reading() reading {
+	r := reading{
+		at: time.Now(), in: f.feed.in.Load(), rejected: f.feed.rejected.Load(), published: f.feed.published.Load(),
+		p50: f.audit.quantile(0.50), p99: f.audit.quantile(0.99), queues: map[string]local.QueueStatus{},
+	}
+	for _, q := range f.engine.Queues() {
+		r.queues[q.Name] = q
+	}
+	for _, m := range f.members {
+		r.handled = append(r.handled, f.audit.handledBy(m.name))
+	}
+	return r
+}
+
+// progress is one line for where there is no terminal.
+func (f *fleet) progress(r reading) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "in %d, rejected %d, published %d, handled", r.in, r.rejected, r.published)
+	for i, m := range f.members {
+		fmt.Fprintf(&b, " %s %d", m.name, r.handled[i])
+	}
+	return b.String()
+}
+
+// view is what the live view says.
+func (f *fleet) view(before, now reading, how string) []string {
+	elapsed := max(now.at.Sub(before.at).Seconds(), 1e-3)
+	rate := func(a, b int64) string {
+		r := float64(b-a) / elapsed
+		if r < 100 {
+			return fmt.Sprintf("%.1f", r)
+		}
+		return fmt.Sprintf("%.0f", r)
+	}
+	var lines []string
+	line := func(format string, args ...any) {
+		lines = append(lines, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+	}
+	line("")
+	line("fanout up · environment %s · %s · %s", f.deployment.Environment.Name, now.at.Sub(f.start).Round(time.Second), how)
+	line("")
+	line("%-10s %10s %8s   %s", "GATEWAY", "PUBLISHED", "RATE/S", "REJECTED LINES")
+	line("%-10s %10d %8s   %d", "", now.published, rate(before.published, now.published), now.rejected)
+	line("")
+	line("%-10s %10s %8s %9s %10s %13s", "SERVICE", "HANDLED", "RATE/S", "VISIBLE", "IN FLIGHT", "DEAD LETTERS")
+	for i, m := range f.members {
+		q, dlq := now.queues[f.deployment.QueueName(m.name)], now.queues[f.deployment.DLQName(m.name)]
+		line("%-10s %10d %8s %9d %10d %13d", m.name, now.handled[i], rate(before.handled[i], now.handled[i]),
+			q.Visible+q.Delayed, q.InFlight, dlq.Visible+dlq.InFlight)
+	}
+	line("")
+	line("publish to handler: p50 %.1f ms, p99 %.1f ms", now.p50.Seconds()*1000, now.p99.Seconds()*1000)
+	line("")
+	return lines
+}
+
+// greet says where everything is.
+func (f *fleet) greet(w io.Writer) {
+	fmt.Fprintf(w, "SNS and SQS   %s\n", f.endpoint)
+	fmt.Fprintf(w, "live events   http://%s\n", f.pushAddress())
+	f.doors.greet(w)
+	fmt.Fprintf(w, "databases     %s\n", f.dataDir)
+	fmt.Fprintf(w, "dead letters  fanout dlq ls %s\n", f.flags())
+}
+
+// flags are what the other commands need to work on this fleet.
+func (f *fleet) flags() string {
+	flags := "--local"
+	if f.endpoint != localEndpoint {
+		flags = "--endpoint " + f.endpoint
+	}
+	if name := f.deployment.Environment.Name; name != defaultEnvironment {
+		flags += " --env " + name
+	}
+	return flags
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// repository copies the repository's files into a new folder, without what tools have left in it.
+func repository(t *testing.T) string {
+	t.Helper()
+	root, copied := filepath.Join("..", "..", ".."), t.TempDir()
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() && path != root && (strings.HasPrefix(name, ".") || slices.Contains([]string{"node_modules", "cdk.out", "bin"}, name)) {
+			return filepath.SkipDir
+		}
+		to := filepath.Join(copied, strings.TrimPrefix(path, root))
+		if entry.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		if !entry.Type().IsRegular() {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, content, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return copied
+}
+
+// goTool runs the go command in a folder.
+func goTool(t *testing.T, folder string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir = folder
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, text)
+	}
+}
+
+// A team begins a service: what is written compiles, passes its own tests, and runs beside the others.
+func TestNewService_CompilesPassesItsTestsAndRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program; run without -short")
+	}
+	t.Parallel()
+	folder := repository(t)
+	args := []string{
+		"new", "service", "door-alarm", "--dir", filepath.Join(folder, "events"), "--about", "rings when a door opens.",
+		"--events", "device.contact.changed.v1,device.motion.changed.v1", "--budget", "1500ms",
+	}
+	dry := invoke(t, "", append(args, "--dry-run")...).want(t, exitOK)
+	if _, err := os.Stat(filepath.Join(folder, "consumers", "dooralarm")); err == nil {
+		t.Error("--dry-run: it has written something")
+	}
+	done := invoke(t, "", args...).want(t, exitOK)
+	if dry.stdout != done.stdout {
+		t.Errorf("files: got\n%s\nwant those of --dry-run\n%s", done.stdout, dry.stdout)
+	}
+	again := invoke(t, "", args...).want(t, exitUsage) // the topology in this program does not have it, but its folder is there
+	contains(t, "again", again.stderr, "folder "+filepath.Join("consumers", "dooralarm")+" is there already")
+
+	unformatted, err := exec.Command("gofmt", "-l", filepath.Join(folder, "consumers"), filepath.Join(folder, "infra", "topology"), filepath.Join(folder, "scripts")).CombinedOutput()
+	if err != nil || len(unformatted) > 0 {
+		t.Errorf("gofmt: %v, not formatted:\n%s", err, unformatted)
+	}
+	goTool(t, folder, "generate", "./infra/declaration")
+	goTool(t, folder, "vet", "./consumers/dooralarm", "./infra/declaration", "./scripts/fanout")
+	goTool(t, folder, "test", "./consumers/dooralarm", "./infra/declaration")
+	program := filepath.Join(folder, "fanout")
+	goTool(t, folder, "build", "-o", program, "./scripts/fanout")
+
+	input := generate(500)
+	want := 0
+	for _, e := range expect(input).events {
+		if e.Type == "device.contact.changed.v1" || e.Type == "device.motion.changed.v1" {
+			want++
+		}
+	}
+	data := t.TempDir()
+	text, err := exec.Command(program, upArgs(data, "--input", writeFile(t, "input.ndjson", input), "--until-idle", "300ms")...).Output()
+	var sum upSummary
+	finished{stdout: string(text)}.decode(t, &sum)
+	if err != nil || want == 0 || sum.Handled["door-alarm"] != want {
+		t.Errorf("up: %v, door-alarm handled %d, want %d", err, sum.Handled["door-alarm"], want)
+	}
+	var rows int
+	if err := openDatabase(t, data, "door-alarm").QueryRow(`SELECT sum(events) FROM dooralarm_devices`).Scan(&rows); err != nil || rows != want {
+		t.Errorf("its database: got %d events, %v, want %d", rows, err, want)
+	}
+}
+
+func TestNewService_OutsideOfTheRepository(t *testing.T) {
+	t.Parallel()
+	done := invoke(t, "", "new", "service", "lights", "--dir", t.TempDir()).want(t, exitFailed)
+	contains(t, "stderr", done.stderr, "no infra/topology/topology.go", "hint: run it in a checkout")
+}

@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/database"
+	"github.com/device-fanout/fanout/consumers/health"
+	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/consumers/parking/parkingdb"
+	"github.com/device-fanout/fanout/consumers/telemetry"
+)
+
+// observatory offers what there is to see of a consumer over HTTP. The zero value offers nothing.
+type observatory struct {
+	watch    *telemetry.Telemetry
+	registry *prometheus.Registry
+	server   *http.Server
+	address  string
+}
+
+// observe makes the hooks of a consumer that is to be seen at addr; an empty one asks for nothing.
+func observe(addr, queue string, cfg *consumers.Config) (*observatory, error) {
+	o := &observatory{}
+	if addr == "" {
+		return o, nil
+	}
+	o.registry = prometheus.NewRegistry()
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(o.registry))
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	o.watch, err = telemetry.New(telemetry.Config{Queue: queue, MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter))})
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	cfg.Hooks = o.watch.Hooks()
+	return o, nil
+}
+
+// serve begins to listen.
+func (o *observatory) serve(addr string, c *consumers.Consumer) error {
+	if o.watch == nil {
+		return nil
+	}
+	if _, err := o.watch.Observe(c); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	listener, err := listen(addr, "--health-addr")
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", health.Handler(c))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{}))
+	o.address = listener.Addr().String()
+	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go o.server.Serve(listener) // ends with close
+	return nil
+}
+
+func (o *observatory) close(ctx context.Context) error {
+	if o.server == nil {
+		return nil
+	}
+	return o.server.Shutdown(ctx)
+}
+
+// openLot opens the record of parked devices of a service whose group policy is park: in the given database, or in a file beside
+// the service's own.
+func openLot(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Lot, func() error, error) {
+	if policy != consumers.Park {
+		return nil, func() error { return nil }, nil
+	}
+	db, err := database.Open(ctx, o.url(service+"-parking"))
+	if err != nil {
+		return nil, nil, err
+	}
+	lot, err := parkingdb.Open(ctx, db)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return lot, db.Close, nil
+}
+
+// openEmptyLot is openLot for queues that are new: what an earlier run has parked there, its dead letters have ended with it.
+func openEmptyLot(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Lot, func() error, error) {
+	lot, closeLot, err := openLot(ctx, service, policy, o)
+	if err != nil || lot == nil {
+		return lot, closeLot, err
+	}
+	old, err := lot.Find(ctx, service)
+	for _, d := range old {
+		if err == nil {
+			_, err = lot.Swap(ctx, d, parking.Device{})
+		}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, closeLot())
+	}
+	return lot, closeLot, nil
+}
+
+// showConsumer keeps a view of a consumer on the terminal until the returned func is called. Elsewhere it shows nothing.
+func showConsumer(view *screen, service string, c *consumers.Consumer) (stop func()) {
+	if !view.live() {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	start := time.Now()
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(drawEvery)
+		defer tick.Stop()
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), drawEvery)
+			blocked, err := c.Blocked(ctx)
+			cancel()
+			if err == nil {
+				view.draw(consumerView(service, c.Stats(), blocked, time.Since(start)))
+			}
+			select {
+			case <-tick.C:
+			case <-done:
+				view.leave()
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+// consumerView is what the view of a consumer says.
+func consumerView(service string, s consumers.Stats, blocked []consumers.Blocked, running time.Duration) []string {
+	state := "Ctrl-C ends it"
+	switch {
+	case s.Draining:
+		state = "draining"
+	case s.Open:
+		state = "circuit breaker open: nothing is received until an event can be handled"
+	case s.Paused:
+		state = "paused"
+	}
+	lines := []string{
+		"",
+		fmt.Sprintf("fanout consume %s · %s · %s", service, running.Round(time.Second), state),
+		"",
+		fmt.Sprintf("%10s %10s %13s %11s %8s %8s", "HANDLED", "RETRIES", "DEAD LETTERS", "REDELIVERED", "HELD", "DEVICES"),
+		fmt.Sprintf("%10d %10d %13d %11d %8d %8d", s.Handled, s.Retries, s.DeadLettered, s.Redelivered, s.Held, s.Devices),
+	}
+	if len(blocked) > 0 {
+		lines = append(lines, "", fmt.Sprintf("%-20s %-12s %8s %6s %8s  %-36s %s", "BLOCKED DEVICE", "WHY", "ATTEMPTS", "BEHIND", "SINCE", "EVENT", "ERROR"))
+		for _, b := range blocked {
+			first, _, _ := strings.Cut(b.Error, "\n")
+			lines = append(lines, fmt.Sprintf("%-20s %-12s %8d %6d %8s  %-36s %s", shorten(b.DeviceID, 20), b.Reason, b.Attempts, b.Behind,
+				time.Since(b.Since).Round(time.Second), b.EventID, first))
+		}
+	}
+	return append(lines, "")
+}

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+)
+
+func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
+	t.Parallel()
+	view := strings.Join(consumerView("lights", consumers.Stats{Handled: 12, Held: 3, Open: true}, []consumers.Blocked{{
+		DeviceID: "lamp-7", Reason: consumers.BlockedBreaker, EventID: "0197-event", Attempts: 4, Behind: 2,
+		Since: time.Now().Add(-90 * time.Second), Error: "database is down\nstack",
+	}}, time.Minute), "\n")
+	for _, want := range []string{"fanout consume lights", "circuit breaker open", "lamp-7", "breaker", "0197-event", "1m30s", "database is down"} {
+		if !strings.Contains(view, want) {
+			t.Errorf("got\n%s\nwant it to say %q", view, want)
+		}
+	}
+	if strings.Contains(view, "stack") {
+		t.Errorf("got\n%s\nwant one line for each device", view)
+	}
+}
+
+// TestObserve_AnswersOverHTTP with the metrics of a consumer that does not run.
+func TestObserve_AnswersOverHTTP(t *testing.T) {
+	t.Parallel()
+	var cfg consumers.Config
+	seen, err := observe("127.0.0.1:0", "http://127.0.0.1/000000000000/dev-lights.fifo", &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := consumers.Queue{Service: "lights", URL: "u", DLQURL: "d"}
+	c, err := consumers.New(&consumers.Client{}, queue, (&consumers.Mux{}).Handle, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := seen.serve("127.0.0.1:0", c); err != nil {
+		t.Fatal(err)
+	}
+	defer seen.close(t.Context())
+	for path, want := range map[string]string{
+		"/healthz": "ok", "/readyz": "does not run", "/blocked": "[]",
+		"/metrics": `fanout_consumer_received_total{messaging_destination_name="dev-lights.fifo",messaging_system="aws_sqs"`,
+	} {
+		response, err := http.Get("http://" + seen.address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if !strings.Contains(string(body), want) {
+			t.Errorf("%s: got %s, want it to say %s", path, body, want)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/history"
+	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/consumers/push"
+	"github.com/device-fanout/fanout/consumers/state"
+	"github.com/device-fanout/fanout/events"
+)
+
+// Service is an opened service, able to handle events.
+type Service struct {
+	Handle  consumers.Handler
+	Address string                      // where it listens; empty if it does not
+	Past    push.Past                   // what happened, for clients of push that come back; nil if it keeps nothing
+	Close   func(context.Context) error // waits for what is being handled, at most until the context ends
+}
+
+// Services are the services of an [App] by their names in the topology.
+type Services map[string]Opener
+
+// Opener opens a service.
+type Opener func(ctx context.Context, o Options) (*Service, error)
+
+// Elsewhere is the opener of a service that another program runs: `up` leaves it out, `consume` refuses it, and every other command
+// works on its queues all the same.
+func Elsewhere(context.Context, Options) (*Service, error) { return nil, errElsewhere }
+
+var errElsewhere = errors.New("another program runs this service")
+
+// Options are where the command line wants a service to keep and offer what it has.
+type Options struct {
+	// Name is the service's name in the topology.
+	Name string
+	// Database is the path or URL of the service's database, as package database takes it.
+	Database string
+	// Logger takes what the service reports. It is never nil.
+	Logger *slog.Logger
+
+	pushAddr string
+	past     push.Past
+	history  string // the history's database, where push can look for the past; empty if there is none
+}
+
+// serviceOptions say where services keep and offer what they have.
+type serviceOptions struct {
+	data     string    // folder of the SQLite databases
+	database string    // URL of a database; instead of data
+	pushAddr string    // where push listens
+	past     push.Past // what happened, for clients of push that come back
+	// history says that the history's database is among the services' own, where push can look for the past.
+	history bool
+	// relaxed lets SQLite commit without waiting for the disk. With the local engine beside it nothing is gained by waiting:
+	// a power cut takes the queues as well.
+	relaxed bool
+	logger  *slog.Logger
+}
+
+func (o serviceOptions) url(service string) string {
+	if o.database != "" {
+		return o.database
+	}
+	path := filepath.Join(o.data, service+".db")
+	if o.relaxed {
+		return "sqlite:" + path + "?synchronous=normal"
+	}
+	return path
+}
+
+// openService opens the service called name.
+func (g *globals) openService(ctx context.Context, name string, o serviceOptions) (*Service, error) {
+	open, ok := g.app.Services[name]
+	if !ok {
+		return nil, fmt.Errorf("no handler for service %q in this program; there are %s", name, strings.Join(slices.Sorted(maps.Keys(g.app.Services)), ", "))
+	}
+	opened := Options{Name: name, Database: o.url(name), Logger: o.logger, pushAddr: o.pushAddr, past: o.past}
+	if o.history {
+		opened.history = o.url("history")
+	}
+	return open(ctx, opened)
+}
+
+// DatabaseService is a service that keeps a database and nothing else.
+type DatabaseService interface {
+	Handle(ctx context.Context, event events.Event) error
+	Close() error
+}
+
+// OnDatabase makes an opener of a service that keeps a database.
+func OnDatabase[S DatabaseService](open func(ctx context.Context, target string) (S, error)) Opener {
+	return func(ctx context.Context, o Options) (*Service, error) {
+		s, err := open(ctx, o.Database)
+		if err != nil {
+			return nil, err
+		}
+		past, _ := any(s).(push.Past)
+		return &Service{Handle: s.Handle, Past: past, Close: func(context.Context) error { return s.Close() }}, nil
+	}
+}
+
+// History opens the service of package history.
+func History(ctx context.Context, o Options) (*Service, error) { return openHistory(ctx, o) }
+
+var openHistory = OnDatabase(func(ctx context.Context, target string) (*history.Service, error) {
+	return history.Open(ctx, target, history.Config{})
+})
+
+// State opens the service of package state, and forgets once an hour what its inbox need not remember.
+func State(ctx context.Context, o Options) (*Service, error) {
+	s, err := state.Open(ctx, o.Database, state.Config{})
+	if err != nil {
+		return nil, err
+	}
+	stop := hourly(func(ctx context.Context) {
+		if _, err := s.Expire(ctx, time.Now().Add(-inbox.DefaultRetention)); err != nil && ctx.Err() == nil {
+			o.Logger.Warn("the inbox's old rows could not be deleted; trying again in an hour", "service", o.Name, "err", err)
+		}
+	})
+	return &Service{Handle: s.Handle, Close: func(context.Context) error {
+		stop()
+		return s.Close()
+	}}, nil
+}
+
+// hourly calls work now and once an hour, until stop, which waits for it to end.
+func hourly(work func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(time.Hour)
+		defer ticker.Stop()
+		for {
+			work(ctx)
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// pushTokenVariable is the environment variable with the token that clients of push must show. It is no flag, as those
+// can be seen by other users of the machine.
+const pushTokenVariable = "FANOUT_PUSH_TOKEN"
+
+// Push opens the service of package push, with an HTTP server at --push-addr.
+func Push(ctx context.Context, o Options) (*Service, error) {
+	token := os.Getenv(pushTokenVariable)
+	if err := push.CheckToken(token); err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", pushTokenVariable, err)}
+	}
+	listener, err := listen(o.pushAddr, "--push-addr")
+	if err != nil {
+		return nil, err
+	}
+	closePast := func() error { return nil }
+	if o.past == nil && o.history != "" {
+		h, err := History(ctx, Options{Name: "history", Database: o.history, Logger: o.Logger})
+		if err != nil {
+			return nil, errors.Join(err, listener.Close())
+		}
+		o.past, closePast = h.Past, func() error { return h.Close(ctx) }
+	}
+	s := push.New(push.Config{Token: token, Past: o.past, Logger: o.Logger})
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener) // ends with server.Shutdown
+	return &Service{
+		Handle:  s.Handle,
+		Address: listener.Addr().String(),
+		Close: func(ctx context.Context) error {
+			return errors.Join(s.Close(ctx), server.Shutdown(ctx), closePast())
+		},
+	}, nil
+}
+
+// listen opens a TCP port; flag is the flag that chooses another.
+func listen(addr, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, portTaken(err, flag)
+	}
+	return l, nil
+}
+
+// portTaken adds the most likely cause of a port that can't be listened on.
+func portTaken(err error, flag string) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return &hinted{fmt.Errorf("%s: %w", flag, err), fmt.Sprintf("%s wants HOST:PORT, such as 127.0.0.1:0 for any free port", flag)}
+	}
+	return &hinted{err, fmt.Sprintf("something else may use the port; choose another with %s, such as %s 127.0.0.1:0", flag, flag)}
+}
+
+// dataFolder makes sure that the folder is there. Without a name it is a new temporary one.
+func dataFolder(name string) (string, error) {
+	if name == "" {
+		dir, err := os.MkdirTemp("", "fanout-")
+		if err != nil {
+			return "", fmt.Errorf("data folder: %w", err)
+		}
+		return dir, nil
+	}
+	if err := os.MkdirAll(name, 0o755); err != nil {
+		return "", &hinted{fmt.Errorf("data folder: %w", err), "--data names a folder where this user can write; it is made if it is not there"}
+	}
+	return name, nil
+}

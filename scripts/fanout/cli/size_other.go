@@ -1,0 +1,8 @@
+//go:build !unix
+
+package cli
+
+import "os"
+
+// terminalSize is a guess where the system has no call for it that is known here.
+func terminalSize(*os.File) (width, height int) { return defaultWidth, defaultHeight }

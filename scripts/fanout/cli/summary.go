@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// summary is what up prints at its end.
+type summary struct {
+	In              int64            `json:"in"`
+	Rejected        int64            `json:"rejected"`
+	Rejections      []rejection      `json:"rejections,omitempty"`
+	Published       int64            `json:"published"`
+	Failed          int64            `json:"failed"`
+	Handled         map[string]int64 `json:"handled"`       // distinct events, by service
+	DeadLettered    map[string]int64 `json:"dead_lettered"` // messages in the dead-letter queue, by service
+	Redelivered     int64            `json:"redelivered"`
+	OrderViolations int64            `json:"order_violations"`
+	Lost            int64            `json:"lost"`
+	LostEvents      []string         `json:"lost_events,omitempty"`
+	Seconds         float64          `json:"seconds"` // from the start until the last event was handled
+	EventsPerSecond float64          `json:"events_per_second"`
+	BatchFill       float64          `json:"batch_fill"`
+	Requests        map[string]int64 `json:"requests"` // by action
+	LatencyMS       struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+	} `json:"latency_ms"`
+	MemoryBytes int64  `json:"memory_bytes,omitempty"` // of the process at its peak, on Linux
+	Data        string `json:"data"`
+	// Waiting is the events that services had still to handle when up was interrupted, counted once for each service.
+	Waiting int64 `json:"waiting,omitempty"`
+
+	lastError error
+}
+
+// summary counts after everything has stopped. Lost is an event that the topic has confirmed and that a service
+// should have, but has neither handled nor dead-lettered.
+func (f *fleet) summary() summary {
+	took := 0.0 // until the last event was handled: waiting for idleness and draining do not count
+	if last := f.audit.lastHandled(); !last.IsZero() {
+		took = last.Sub(f.start).Seconds()
+	}
+	s := summary{
+		In: f.feed.in.Load(), Rejected: f.feed.rejected.Load(), Rejections: f.feed.rejections,
+		Published: f.feed.published.Load(), Failed: f.feed.failed.Load(), lastError: f.feed.failure(),
+		Handled: map[string]int64{}, DeadLettered: map[string]int64{},
+		Seconds: took, Requests: f.engine.Requests(), BatchFill: f.producer.Stats().BatchFill(), Data: f.dataDir,
+		MemoryBytes: peakMemory(),
+	}
+	s.EventsPerSecond = float64(s.Published) / max(took, 1e-9)
+	s.LatencyMS.P50 = f.audit.quantile(0.50).Seconds() * 1000
+	s.LatencyMS.P99 = f.audit.quantile(0.99).Seconds() * 1000
+	waiting := map[string]int64{}
+	for _, q := range f.engine.Queues() {
+		waiting[q.Name] = int64(q.Visible + q.Delayed + q.InFlight)
+	}
+	findings := f.audit.findings()
+	for _, m := range f.members {
+		found := findings[m.name]
+		s.Handled[m.name] = found.handled
+		s.OrderViolations += found.violations
+		s.Redelivered += m.consumer.Stats().Redelivered
+		dead, count, err := f.deadLetters(context.Background(), m.name)
+		if err != nil {
+			s.lastError = err
+		}
+		s.DeadLettered[m.name] = count
+		missing := slices.DeleteFunc(found.missing, func(id string) bool { return dead[id] })
+		// What still waits in its queue after an interruption is not lost.
+		waits := min(int64(len(missing)), waiting[f.deployment.QueueName(m.name)])
+		s.Waiting += waits
+		if lost := int64(len(missing)) - waits; lost > 0 {
+			s.Lost += lost
+			s.LostEvents = append(s.LostEvents, missing[:min(len(missing), maxReported)]...)
+		}
+	}
+	return s
+}
+
+// peakMemory is the most memory that this process has held so far, in bytes, and 0 where that can't be told.
+func peakMemory() int64 {
+	text, _ := os.ReadFile("/proc/self/status")
+	_, after, _ := strings.Cut(string(text), "\nVmHWM:")
+	var kib int64
+	_, _ = fmt.Sscan(after, &kib)
+	return kib << 10
+}
+
+// verdict is the exit code.
+func (s summary) verdict() error {
+	switch {
+	case s.Lost > 0 || s.OrderViolations > 0:
+		return &exitError{exitLost, fmt.Errorf("%d events were lost, %d came out of order", s.Lost, s.OrderViolations)}
+	case s.Failed > 0:
+		return &exitError{exitLost, fmt.Errorf("%d events were not confirmed, the last because of: %w", s.Failed, s.lastError)}
+	case s.lastError != nil:
+		return s.lastError
+	case s.Waiting > 0:
+		return fmt.Errorf("interrupted while %d events waited in their queues, which are gone with this process", s.Waiting)
+	case s.Rejected > 0:
+		return &exitError{code: exitRejected}
+	}
+	return nil
+}
+
+func (s summary) print(g *globals, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(g.out).Encode(s)
+	}
+	fmt.Fprintf(g.out, "in %d, rejected %d, published %d, in %.1f s (%.0f events/s, %.1f events a batch)\n",
+		s.In, s.Rejected, s.Published, s.Seconds, s.EventsPerSecond, s.BatchFill)
+	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVICE\tHANDLED\tDEAD-LETTERED")
+	for _, name := range slices.Sorted(maps.Keys(s.Handled)) {
+		fmt.Fprintf(t, "%s\t%d\t%d\n", name, s.Handled[name], s.DeadLettered[name])
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(g.out, "lost %d, order violations %d, redelivered %d, latency p50 %.1f ms, p99 %.1f ms\n",
+		s.Lost, s.OrderViolations, s.Redelivered, s.LatencyMS.P50, s.LatencyMS.P99)
+	fmt.Fprintf(g.out, "databases in %s\n", s.Data)
+	return nil
+}
