@@ -69,7 +69,7 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.group, event.DeviceID)})
 		return
 	}
-	budget, cancel := context.WithTimeout(ctx, r.cfg.Budget)
+	budget, cancel := context.WithTimeout(ctx, r.cfg.HandlerTimeout)
 	defer cancel()
 	for {
 		v.attempts++

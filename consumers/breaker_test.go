@@ -203,7 +203,7 @@ func TestBlocked_ShowsAStuckHandlerWithItsStack(t *testing.T) {
 				waitForTheDatabase(release)
 			}
 			return nil
-		}, consumers.Config{Budget: 5 * time.Second, WaitTime: time.Second, Logger: out.logger()})
+		}, consumers.Config{HandlerTimeout: 5 * time.Second, WaitTime: time.Second, Logger: out.logger()})
 		time.Sleep(time.Minute)
 		list, err := c.Blocked(t.Context())
 		if err != nil || len(list) != 1 {

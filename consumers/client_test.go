@@ -103,11 +103,11 @@ func TestRun_SaysWhatToDoAboutItsQueues(t *testing.T) {
 		cfg   consumers.Config
 		want  string
 	}{
-		"queue missing":        {queue: consumers.Queue{Service: "test", URL: b.queue.URL + "x", DLQURL: b.queue.DLQURL}, want: "create it, or check the service's name"},
-		"DLQ missing":          {queue: consumers.Queue{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL + "x"}, want: "dead-letter queue of test: read attributes of " + b.queue.DLQURL + "x"},
-		"no permission":        {api: forbidden{b.api}, queue: b.queue, want: "allow sqs:GetQueueAttributes"},
-		"DLQ not FIFO":         {queue: consumers.Queue{Service: "test", URL: b.queue.URL, DLQURL: standard}, want: "make one whose name ends in .fifo"},
-		"budget over the hide": {queue: b.queue, cfg: consumers.Config{Budget: time.Minute}, want: "visibility timeout of 30s, want at least the budget of a handler, 1m0s"},
+		"queue missing":         {queue: consumers.Queue{Service: "test", URL: b.queue.URL + "x", DLQURL: b.queue.DLQURL}, want: "create it, or check the service's name"},
+		"DLQ missing":           {queue: consumers.Queue{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL + "x"}, want: "dead-letter queue of test: read attributes of " + b.queue.DLQURL + "x"},
+		"no permission":         {api: forbidden{b.api}, queue: b.queue, want: "allow sqs:GetQueueAttributes"},
+		"DLQ not FIFO":          {queue: consumers.Queue{Service: "test", URL: b.queue.URL, DLQURL: standard}, want: "make one whose name ends in .fifo"},
+		"timeout over the hide": {queue: b.queue, cfg: consumers.Config{HandlerTimeout: time.Minute}, want: "visibility timeout of 30s, want at least the handler timeout, 1m0s"},
 	} {
 		api := c.api
 		if api == nil {

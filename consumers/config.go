@@ -42,9 +42,9 @@ type Config struct {
 	// WaitTime is how long one receive waits for a message, in whole seconds from 1 to 20. Zero means 20 s. A Consumer that
 	// stops lets its last receive end by itself: cut off, it could leave messages in flight until their visibility timeout.
 	WaitTime time.Duration
-	// Budget is how long the handling of one event may take, its quick retries included; then its context ends.
-	// Zero means DefaultBudget.
-	Budget time.Duration
+	// HandlerTimeout is how long the handling of one event may take, its quick retries included; then its context ends.
+	// Zero means DefaultHandlerTimeout.
+	HandlerTimeout time.Duration
 	// Retries is how often an event is tried again at once after an unknown error. Zero means DefaultRetries; a negative
 	// value means never.
 	Retries int
@@ -76,15 +76,15 @@ type Config struct {
 
 // Defaults of Config.
 const (
-	DefaultSlots        = 32
-	DefaultPollers      = 4
-	DefaultWaitTime     = 20 * time.Second
-	DefaultBudget       = 10 * time.Second
-	DefaultRetries      = 3
-	DefaultRetryDelay   = 100 * time.Millisecond
-	DefaultDeleteLinger = 10 * time.Millisecond
-	DefaultDrainTimeout = 30 * time.Second
-	DefaultBreakAfter   = 10
+	DefaultSlots          = 32
+	DefaultPollers        = 4
+	DefaultWaitTime       = 20 * time.Second
+	DefaultHandlerTimeout = 10 * time.Second
+	DefaultRetries        = 3
+	DefaultRetryDelay     = 100 * time.Millisecond
+	DefaultDeleteLinger   = 10 * time.Millisecond
+	DefaultDrainTimeout   = 30 * time.Second
+	DefaultBreakAfter     = 10
 )
 
 // maxBatch is the most that one receive returns and one batch request carries.
@@ -95,7 +95,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.Slots = cmp.Or(cfg.Slots, DefaultSlots)
 	cfg.Pollers = cmp.Or(cfg.Pollers, DefaultPollers)
 	cfg.WaitTime = cmp.Or(cfg.WaitTime, DefaultWaitTime)
-	cfg.Budget = cmp.Or(cfg.Budget, DefaultBudget)
+	cfg.HandlerTimeout = cmp.Or(cfg.HandlerTimeout, DefaultHandlerTimeout)
 	cfg.Retries = cmp.Or(cfg.Retries, DefaultRetries)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, DefaultRetryDelay)
 	cfg.DeleteLinger = cmp.Or(cfg.DeleteLinger, DefaultDeleteLinger)
@@ -122,8 +122,8 @@ func (cfg Config) validate() error {
 	if cfg.WaitTime < time.Second || cfg.WaitTime > 20*time.Second || cfg.WaitTime%time.Second != 0 {
 		fault("WaitTime: got %v, want whole seconds from 1s to 20s", cfg.WaitTime)
 	}
-	if cfg.Budget <= 0 {
-		fault("Budget: got %v, want more than 0", cfg.Budget)
+	if cfg.HandlerTimeout <= 0 {
+		fault("HandlerTimeout: got %v, want more than 0", cfg.HandlerTimeout)
 	}
 	if cfg.RetryDelay < 0 {
 		fault("RetryDelay: got %v, want at least 0", cfg.RetryDelay)

@@ -156,10 +156,10 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least %v: it could not be extended in time",
 			c.queue.URL, visibility, minVisibility))
 	}
-	if visibility < c.cfg.Budget {
-		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least the budget of a handler, %v: "+
-			"a consumer that can't reach the queue for a while would lose events that it still handles; raise the one or lower Config.Budget",
-			c.queue.URL, visibility, c.cfg.Budget))
+	if visibility < c.cfg.HandlerTimeout {
+		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least the handler timeout, %v: "+
+			"a consumer that can't reach the queue for a while would lose events that it still handles; raise the one or lower Config.HandlerTimeout",
+			c.queue.URL, visibility, c.cfg.HandlerTimeout))
 	}
 	size := string(types.QueueAttributeNameMaximumMessageSize)
 	most, _ := strconv.Atoi(source[size])

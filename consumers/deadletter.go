@@ -47,7 +47,7 @@ func (r *run) sendDeadLetter(m *message, v *verdict) {
 
 // deadLetter makes the copy for the dead-letter queue.
 func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
-	in, recorded := deadletter.Copy(r.queue.DLQURL, m.body, m.device, m.attributes, deadletter.Record{
+	in, recorded := deadletter.Failed{Body: m.body, Group: m.device, Attributes: m.attributes}.To(r.queue.DLQURL, deadletter.Record{
 		Service:      r.queue.Service,
 		Queue:        r.facts.arn,
 		Class:        v.class,

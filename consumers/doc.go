@@ -5,7 +5,7 @@
 //	consumers.On(&mux, func(ctx context.Context, e events.Event, data device.PowerChanged) error {
 //		return save(ctx, e.ID, e.DeviceID, data.On)
 //	})
-//	c, err := consumers.New(sqs.NewFromConfig(cfg), consumers.Queue{Service: "lights", URL: url, DLQURL: dlqURL}, mux.Handle, consumers.Config{})
+//	c, err := consumers.New(sqs.NewFromConfig(cfg), consumers.Queue{Service: "lights", URL: url, DLQURL: dlqURL}, mux.Dispatch, consumers.Config{})
 //	…
 //	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 //	defer stop()
@@ -22,7 +22,7 @@
 //	a Known error, or one     to the DLQ at once, then deleted       the next one runs after that  –
 //	that matches Config.Known
 //	any other error, a panic  tried again in process, at once; when  wait meanwhile; the next one  unchanged by retries
-//	                          Retries or Budget are used up, to the  runs after that
+//	                          Retries or HandlerTimeout are used up, to the  runs after that
 //	                          DLQ, then deleted
 //	what can't be decoded     as a Known error; no handler is called
 //	RetryAfter(d, err)        handed back, hidden for d; when it has handed back first, last one   one more for each

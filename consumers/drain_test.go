@@ -47,7 +47,7 @@ func TestDrain_HandsBackWhatItHasNotStarted(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second, WaitTime: time.Second})
 		time.Sleep(5 * time.Second)
 		stop()
 		j.want(t, "e0")
@@ -78,7 +78,7 @@ func TestDrain_CancelsWhatTakesTooLongAndCountsNoAttempt(t *testing.T) {
 				return consumers.Known("refused", ctx.Err()) // whatever it says now is not about the event
 			}
 			return ctx.Err()
-		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second, DrainTimeout: 5 * time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second, WaitTime: time.Second, DrainTimeout: 5 * time.Second})
 		time.Sleep(time.Second)
 		stop()
 		j.want(t, consumers.ErrStopping.Error(), consumers.ErrStopping.Error())
@@ -314,7 +314,7 @@ func TestDrain_DeletesWhatIsDoneAndComesLate(t *testing.T) {
 		c, stop := b.start(api, func(ctx context.Context, _ events.Event) error {
 			<-ctx.Done()
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second})
 		time.AfterFunc(35*time.Second, func() { close(last) })
 		time.Sleep(33 * time.Second)
 		stop()

@@ -52,7 +52,7 @@ func Example() {
 		}
 	}
 
-	c, err := consumers.New(client, queue, mux.Handle, consumers.Config{WaitTime: time.Second})
+	c, err := consumers.New(client, queue, mux.Dispatch, consumers.Config{WaitTime: time.Second})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (r *run) startHandlers() {
 		}
 		l.current = m
 		m.state = running
-		m.overdue = time.Now().Add(2 * r.cfg.Budget)
+		m.overdue = time.Now().Add(2 * r.cfg.HandlerTimeout)
 		r.running++
 		if m.trouble.Load() != nil {
 			m.hinders(BlockedRetrying, nil)
@@ -100,7 +100,7 @@ func (r *run) reportOverdue() {
 		if m := l.current; m != nil && !m.overdue.IsZero() && time.Now().After(m.overdue) {
 			m.overdue, m.stuck = time.Time{}, true
 			r.cfg.Logger.Error("handler does not end although its context has ended; the device waits",
-				"message_id", m.id, "group_id", m.group, "budget", r.cfg.Budget, "stack", stackOf(m.goroutine.Load()))
+				"message_id", m.id, "group_id", m.group, "handler_timeout", r.cfg.HandlerTimeout, "stack", stackOf(m.goroutine.Load()))
 			r.probed(m, false) // an open breaker tries another
 		}
 	}

@@ -29,7 +29,7 @@ func TestLease_IsKeptAllTheWhile(t *testing.T) {
 			j.add(e.ID)
 			time.Sleep(70 * time.Second) // longer than the visibility timeout of 30 s; e3 waits for 140 s
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second, DrainTimeout: 5 * time.Minute})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second, DrainTimeout: 5 * time.Minute})
 		time.Sleep(4 * time.Minute)
 		stop()
 		j.want(t, "e1", "e2", "e3")
@@ -54,7 +54,7 @@ func TestLease_LostOneCancelsItsHandlerAndHandsBackItsFollowers(t *testing.T) {
 		var j journal
 		var first sync.Once
 		_, stop := b.start(api, func(ctx context.Context, e events.Event) error {
-			if e.ID == "e0" { // so that the lease of e1 ends before its budget
+			if e.ID == "e0" { // so that the lease of e1 ends before its handler timeout
 				time.Sleep(10 * time.Second)
 				return nil
 			}
@@ -67,7 +67,7 @@ func TestLease_LostOneCancelsItsHandlerAndHandsBackItsFollowers(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second})
 		time.Sleep(3 * time.Minute)
 		stop()
 		// e1 had been handled when it came again, so that it was only deleted; e2 never ran before that.
@@ -109,7 +109,7 @@ func TestLease_LostOneIsRunAgainBeforeItsFollowers(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second})
 		time.Sleep(3 * time.Minute)
 		stop()
 		j.want(t, "e1 cancelled", "e1", "e2")
@@ -156,7 +156,7 @@ func TestLease_SurvivesRequestsThatHang(t *testing.T) {
 		}
 		var j journal
 		c, stop := b.start(api, func(context.Context, events.Event) error { j.add("run"); time.Sleep(time.Minute); return nil },
-			consumers.Config{Budget: 30 * time.Second, DrainTimeout: 2 * time.Minute})
+			consumers.Config{HandlerTimeout: 30 * time.Second, DrainTimeout: 2 * time.Minute})
 		time.Sleep(2 * time.Minute)
 		stop()
 		j.want(t, "run")
@@ -288,13 +288,13 @@ func TestLease_RefusedExtensionCancelsAtOnce(t *testing.T) {
 			}
 			first.add(context.Cause(ctx).Error())
 			return ctx.Err()
-		}, consumers.Config{Budget: 30 * time.Second, Slots: 1, WaitTime: time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second, Slots: 1, WaitTime: time.Second})
 		time.Sleep(time.Second)
 		_, stopSecond := b.start(b.api, func(_ context.Context, e events.Event) error {
 			time.Sleep(30 * time.Second)
 			second.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second, DrainTimeout: time.Minute})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second, WaitTime: time.Second, DrainTimeout: time.Minute})
 		if _, err := b.engine.ExpireVisibility("test.fifo", ""); err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +342,7 @@ func TestLease_ComesBackBeforeItsFollowers(t *testing.T) {
 		}
 		var j journal
 		c, stop := b.start(api, func(ctx context.Context, e events.Event) error {
-			if e.ID == "e0" { // so that the lease of e1 ends before its budget
+			if e.ID == "e0" { // so that the lease of e1 ends before its handler timeout
 				time.Sleep(10 * time.Second)
 				return nil
 			}
@@ -353,7 +353,7 @@ func TestLease_ComesBackBeforeItsFollowers(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second, WaitTime: time.Second})
 		time.Sleep(2 * time.Minute)
 		stop()
 		j.want(t, "e1 cancelled", "e1", "e2", "e3")
@@ -393,7 +393,7 @@ func TestLease_LostByAWaitingEvent(t *testing.T) {
 			}
 			j.add(e.ID)
 			return nil
-		}, consumers.Config{Budget: 30 * time.Second, WaitTime: time.Second})
+		}, consumers.Config{HandlerTimeout: 30 * time.Second, WaitTime: time.Second})
 		time.Sleep(2 * time.Minute)
 		stop()
 		j.want(t, "e1", "e2", "e3")
@@ -411,7 +411,7 @@ func TestLease_BoundsRetries(t *testing.T) {
 			return nil, errReset
 		}
 		_, stop := b.start(api, func(context.Context, events.Event) error { return errBroken },
-			consumers.Config{Budget: 30 * time.Second, RetryDelay: 15 * time.Second, WaitTime: time.Second})
+			consumers.Config{HandlerTimeout: 30 * time.Second, RetryDelay: 15 * time.Second, WaitTime: time.Second})
 		time.Sleep(20 * time.Second) // attempts at 0 s and 15 s; the next would be at 45 s
 		stop()
 		if letters := b.letters(); len(letters) != 1 || letters[0].Record.Attempts != 2 {

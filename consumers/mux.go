@@ -42,8 +42,8 @@ func On[T events.Data](m *Mux, handle func(ctx context.Context, event events.Eve
 	}
 }
 
-// Handle passes the event to the handler of its type. Without one, the error is known and has the code [CodeNoHandler].
-func (m *Mux) Handle(ctx context.Context, event events.Event) error {
+// Dispatch passes the event to the handler of its type. Without one, the error is known and has the code [CodeNoHandler].
+func (m *Mux) Dispatch(ctx context.Context, event events.Event) error {
 	handle, ok := m.handlers[event.Type()]
 	if !ok {
 		return Known(CodeNoHandler, fmt.Errorf("consumers: no handler for %s; there are handlers for %s", event.Type(), strings.Join(m.Types(), ", ")))

@@ -196,7 +196,7 @@ func (s *story) play(t *testing.T) []string {
 	})
 	live := func(n int, l life, api consumers.QueueAPI, kill func()) {
 		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error { return s.handle(ctx, n, e) }, consumers.Config{
-			Slots: l.slots, WaitTime: l.wait, Budget: 20 * time.Second, GroupPolicy: s.policy, Parking: s.lot, BreakAfter: s.breaks,
+			Slots: l.slots, WaitTime: l.wait, HandlerTimeout: 20 * time.Second, GroupPolicy: s.policy, Parking: s.lot, BreakAfter: s.breaks,
 		})
 		if err != nil {
 			t.Error(err)

@@ -148,7 +148,7 @@ func TestRun_ReportsAHandlerThatDoesNotEnd(t *testing.T) {
 				<-release
 			}
 			return nil
-		}, consumers.Config{Budget: 5 * time.Second, WaitTime: time.Second, Logger: out.logger()})
+		}, consumers.Config{HandlerTimeout: 5 * time.Second, WaitTime: time.Second, Logger: out.logger()})
 		time.Sleep(2 * time.Minute)
 		close(release)
 		stop()

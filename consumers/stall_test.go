@@ -203,7 +203,7 @@ func TestStall_ManyReleasedEventsCostNoLease(t *testing.T) {
 				j.add(fmt.Sprint(e.ID, " cut off: ", context.Cause(ctx)))
 			}
 			return nil
-		}, consumers.Config{WaitTime: time.Second, Budget: 30 * time.Second})
+		}, consumers.Config{WaitTime: time.Second, HandlerTimeout: 30 * time.Second})
 		time.Sleep(90 * time.Second)
 		s := c.Stats()
 		stop()
@@ -243,7 +243,7 @@ func TestDrain_NothingRunsBehindWhatIsReleased(t *testing.T) {
 				}
 				j.add(e.ID)
 				return nil
-			}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second, GroupPolicy: policy, Parking: newLot(), Budget: 20 * time.Second})
+			}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second, GroupPolicy: policy, Parking: newLot(), HandlerTimeout: 20 * time.Second})
 			time.Sleep(3 * time.Second)
 			stop()
 			j.want(t, "e1 cut off")

@@ -88,7 +88,7 @@ func TestVerdicts(t *testing.T) {
 				<-ctx.Done()
 				return consumers.Known("refused", ctx.Err()) // whatever it says now
 			},
-			cfg:     consumers.Config{Budget: 30 * time.Second, DrainTimeout: 3 * time.Second},
+			cfg:     consumers.Config{HandlerTimeout: 30 * time.Second, DrainTimeout: 3 * time.Second},
 			handled: []string{"e1"}, receives: [2]int{1, 1}, left: 2,
 		},
 		{

@@ -148,7 +148,7 @@ func TestVerdict_BudgetBoundsAllAttempts(t *testing.T) {
 		_, stop := b.start(b.api, func(ctx context.Context, _ events.Event) error {
 			<-ctx.Done()
 			return ctx.Err()
-		}, consumers.Config{Budget: 3 * time.Second})
+		}, consumers.Config{HandlerTimeout: 3 * time.Second})
 		time.Sleep(5 * time.Second)
 		stop()
 		letters := b.letters()

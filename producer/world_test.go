@@ -21,7 +21,7 @@ import (
 
 // world is a topic with two queues on a local engine.
 type world struct {
-	*local.Local
+	*local.Instance
 	topic  string
 	queues []string
 }
@@ -29,7 +29,7 @@ type world struct {
 func newWorld(t local.TB) *world {
 	t.Helper()
 	ctx := context.Background()
-	w := &world{Local: local.Start(t, local.Options{})}
+	w := &world{Instance: local.Start(t, local.Options{})}
 	topic, err := w.SNS.CreateTopic(ctx, &sns.CreateTopicInput{
 		Name: aws.String("dev-device-events.fifo"), Attributes: map[string]string{"FifoTopic": "true", "FifoThroughputScope": "MessageGroup"},
 	})

@@ -12,15 +12,21 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// Copy makes what is sent to a dead-letter queue: body, group and attributes of the failed message as they are, and its
+// Failed is a message that goes to a dead-letter queue, as it was received.
+type Failed struct {
+	Body, Group string
+	Attributes  map[string]types.MessageAttributeValue
+}
+
+// To makes what is sent to the dead-letter queue at dlqURL: body, group and attributes of the failed message as they are, and its
 // record as one more attribute. A message that has been redriven goes on counting where its old record stood. A message that
 // has ten attributes already has no room for the record, and goes without; recorded tells.
 //
 // The deduplication ID is the failed message's own ID, as it is when SQS itself moves a message. So a second attempt within
 // five minutes is no second copy; and an event that fails again after a redrive, as another message, is not dropped for
 // its old copy.
-func Copy(queueURL, body, group string, attributes map[string]types.MessageAttributeValue, r Record) (in *sqs.SendMessageInput, recorded bool) {
-	all := maps.Clone(attributes)
+func (f Failed) To(dlqURL string, r Record) (in *sqs.SendMessageInput, recorded bool) {
+	all := maps.Clone(f.Attributes)
 	if all == nil {
 		all = map[string]types.MessageAttributeValue{}
 	}
@@ -34,10 +40,10 @@ func Copy(queueURL, body, group string, attributes map[string]types.MessageAttri
 		all[Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(r.Encode())}
 	}
 	return &sqs.SendMessageInput{
-		QueueUrl: &queueURL,
+		QueueUrl: &dlqURL,
 		// SQS takes no body that is not UTF-8, so that there should be none; but if there is, it must not hold its device up for ever.
-		MessageBody:            aws.String(strings.ToValidUTF8(body, "\uFFFD")),
-		MessageGroupId:         aws.String(cmp.Or(group, r.MessageID)),
+		MessageBody:            aws.String(strings.ToValidUTF8(f.Body, "\uFFFD")),
+		MessageGroupId:         aws.String(cmp.Or(f.Group, r.MessageID)),
 		MessageDeduplicationId: &r.MessageID,
 		MessageAttributes:      all,
 	}, recorded

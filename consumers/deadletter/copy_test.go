@@ -21,7 +21,7 @@ func TestCopy_GoesOnWhereTheOldRecordStood(t *testing.T) {
 		"type":               {DataType: aws.String("String"), StringValue: aws.String("x")},
 		deadletter.Attribute: {DataType: aws.String("String"), StringValue: aws.String(old.Encode())},
 	}
-	in, recorded := deadletter.Copy("url", "a\xffb", "", attributes, deadletter.Record{MessageID: "m2", Code: "c"})
+	in, recorded := deadletter.Failed{Body: "a\xffb", Attributes: attributes}.To("url", deadletter.Record{MessageID: "m2", Code: "c"})
 	got, err := deadletter.ParseRecord(*in.MessageAttributes[deadletter.Attribute].StringValue)
 	if err != nil || !recorded || got.MessageID != "m2" || got.Code != "c" || got.Redrives != 2 || !got.RedrivenAt.Equal(at) {
 		t.Errorf("the record is %+v, %v", got, err)
@@ -36,7 +36,7 @@ func TestCopy_GoesOnWhereTheOldRecordStood(t *testing.T) {
 	for i := range 9 {
 		attributes[fmt.Sprint("a", i)] = attributes["type"]
 	}
-	if in, recorded := deadletter.Copy("url", "b", "g", attributes, old); recorded || len(in.MessageAttributes) != 10 || *in.MessageGroupId != "g" {
+	if in, recorded := (deadletter.Failed{Body: "b", Group: "g", Attributes: attributes}).To("url", old); recorded || len(in.MessageAttributes) != 10 || *in.MessageGroupId != "g" {
 		t.Errorf("with ten attributes of its own it has %d, recorded is %t", len(in.MessageAttributes), recorded)
 	}
 }
@@ -44,7 +44,7 @@ func TestCopy_GoesOnWhereTheOldRecordStood(t *testing.T) {
 func TestWithoutRecord(t *testing.T) {
 	t.Parallel()
 	refused := &smithy.GenericAPIError{Code: "InvalidParameterValue"}
-	in, _ := deadletter.Copy("url", "b", "g", nil, deadletter.Record{MessageID: "m"})
+	in, _ := deadletter.Failed{Body: "b", Group: "g"}.To("url", deadletter.Record{MessageID: "m"})
 	for _, err := range []error{errors.New("reset"), &smithy.GenericAPIError{Code: "RequestThrottled"}} {
 		if deadletter.WithoutRecord(in, err) || len(in.MessageAttributes) != 1 {
 			t.Errorf("%v took the record off", err)

@@ -217,7 +217,7 @@ func TestExport_LettersWithoutRoomForARecord(t *testing.T) {
 func (b *bench) failAgain() (n int) {
 	b.t.Helper()
 	for _, m := range b.receive(b.queue, time.Minute) {
-		in, _ := deadletter.Copy(b.dlq, *m.Body, m.Attributes["MessageGroupId"], m.MessageAttributes,
+		in, _ := deadletter.Failed{Body: *m.Body, Group: m.Attributes["MessageGroupId"], Attributes: m.MessageAttributes}.To(b.dlq,
 			deadletter.Record{Service: "history", MessageID: *m.MessageId, FailedAt: time.Now()})
 		if _, err := b.api.SendMessage(b.t.Context(), in); err != nil {
 			b.t.Error(err)

@@ -68,9 +68,9 @@ func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done
 	return f.sendDeadLetter(ctx, d, failed)
 }
 
-// budget bounds the handling of one event by its budget, and by the function's time without the margin.
+// budget bounds the handling of one event by its handler timeout, and by the function's time without the margin.
 func (f *Function) budget(ctx context.Context) (context.Context, context.CancelFunc) {
-	end := time.Now().Add(f.cfg.Budget)
+	end := time.Now().Add(f.cfg.HandlerTimeout)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-f.cfg.Margin).Before(end) {
 		end = deadline.Add(-f.cfg.Margin)
 	}

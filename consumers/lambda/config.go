@@ -21,9 +21,9 @@ type QueueAPI interface {
 
 // Config sets how a Function works. The zero value is ready for production.
 type Config struct {
-	// Budget is how long the handling of one event may take, its quick retries included; then its context ends. It never
-	// goes beyond the function's own time. Zero means consumers.DefaultBudget.
-	Budget time.Duration
+	// HandlerTimeout is how long the handling of one event may take, its quick retries included; then its context ends. It never
+	// goes beyond the function's own time. Zero means consumers.DefaultHandlerTimeout.
+	HandlerTimeout time.Duration
 	// Retries is how often an event is tried again at once after an unknown error. Zero means consumers.DefaultRetries; a
 	// negative value means never.
 	Retries int
@@ -51,7 +51,7 @@ const (
 )
 
 func (cfg Config) withDefaults() Config {
-	cfg.Budget = cmp.Or(cfg.Budget, consumers.DefaultBudget)
+	cfg.HandlerTimeout = cmp.Or(cfg.HandlerTimeout, consumers.DefaultHandlerTimeout)
 	cfg.Retries = cmp.Or(cfg.Retries, consumers.DefaultRetries)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, consumers.DefaultRetryDelay)
 	cfg.Deliveries = cmp.Or(cfg.Deliveries, DefaultDeliveries)
@@ -66,7 +66,7 @@ func (cfg Config) validate() error {
 	for _, field := range []struct {
 		name  string
 		value time.Duration
-	}{{"Budget", cfg.Budget}, {"RetryDelay", cfg.RetryDelay}, {"Margin", cfg.Margin}} {
+	}{{"HandlerTimeout", cfg.HandlerTimeout}, {"RetryDelay", cfg.RetryDelay}, {"Margin", cfg.Margin}} {
 		if field.value < 0 {
 			faults = append(faults, fmt.Errorf("lambda: config: %s: got %v, want more than 0", field.name, field.value))
 		}

@@ -1,7 +1,7 @@
 // Package lambda runs the handler of a service as an AWS Lambda function behind its FIFO queue, with the verdicts of package
 // consumers as far as Lambda lets them be.
 //
-//	function, err := lambda.New(sqs.NewFromConfig(cfg), consumers.Queue{Service: "lights", URL: url, DLQURL: dlqURL}, mux.Handle, lambda.Config{})
+//	function, err := lambda.New(sqs.NewFromConfig(cfg), consumers.Queue{Service: "lights", URL: url, DLQURL: dlqURL}, mux.Dispatch, lambda.Config{})
 //	if err != nil {
 //		return err
 //	}

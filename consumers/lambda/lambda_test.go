@@ -477,10 +477,10 @@ func TestFunction_RandomTrouble(t *testing.T) {
 
 func TestNew_ListsEveryFault(t *testing.T) {
 	t.Parallel()
-	_, err := lambda.New(nil, consumers.Queue{Service: "lights"}, nil, lambda.Config{Deliveries: -1, HandBack: 1500 * time.Millisecond, Budget: -1, Margin: -1})
+	_, err := lambda.New(nil, consumers.Queue{Service: "lights"}, nil, lambda.Config{Deliveries: -1, HandBack: 1500 * time.Millisecond, HandlerTimeout: -1, Margin: -1})
 	for _, want := range []string{
 		"queue: URL is empty", "queue: DLQURL is empty", "handler is nil", "Deliveries: got -1", "HandBack: got 1.5s, want whole seconds",
-		"Budget: got -1ns", "Margin: got -1ns",
+		"HandlerTimeout: got -1ns", "Margin: got -1ns",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error: got %v, want %q in it", err, want)

@@ -34,7 +34,7 @@ func (f *Function) sendDeadLetter(ctx context.Context, d *delivery, failed failu
 	for name, value := range d.MessageAttributes {
 		attributes[name] = types.MessageAttributeValue{DataType: aws.String(value.DataType), StringValue: value.StringValue, BinaryValue: value.BinaryValue}
 	}
-	in, recorded := deadletter.Copy(f.queue.DLQURL, d.Body, d.group(), attributes, record)
+	in, recorded := deadletter.Failed{Body: d.Body, Group: d.group(), Attributes: attributes}.To(f.queue.DLQURL, record)
 	if !recorded {
 		f.cfg.Logger.Warn("no room for the dead-letter record: the message has ten attributes already", "message_id", d.MessageId)
 	}

@@ -19,14 +19,14 @@ var environments []byte
 func Topology() topology.Topology {
 	return topology.New(environments, []topology.Service{
 		{
-			Name:   "history",
-			About:  "keeps every event",
-			Budget: 10 * time.Second,
+			Name:           "history",
+			About:          "keeps every event",
+			HandlerTimeout: 10 * time.Second,
 		},
 		{
-			Name:   "state",
-			About:  "keeps the last state of every device",
-			Budget: 10 * time.Second,
+			Name:           "state",
+			About:          "keeps the last state of every device",
+			HandlerTimeout: 10 * time.Second,
 		},
 		{
 			Name:  "push",
@@ -37,7 +37,7 @@ func Topology() topology.Topology {
 				device.ContactChanged{}.EventType(),
 				device.ConnectivityChanged{}.EventType(),
 			},
-			Budget: 2 * time.Second,
+			HandlerTimeout: 2 * time.Second,
 		},
 	})
 }

@@ -152,7 +152,7 @@ func TestClock(t *testing.T) {
 
 func TestStart_ClosesTheEngineAfterTheTest(t *testing.T) {
 	t.Parallel()
-	var l *local.Local
+	var l *local.Instance
 	t.Run("inner", func(t *testing.T) {
 		l = local.Start(t, local.Options{})
 		local.Start(t, local.Options{}) // one that nobody uses does no harm

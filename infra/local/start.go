@@ -12,8 +12,8 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Local is a running engine with clients of it.
-type Local struct {
+// Instance is a running engine with clients of it.
+type Instance struct {
 	Engine *Engine
 	SNS    *sns.Client
 	SQS    *sqs.Client
@@ -24,7 +24,7 @@ type Local struct {
 // over, the engine is closed. Start needs no goroutine and works inside testing/synctest.
 //
 // Topics and queues are made with the clients. With those of a topology in place, it is provision.Start.
-func Start(t TB, opts Options) *Local {
+func Start(t TB, opts Options) *Instance {
 	t.Helper()
 	e := New(opts)
 	t.Cleanup(func() {
@@ -32,5 +32,5 @@ func Start(t TB, opts Options) *Local {
 			t.Fatalf("close the local engine: %v", err)
 		}
 	})
-	return &Local{Engine: e, SNS: e.SNS(), SQS: e.SQS()}
+	return &Instance{Engine: e, SNS: e.SNS(), SQS: e.SQS()}
 }

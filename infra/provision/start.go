@@ -9,7 +9,7 @@ import (
 
 // Environment is an environment on a local engine: clients of SNS and SQS, and where topic and queues are.
 type Environment struct {
-	*local.Local
+	*local.Instance
 	Resources
 }
 
@@ -27,5 +27,5 @@ func Start(t local.TB, topo topology.Topology, env string, opts local.Options) *
 	if err != nil {
 		t.Fatalf("start %s on a local engine: %v", env, err)
 	}
-	return &Environment{Local: l, Resources: there}
+	return &Environment{Instance: l, Resources: there}
 }

@@ -149,7 +149,7 @@ func (c *checker) checkQueue(queue resource, topic string) {
 	}
 	if got, want := queue.seconds("VisibilityTimeout", 30), s.VisibilityTimeout().Seconds(); got < want {
 		c.fault(queue, "%s: VisibilityTimeout is %v s, want at least %v s: the handling of one event may take %v with its retries, and a message that comes back meanwhile is handled twice",
-			queue.name(), got, want, s.Budget)
+			queue.name(), got, want, s.HandlerTimeout)
 	}
 	c.checkPolicy(queue, topic)
 	c.checkKey(queue, "KmsMasterKeyId", topic)

@@ -44,7 +44,7 @@ func TestStacks_KnowEachOtherByNamesAlone(t *testing.T) {
 func TestStacks_ANewServiceChangesNoOther(t *testing.T) {
 	before := environment(t, "prod")
 	top := declaration.Topology()
-	top.Services = append(top.Services, topology.Service{Name: "billing", Events: []string{"device.telemetry.reported.v1"}, Budget: top.Services[0].Budget})
+	top.Services = append(top.Services, topology.Service{Name: "billing", Events: []string{"device.telemetry.reported.v1"}, HandlerTimeout: top.Services[0].HandlerTimeout})
 	after := synthesize(t, top, "env=prod")
 	for stack, text := range after.text {
 		old, existed := before.text[stack]

@@ -18,16 +18,16 @@ func TestTarget_SaysWhatIsMissing(t *testing.T) {
 		context []string
 		want    []string // of the error
 	}{
-		"no environment":    {declaration.Topology(), nil, []string{"context env: missing; say which environment, such as -c env=dev"}},
-		"unknown":           {declaration.Topology(), []string{"env=staging"}, []string{`no environment "staging"; there are dev, test, prod, feature-*`}},
-		"illegal":           {declaration.Topology(), []string{"env=feature-GW-1"}, []string{`environment "feature-GW-1": got "GW-1" after "feature-"`}},
-		"prod's place":      {none, []string{"env=prod"}, []string{`environment "prod": account: missing in production`, `environment "prod": region: missing in production`}},
-		"account":           {declaration.Topology(), []string{"env=dev", "account=42"}, []string{`context account: got "42", want 12 digits`}},
-		"image":             {computeTopology(), []string{"env=prod"}, []string{`service "history": compute: context image_tag: got ""`, `service "push"`}},
-		"latest":            {computeTopology(), []string{"env=prod", "image_tag=latest"}, []string{`context image_tag: got "latest", want the commit`}},
-		"no network":        {computeTopology(), []string{"env=dev", "image_tag=0123abc"}, []string{`service "history": compute: environment "dev" has no network`}},
-		"wrong topology":    {topology.Topology{}, []string{"env=dev"}, []string{"environments: there is none"}},
-		"a bad time budget": {withoutBudget(), []string{"env=dev"}, []string{`service "history" (entry 1): budget: got 0s`}},
+		"no environment":        {declaration.Topology(), nil, []string{"context env: missing; say which environment, such as -c env=dev"}},
+		"unknown":               {declaration.Topology(), []string{"env=staging"}, []string{`no environment "staging"; there are dev, test, prod, feature-*`}},
+		"illegal":               {declaration.Topology(), []string{"env=feature-GW-1"}, []string{`environment "feature-GW-1": got "GW-1" after "feature-"`}},
+		"prod's place":          {none, []string{"env=prod"}, []string{`environment "prod": account: missing in production`, `environment "prod": region: missing in production`}},
+		"account":               {declaration.Topology(), []string{"env=dev", "account=42"}, []string{`context account: got "42", want 12 digits`}},
+		"image":                 {computeTopology(), []string{"env=prod"}, []string{`service "history": compute: context image_tag: got ""`, `service "push"`}},
+		"latest":                {computeTopology(), []string{"env=prod", "image_tag=latest"}, []string{`context image_tag: got "latest", want the commit`}},
+		"no network":            {computeTopology(), []string{"env=dev", "image_tag=0123abc"}, []string{`service "history": compute: environment "dev" has no network`}},
+		"wrong topology":        {topology.Topology{}, []string{"env=dev"}, []string{"environments: there is none"}},
+		"a bad handler timeout": {withoutHandlerTimeout(), []string{"env=dev"}, []string{`service "history" (entry 1): handler timeout: got 0s`}},
 	} {
 		_, err := targetOf(c.top, contextOf(c.context...))
 		for _, want := range c.want {
@@ -44,8 +44,8 @@ func TestTarget_SaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-func withoutBudget() topology.Topology {
+func withoutHandlerTimeout() topology.Topology {
 	top := declaration.Topology()
-	top.Services[0].Budget = 0
+	top.Services[0].HandlerTimeout = 0
 	return top
 }

@@ -57,9 +57,9 @@ const maxLambdaTimeout = 15 * time.Minute
 // lambdaBatch is how many events one call of a function gets from a FIFO queue at most.
 const lambdaBatch = 10
 
-// LambdaTimeout is how long a function may take for one batch: the budget of every event in it, within what Lambda allows.
+// LambdaTimeout is how long a function may take for one batch: the handler timeout of every event in it, within what Lambda allows.
 func (s Service) LambdaTimeout() time.Duration {
-	return min(lambdaBatch*s.Budget, maxLambdaTimeout).Round(time.Second)
+	return min(lambdaBatch*s.HandlerTimeout, maxLambdaTimeout).Round(time.Second)
 }
 
 func (c Compute) withDefaults() Compute {
@@ -125,8 +125,8 @@ func (c Compute) faults(s Service) []string {
 		if c.Concurrency < 2 || c.Concurrency > 1000 {
 			fault("concurrency: got %d, want from 2 to 1000", c.Concurrency)
 		}
-		if s.Budget > maxLambdaTimeout {
-			fault("kind: got %s with a budget of %v, want at most %v, or %s", Lambda, s.Budget, maxLambdaTimeout, Fargate)
+		if s.HandlerTimeout > maxLambdaTimeout {
+			fault("kind: got %s with a handler timeout of %v, want at most %v, or %s", Lambda, s.HandlerTimeout, maxLambdaTimeout, Fargate)
 		}
 	default:
 		fault("kind: got %q, want %s or %s", c.Kind, Fargate, Lambda)

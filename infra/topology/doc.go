@@ -1,5 +1,5 @@
 // Package topology is the one declaration of the fan-out: its environments, its topic, the services behind it
-// with their filters, time budgets and receive counts, and the names of everything.
+// with their filters, handler timeouts and receive counts, and the names of everything.
 //
 // The CDK app, the local environment and the command line all read it; nothing else knows a queue's name.
 // Adding a service is one entry in [Default]:
@@ -7,7 +7,7 @@
 //	{
 //		Name:   "billing",
 //		Events: []string{"device.telemetry.reported.v1"},
-//		Budget: 5 * time.Second,
+//		HandlerTimeout: 5 * time.Second,
 //	},
 //
 // The environments stand in environments.json beside this file: account, region, encryption, archive, alarm target.

@@ -12,14 +12,14 @@ import (
 func (d Deployment) Table(w io.Writer) error {
 	fmt.Fprintf(w, "environment  %s\ntopic        %s\n\n", d.Environment.Name, d.TopicName())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SERVICE\tQUEUE\tDEAD-LETTER QUEUE\tFAILED DELIVERIES\tEVENTS\tBUDGET\tVISIBILITY\tRECEIVES\tPOLICY")
+	fmt.Fprintln(t, "SERVICE\tQUEUE\tDEAD-LETTER QUEUE\tFAILED DELIVERIES\tEVENTS\tTIMEOUT\tVISIBILITY\tRECEIVES\tPOLICY")
 	for _, s := range d.Services {
 		hears := "all"
 		if len(s.Events) > 0 {
 			hears = fmt.Sprintf("%d types", len(s.Events))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%v\t%v\t%d\t%s\n", s.Name, d.QueueName(s.Name), d.DLQName(s.Name),
-			d.DeliveryDLQName(s.Name), hears, s.Budget, s.VisibilityTimeout(), s.MaxReceiveCount, s.GroupPolicy)
+			d.DeliveryDLQName(s.Name), hears, s.HandlerTimeout, s.VisibilityTimeout(), s.MaxReceiveCount, s.GroupPolicy)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (d Deployment) JSON(w io.Writer) error {
 		DeliveryDLQ       string   `json:"delivery_dlq"`
 		Standard          bool     `json:"standard,omitempty"`
 		Events            []string `json:"events,omitempty"`
-		Budget            float64  `json:"budget_seconds"`
+		HandlerTimeout    float64  `json:"budget_seconds"`
 		VisibilityTimeout float64  `json:"visibility_timeout_seconds"`
 		MaxReceiveCount   int      `json:"max_receive_count"`
 		Retention         float64  `json:"retention_seconds"`
@@ -75,7 +75,7 @@ func (d Deployment) JSON(w io.Writer) error {
 		out.Services = append(out.Services, service{
 			Name: s.Name, About: s.About, Queue: d.QueueName(s.Name), DLQ: d.DLQName(s.Name),
 			DeliveryDLQ: d.DeliveryDLQName(s.Name), Standard: s.Standard, Events: s.Events, MaxAge: s.MaxAge.Seconds(), Compute: string(s.Compute.Kind),
-			Budget: s.Budget.Seconds(), VisibilityTimeout: s.VisibilityTimeout().Seconds(), MaxReceiveCount: s.MaxReceiveCount,
+			HandlerTimeout: s.HandlerTimeout.Seconds(), VisibilityTimeout: s.VisibilityTimeout().Seconds(), MaxReceiveCount: s.MaxReceiveCount,
 			Retention: s.Retention.Seconds(), GroupPolicy: string(s.GroupPolicy),
 		})
 	}

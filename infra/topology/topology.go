@@ -35,9 +35,9 @@ type Service struct {
 	// Standard chooses a standard queue: no order, so that a slow device holds back nobody, and duplicates in the ordinary course
 	// of things. It is for consumers with a runtime of their own; the package consumers reads FIFO queues.
 	Standard bool
-	// Budget is the time that the handling of one event may take, its quick retries included, before its context ends: from
+	// HandlerTimeout is the time that the handling of one event may take, its quick retries included, before its context ends: from
 	// 100 ms to 1 h. It must be declared. The queue's visibility timeout follows from it; see [Service.VisibilityTimeout].
-	Budget time.Duration
+	HandlerTimeout time.Duration
 	// MaxAge is how long an event may wait in the queue before that is an alarm, in whole seconds, from the visibility timeout to
 	// the retention. Zero means 5 min, or twice the visibility timeout if that is more.
 	MaxAge time.Duration
@@ -91,13 +91,13 @@ func New(environments []byte, services []Service) Topology {
 }
 
 // VisibilityTimeout is how long a received message stays hidden from other consumers unless its consumer extends it:
-// twice the budget, at least 30 s. A consumer extends it all the while; after a crash the device waits this long at most.
+// twice the handler timeout, at least 30 s. A consumer extends it all the while; after a crash the device waits this long at most.
 // Nobody extends it for a Lambda function, so that there it is six times the function's timeout, as AWS advises.
 func (s Service) VisibilityTimeout() time.Duration {
 	if s.Compute.Kind == Lambda {
 		return 6 * s.LambdaTimeout()
 	}
-	return max(minVisibilityTimeout, (2 * s.Budget).Round(time.Second))
+	return max(minVisibilityTimeout, (2 * s.HandlerTimeout).Round(time.Second))
 }
 
 // FilterPolicy is the subscription's filter on message attributes, or nil when the service hears all events.

@@ -27,8 +27,8 @@ func TestDefault_IsValidInEveryEnvironment(t *testing.T) {
 			t.Errorf("dead-letter queue: got %q, want %q", got, want)
 		}
 		for _, s := range d.Services {
-			if s.VisibilityTimeout() < 2*s.Budget {
-				t.Errorf("%s: visibility timeout %v, want at least twice the budget of %v", s.Name, s.VisibilityTimeout(), s.Budget)
+			if s.VisibilityTimeout() < 2*s.HandlerTimeout {
+				t.Errorf("%s: visibility timeout %v, want at least twice the handler timeout of %v", s.Name, s.VisibilityTimeout(), s.HandlerTimeout)
 			}
 			if s.Retention >= topology.DLQRetention {
 				t.Errorf("%s: retention %v, want less than the dead-letter queue's %v", s.Name, s.Retention, topology.DLQRetention)
@@ -83,8 +83,8 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 		"like operations":    {func(t *topology.Topology) { t.Services[0].Name = "operations" }, "is the name of the stack with the alarms"},
 		"like the topic":     {func(t *topology.Topology) { t.Services[0].Name = "device-events" }, "is the topic's name"},
 		"long name":          {func(t *topology.Topology) { t.Services[0].Name = strings.Repeat("x", 70) }, "has 92 characters, want at most 80"},
-		"budget":             {func(t *topology.Topology) { t.Services[0].Budget = -time.Second }, "budget: got -1s, want from 100ms to 1h"},
-		"no budget":          {func(t *topology.Topology) { t.Services[0].Budget = 0 }, `service "history" (entry 1): budget: got 0s, want from 100ms to 1h`},
+		"budget":             {func(t *topology.Topology) { t.Services[0].HandlerTimeout = -time.Second }, "handler timeout: got -1s, want from 100ms to 1h"},
+		"no budget":          {func(t *topology.Topology) { t.Services[0].HandlerTimeout = 0 }, `service "history" (entry 1): handler timeout: got 0s, want from 100ms to 1h`},
 		"receive count":      {func(t *topology.Topology) { t.Services[0].MaxReceiveCount = 1 }, "max receive count: got 1, want from 5 to 1000"},
 		"group policy":       {func(t *topology.Topology) { t.Services[0].GroupPolicy = "jump" }, `group policy: got "jump"`},
 		"retention":          {func(t *topology.Topology) { t.Services[0].Retention = 15 * 24 * time.Hour }, "retention: got 360h0m0s, want whole seconds from 1m to less than"},
@@ -106,8 +106,8 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 			t.Services[0].Compute = topology.Compute{Kind: topology.Lambda, Concurrency: 1}
 		}, "concurrency: got 1, want from 2 to 1000"},
 		"long for Lambda": {func(t *topology.Topology) {
-			t.Services[0].Compute, t.Services[0].Budget = topology.Compute{Kind: topology.Lambda}, 20*time.Minute
-		}, "with a budget of 20m0s, want at most 15m0s"},
+			t.Services[0].Compute, t.Services[0].HandlerTimeout = topology.Compute{Kind: topology.Lambda}, 20*time.Minute
+		}, "with a handler timeout of 20m0s, want at most 15m0s"},
 		"standard on Fargate": {func(t *topology.Topology) {
 			t.Services[0].Compute, t.Services[0].Standard = topology.Compute{Kind: topology.Fargate}, true
 		}, "with a standard queue"},
@@ -134,7 +134,7 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 		}
 	}
 	both := declaration.Topology()
-	both.Environments[0].Name, both.Services[0].Budget = "Dev", -1
+	both.Environments[0].Name, both.Services[0].HandlerTimeout = "Dev", -1
 	if err := both.Validate(); err == nil || strings.Count(err.Error(), "topology: ") != 2 {
 		t.Errorf("two faults: got %v, want both", err)
 	}
@@ -244,11 +244,11 @@ func TestDeployment_Names(t *testing.T) {
 	}
 }
 
-func TestService_TimesFollowFromTheBudget(t *testing.T) {
+func TestService_TimesFollowFromTheHandlerTimeout(t *testing.T) {
 	t.Parallel()
 	top := declaration.Topology()
 	top.Services[0].Compute = topology.Compute{Kind: topology.Lambda}
-	top.Services[1].Budget = time.Hour
+	top.Services[1].HandlerTimeout = time.Hour
 	top.Services[2].MaxSilence = -1
 	d, err := top.In("prod")
 	if err != nil {

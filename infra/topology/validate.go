@@ -107,11 +107,11 @@ func (t Topology) serviceFaults(declared Service) []string {
 			break
 		}
 	}
-	if s.Budget < 100*time.Millisecond || s.Budget > time.Hour {
-		fault("budget: got %v, want from 100ms to 1h: how long the handling of one event may take", declared.Budget)
+	if s.HandlerTimeout < 100*time.Millisecond || s.HandlerTimeout > time.Hour {
+		fault("handler timeout: got %v, want from 100ms to 1h: how long the handling of one event may take", declared.HandlerTimeout)
 	}
 	if v := s.VisibilityTimeout(); v > maxVisibilityTimeout {
-		fault("budget: got %v, so that the visibility timeout would be %v; want at most %v", s.Budget, v, maxVisibilityTimeout)
+		fault("handler timeout: got %v, so that the visibility timeout would be %v; want at most %v", s.HandlerTimeout, v, maxVisibilityTimeout)
 	}
 	if s.MaxReceiveCount < MinReceiveCount || s.MaxReceiveCount > maxReceiveCount {
 		fault("max receive count: got %d, want from %d to %d: it is a backstop for crashes, and a low one dead-letters events that nobody tried",

@@ -28,7 +28,7 @@ import (
 
 // scene is a producer that is watched, before a topic with one queue.
 type scene struct {
-	*local.Local
+	*local.Instance
 	queue  string
 	p      *producer.Producer
 	spans  *tracetest.SpanRecorder
@@ -39,7 +39,7 @@ type scene struct {
 func newScene(t *testing.T, cfg producer.Config) *scene {
 	t.Helper()
 	ctx := t.Context()
-	s := &scene{Local: local.Start(t, local.Options{}), spans: tracetest.NewSpanRecorder(), reader: sdkmetric.NewManualReader()}
+	s := &scene{Instance: local.Start(t, local.Options{}), spans: tracetest.NewSpanRecorder(), reader: sdkmetric.NewManualReader()}
 	topic, err := s.SNS.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("dev-device-events.fifo"), Attributes: map[string]string{"FifoTopic": "true"}})
 	if err != nil {
 		t.Fatal(err)

@@ -134,12 +134,12 @@ whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show th
 // consumerConfig is a consumer as the topology declares it.
 func consumerConfig(d topology.Deployment, s topology.Service, slots int, g *globals) consumers.Config {
 	return consumers.Config{
-		Slots:        slots,
-		WaitTime:     d.Environment.WaitTime,
-		Budget:       s.Budget,
-		GroupPolicy:  s.GroupPolicy,
-		DrainTimeout: s.Compute.Drain,
-		Logger:       newLogger(g.err),
+		Slots:          slots,
+		WaitTime:       d.Environment.WaitTime,
+		HandlerTimeout: s.HandlerTimeout,
+		GroupPolicy:    s.GroupPolicy,
+		DrainTimeout:   s.Compute.Drain,
+		Logger:         newLogger(g.err),
 	}
 }
 

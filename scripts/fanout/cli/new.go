@@ -68,7 +68,7 @@ program, so that "fanout up" and "fanout consume" run it. Nothing that is there 
 	f := cmd.Flags()
 	f.StringVar(&s.About, "about", "handles the events of devices", "what it does, in one `SENTENCE`")
 	f.StringSliceVar(&s.Events, "events", []string{device.PowerChanged{}.EventType()}, "`TYPES` of events that it hears")
-	f.DurationVar(&s.Budget, "budget", consumers.DefaultBudget, "`TIME` that the handling of one event may take")
+	f.DurationVar(&s.HandlerTimeout, "handler-timeout", consumers.DefaultHandlerTimeout, "`TIME` that the handling of one event may take")
 	f.StringVar(&dir, "dir", ".", "`FOLDER` in the repository")
 	f.BoolVar(&dryRun, "dry-run", false, "show what would be written, and write nothing")
 	_ = cmd.RegisterFlagCompletionFunc("events", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

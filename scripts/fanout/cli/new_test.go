@@ -60,7 +60,7 @@ func TestNewService_CompilesPassesItsTestsAndRuns(t *testing.T) {
 	folder := repository(t)
 	args := []string{
 		"new", "service", "door-alarm", "--dir", filepath.Join(folder, "events"), "--about", "rings when a door opens.",
-		"--events", "device.contact.changed.v1,device.motion.changed.v1", "--budget", "1500ms",
+		"--events", "device.contact.changed.v1,device.motion.changed.v1", "--handler-timeout", "1500ms",
 	}
 	dry := invoke(t, "", append(args, "--dry-run")...).want(t, exitOK)
 	if _, err := os.Stat(filepath.Join(folder, "consumers", "dooralarm")); err == nil {

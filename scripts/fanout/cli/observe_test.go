@@ -35,7 +35,7 @@ func TestObserve_AnswersOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	queue := consumers.Queue{Service: "lights", URL: "u", DLQURL: "d"}
-	c, err := consumers.New(&consumers.Client{}, queue, (&consumers.Mux{}).Handle, cfg)
+	c, err := consumers.New(&consumers.Client{}, queue, (&consumers.Mux{}).Dispatch, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

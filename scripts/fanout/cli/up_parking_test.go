@@ -54,7 +54,7 @@ func TestUp_ParksTheDevicesOfAServiceThatDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	declared := declaration.Topology()
-	declared.Services = append(declared.Services, topology.Service{Name: picky, About: "refuses some", Budget: time.Second, GroupPolicy: consumers.Park})
+	declared.Services = append(declared.Services, topology.Service{Name: picky, About: "refuses some", HandlerTimeout: time.Second, GroupPolicy: consumers.Park})
 	d, err := declared.In(defaultEnvironment)
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestUp_ParksTheDevicesOfAServiceThatDoes(t *testing.T) {
 func TestWatch_LeavesServicesAloneThatPark(t *testing.T) {
 	t.Parallel()
 	declared := declaration.Topology()
-	declared.Services = append(declared.Services, topology.Service{Name: picky, About: "refuses some", Budget: time.Second, GroupPolicy: consumers.Park})
+	declared.Services = append(declared.Services, topology.Service{Name: picky, About: "refuses some", HandlerTimeout: time.Second, GroupPolicy: consumers.Park})
 	d, err := declared.In(defaultEnvironment)
 	if err != nil {
 		t.Fatal(err)

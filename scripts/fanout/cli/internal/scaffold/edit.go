@@ -37,7 +37,7 @@ func addEntry(source []byte, s Service, types []eventType) ([]byte, error) {
 	for _, t := range types {
 		fmt.Fprintf(&entry, "device.%s{}.EventType(),\n", t.GoType)
 	}
-	fmt.Fprintf(&entry, "},\nBudget: %s,\n},\n", durationText(s.Budget))
+	fmt.Fprintf(&entry, "},\nHandlerTimeout: %s,\n},\n", durationText(s.HandlerTimeout))
 	return insert(source, list, entry.String())
 }
 

@@ -29,10 +29,10 @@ var templates embed.FS
 
 // Service is what a new service is to be.
 type Service struct {
-	Name   string
-	About  string   // one sentence, without its full stop
-	Events []string // the types that it hears; at least one
-	Budget time.Duration
+	Name           string
+	About          string   // one sentence, without its full stop
+	Events         []string // the types that it hears; at least one
+	HandlerTimeout time.Duration
 }
 
 // Where things are in the repository.
@@ -72,7 +72,7 @@ func Plan(root string, s Service) ([]File, error) {
 		data.Types = append(data.Types, t)
 	}
 	top := declaration.Topology()
-	top.Services = append(top.Services, topology.Service{Name: s.Name, About: data.About, Events: s.Events, Budget: s.Budget})
+	top.Services = append(top.Services, topology.Service{Name: s.Name, About: data.About, Events: s.Events, HandlerTimeout: s.HandlerTimeout})
 	faults = append(faults, top.Validate())
 	folder := filepath.Join("consumers", data.Package)
 	if _, err := os.Stat(filepath.Join(root, folder)); err == nil && data.Package != "" {

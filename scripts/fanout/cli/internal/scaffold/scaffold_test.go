@@ -12,7 +12,7 @@ import (
 var root = filepath.Join("..", "..", "..", "..", "..")
 
 func valid() Service {
-	return Service{Name: "lights", About: "keeps lights", Events: []string{"device.power.changed.v1"}, Budget: time.Second}
+	return Service{Name: "lights", About: "keeps lights", Events: []string{"device.power.changed.v1"}, HandlerTimeout: time.Second}
 }
 
 func TestPlan_SaysEverythingThatIsWrong(t *testing.T) {
@@ -31,7 +31,7 @@ func TestPlan_SaysEverythingThatIsWrong(t *testing.T) {
 		"no events":        {func(s *Service) { s.Events = nil }, "want at least one type that the service hears"},
 		"unknown event":    {func(s *Service) { s.Events = []string{"device.power.changed.v9"} }, "did you mean device.power.changed.v1?"},
 		"event twice":      {func(s *Service) { s.Events = append(s.Events, s.Events...) }, "is named twice"},
-		"budget":           {func(s *Service) { s.Budget = -1 }, "budget: got -1ns"},
+		"budget":           {func(s *Service) { s.HandlerTimeout = -1 }, "handler timeout: got -1ns"},
 		"about":            {func(s *Service) { s.About = "two\nlines" }, `about: got "two\nlines", want one sentence`},
 	} {
 		s := valid()
@@ -85,12 +85,12 @@ func Topology() topology.Topology {
 }
 `
 	s := valid()
-	s.Budget = 90 * time.Second
+	s.HandlerTimeout = 90 * time.Second
 	got, err := addEntry([]byte(source), s, []eventType{{GoType: "PowerChanged"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"// Topology is it.", "// all of them", `{Name: "a"},`, "device.PowerChanged{}.EventType(),", "Budget: 90 * time.Second,"} {
+	for _, want := range []string{"// Topology is it.", "// all of them", `{Name: "a"},`, "device.PowerChanged{}.EventType(),", "HandlerTimeout: 90 * time.Second,"} {
 		if !strings.Contains(string(got), want) {
 			t.Errorf("file: got\n%s\nwant %q in it", got, want)
 		}
