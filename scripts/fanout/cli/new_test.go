@@ -106,5 +106,5 @@ func TestNewService_CompilesPassesItsTestsAndRuns(t *testing.T) {
 func TestNewService_OutsideOfTheRepository(t *testing.T) {
 	t.Parallel()
 	done := invoke(t, "", "new", "service", "lights", "--dir", t.TempDir()).want(t, exitFailed)
-	contains(t, "stderr", done.stderr, "no infra/topology/topology.go", "hint: run it in a checkout")
+	contains(t, "stderr", done.stderr, "no infra/declaration/declaration.go", "hint: run it in a checkout")
 }
