@@ -25,7 +25,7 @@ import (
 const picky = "picky"
 
 func openPicky(_ context.Context, o Options) (*Service, error) {
-	folder := filepath.Dir(o.Database)
+	folder := filepath.Dir(strings.TrimPrefix(o.Database, "sqlite:"))
 	handle := func(_ context.Context, e events.Event) error {
 		if _, err := os.Stat(filepath.Join(folder, "mended")); err != nil && strings.HasPrefix(e.ID, "bad") {
 			return consumers.Known("no_such_lamp", errors.New("no such lamp"))
