@@ -64,3 +64,17 @@ func TestValidateDeviceID(t *testing.T) {
 		})
 	}
 }
+
+func TestValidateSource(t *testing.T) {
+	t.Parallel()
+	for source, legal := range map[string]bool{
+		"/gateways/home-1": true, "urn:gateway:7": true, "gateway/hall": true, strings.Repeat("x", 512): true,
+		"": false, strings.Repeat("x", 513): false, "two words": false, "%zz": false,
+	} {
+		err := events.ValidateSource(source)
+		var failed *events.Error
+		if (err == nil) != legal || err != nil && (!errors.As(err, &failed) || failed.Code != events.CodeInvalidEnvelope) {
+			t.Errorf("ValidateSource(%q): got %v, want legal %v", source, err, legal)
+		}
+	}
+}

@@ -116,6 +116,18 @@ func legalTime(t time.Time) bool {
 	return !t.IsZero() && year >= 1 && year <= 9999
 }
 
+// ValidateSource reports whether source can be the source of an event: a URI reference of 1 to 512 characters, such as
+// /gateways/home-1. The error is an [*Error] with [CodeInvalidEnvelope].
+func ValidateSource(source string) error {
+	if legalSource(source) {
+		return nil
+	}
+	return &Error{
+		Code:   CodeInvalidEnvelope,
+		Fields: []FieldError{{Path: "source", Value: quote(source), Want: wantSource}},
+	}
+}
+
 // legalSource reports whether source is a URI reference of a bounded length.
 func legalSource(source string) bool {
 	if source == "" || len(source) > maxSourceLength {
