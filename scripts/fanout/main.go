@@ -9,5 +9,7 @@ import (
 )
 
 func main() {
-	cli.Main(cli.App{Name: "fanout", Topology: declaration.Topology(), Services: services, Schemas: schemas.FS()})
+	cli.Main(cli.App{
+		Name: "fanout", Topology: declaration.Topology(), Services: services, Schemas: schemas.FS(), Simulate: simulate,
+	})
 }

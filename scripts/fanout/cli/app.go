@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"os/signal"
 	"slices"
 	"syscall"
 
+	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
@@ -27,6 +29,9 @@ type App struct {
 	// Schemas are the published JSON Schemas of the event types that the program knows, a file named by the type each, usually
 	// embedded. Nil means that none are published; schema check then compares with --against only.
 	Schemas fs.FS
+	// Simulate begins a new sequence of events, made up and without end, as devices might send them: what `up` publishes without
+	// --input, at a pace of its own. Nil makes events of all registered types, from a few devices each.
+	Simulate func() iter.Seq[events.Event]
 	// Version is what `version` says. Empty means the version that Go has built in: a tag of the module, or the commit.
 	Version string
 }

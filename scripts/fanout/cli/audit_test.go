@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -209,30 +208,5 @@ func TestHistogram_QuantilesAreRightToWithinTwoPercent(t *testing.T) {
 	h.add(math.MaxInt64)
 	if low, high := h.quantile(0.5), h.quantile(1); low > 2*time.Microsecond || high < 24*time.Hour || h.count != 3 {
 		t.Errorf("extremes: got %v and %v of %d, want them in the outer buckets", low, high, h.count)
-	}
-}
-
-func TestHousehold_MakesOnlyValidEvents(t *testing.T) {
-	t.Parallel()
-	h := newHousehold()
-	types := map[string]int{}
-	last := map[string]bool{}
-	for range 20_000 {
-		for _, e := range h.step() {
-			e.Source = "household" // as the producer does
-			if err := e.Validate(); err != nil {
-				t.Fatal(err)
-			}
-			types[e.Type()]++
-			if d, ok := e.Data.(device.ContactChanged); ok {
-				if d.Open == last[e.DeviceID] {
-					t.Fatalf("%s: got open %t twice in a row, want doors to open and close in turn", e.DeviceID, d.Open)
-				}
-				last[e.DeviceID] = d.Open
-			}
-		}
-	}
-	if len(types) < 6 {
-		t.Errorf("types: got %v, want a household of some variety", slices.Sorted(maps.Keys(types)))
 	}
 }

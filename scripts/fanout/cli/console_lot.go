@@ -26,7 +26,7 @@ func (g *globals) findLots(ctx context.Context, cfg *console.Config, o serviceOp
 		}
 		lot := &existingLot{service: s.Name, o: o}
 		if _, err := lot.open(ctx); err != nil {
-			fmt.Fprintf(g.err, "fanout: parked devices of %s can't be shown yet: %s\n", s.Name, printable(err.Error()))
+			fmt.Fprintf(g.err, "%s: parked devices of %s can't be shown yet: %s\n", g.app.Name, s.Name, printable(err.Error()))
 		}
 		lots = append(lots, lot)
 		s.Lot = lot

@@ -107,7 +107,7 @@ whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show th
 				fmt.Fprintf(g.err, "health and metrics on http://%s/healthz, /readyz, /metrics, /blocked\n", seen.address)
 			}
 			start := time.Now()
-			leave := showConsumer(view, s.Name, c)
+			leave := showConsumer(view, g.app.Name, s.Name, c)
 			err = runUntilIdle(ctx, c, api.sqs, q.URL, untilIdle)
 			leave()
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

@@ -14,7 +14,7 @@ func newDLQDrop(g *globals) *cobra.Command {
 		Use:   "drop SERVICE",
 		Short: "Delete dead letters, after writing them to a file",
 		Long: `Deletes the selected dead letters. Each is written to a file first, and deleted after its line is on disk and was read
-back; "fanout publish --redrive FILE" brings them back.
+back; "` + g.app.Name + ` publish --redrive FILE" brings them back.
 
 ` + exitCodes,
 	})
@@ -25,7 +25,7 @@ func newDLQExport(g *globals) *cobra.Command {
 		Use:   "export SERVICE",
 		Short: "Write dead letters to a file, and leave them where they are",
 		Long: `Writes the selected dead letters to a file, one JSON object a line, with everything that is needed to send them again by
-"fanout publish --redrive FILE".
+"` + g.app.Name + ` publish --redrive FILE".
 
 Export goes through the whole queue. Where a device has more than ten letters, those in front are set aside: they become
 new messages at the end of the same dead-letter queue, in the same order. So it wants --yes as well.

@@ -207,7 +207,7 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 			if o.Err == nil {
 				bar.step()
 			} else if failed++; failed <= maxWarned {
-				bar.warn("fanout: %s", printable(o.Err.Error()))
+				bar.warn("%s: %s", g.app.Name, printable(o.Err.Error()))
 			}
 		},
 	})

@@ -25,7 +25,7 @@ func (g *globals) redriveParking(ctx context.Context, api clients, d topology.De
 	}
 	if m.services.data == "" && m.services.database == "" {
 		return &exitError{exitUsage, &hinted{
-			fmt.Errorf("%s parks devices, and its database knows which", s.Name), "add --data or --database as `fanout consume " + s.Name + "` has it",
+			fmt.Errorf("%s parks devices, and its database knows which", s.Name), "add --data or --database as `" + g.app.Name + " consume " + s.Name + "` has it",
 		}}
 	}
 	lot, closeLot, err := openLot(ctx, s.Name, s.GroupPolicy, m.services)
@@ -88,7 +88,7 @@ func (g *globals) release(ctx context.Context, api clients, lot parking.Lot, que
 		case err != nil:
 			sum.Failed++
 			failure = err
-			bar.warn("fanout: %s", printable(err.Error()))
+			bar.warn("%s: %s", g.app.Name, printable(err.Error()))
 		default:
 			sum.Released++
 		}
@@ -131,7 +131,7 @@ func (g *globals) redriveUnparked(ctx context.Context, api clients, lot parking.
 		Select: parking.Unparked(ctx, lot, service),
 		Report: func(o deadletter.Outcome) {
 			if o.Err != nil {
-				fmt.Fprintf(g.err, "fanout: %s\n", printable(o.Err.Error()))
+				fmt.Fprintf(g.err, "%s: %s\n", g.app.Name, printable(o.Err.Error()))
 			}
 		},
 	})

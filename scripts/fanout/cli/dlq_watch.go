@@ -37,7 +37,7 @@ matches is left for a person, as is what was redriven so many times. The time do
 event fails again within a minute, everything with its fingerprint waits as well, and is left for a person in the end.
 
 All that it knows stands in the dead letters, so --once from a timer does the same as a process that goes on.
-"fanout up --watch FILE" runs it beside the services. It leaves services alone that park devices.`,
+"` + g.app.Name + ` up --watch FILE" runs it beside the services. It leaves services alone that park devices.`,
 		Args:              atMostOne("one service or none"),
 		ValidArgsFunction: g.serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,7 +45,7 @@ All that it knows stands in the dead letters, so --once from a timer does the sa
 			if every < time.Second {
 				return &exitError{exitUsage, fmt.Errorf("--every: got %v, want at least 1s", every)}
 			}
-			rules, err := readRules(file)
+			rules, err := g.readRules(file)
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func withoutParking(d topology.Deployment, sources []deadletter.Source, w io.Wri
 }
 
 // readRules reads a rules file. Its faults name the file, the line and the column.
-func readRules(file string) ([]deadletter.Rule, error) {
+func (g *globals) readRules(file string) ([]deadletter.Rule, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
@@ -94,7 +94,7 @@ func readRules(file string) ([]deadletter.Rule, error) {
 	rules, err := deadletter.ParseRules(f)
 	if err != nil {
 		text := strings.ReplaceAll(err.Error(), "\n", "\n"+file+": ")
-		return nil, &exitError{exitUsage, &hinted{errors.New(file + ": " + text), "see `fanout dlq watch --help`; nothing was moved"}}
+		return nil, &exitError{exitUsage, &hinted{errors.New(file + ": " + text), "see `" + g.app.Name + " dlq watch --help`; nothing was moved"}}
 	}
 	return rules, nil
 }
@@ -117,7 +117,7 @@ func (w *watcher) run(ctx context.Context, every time.Duration) error {
 	defer tick.Stop()
 	for {
 		if err := w.round(ctx); err != nil && ctx.Err() == nil {
-			fmt.Fprintf(w.g.err, "fanout: %v\n", err)
+			fmt.Fprintf(w.g.err, "%s: %v\n", w.g.app.Name, err)
 		}
 		select {
 		case <-tick.C:

@@ -68,7 +68,7 @@ func report(stderr io.Writer, program string, err error) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintf(stderr, "%s: %s\n", program, line)
 	}
-	if hint := hintFor(err); hint != "" {
+	if hint := hintFor(program, err); hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
 	return code
@@ -91,18 +91,18 @@ func usage(cmd *cobra.Command, err error) error {
 	return &exitError{exitUsage, &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}}
 }
 
-func hintFor(err error) string {
+func hintFor(program string, err error) string {
 	var advised *hinted
 	if errors.As(err, &advised) {
 		return advised.hint
 	}
 	var unopened *database.OpenError // its text has advice of its own
 	if errors.As(err, &unopened) {
-		return "--data names another folder for the service's database, and `fanout consume` takes --database"
+		return "--data names another folder for the service's database, and `" + program + " consume` takes --database"
 	}
 	var missing *provision.NotFoundError
 	if errors.As(err, &missing) {
-		return "for the local environment run `fanout up` or `fanout local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"
+		return "for the local environment run `" + program + " up` or `" + program + " local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -118,7 +118,7 @@ func hintFor(err error) string {
 		return "what answers there does not seem to be SNS and SQS; check --endpoint and AWS_ENDPOINT_URL"
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return "nothing listens there; start it with `fanout up` or `fanout local`"
+		return "nothing listens there; start it with `" + program + " up` or `" + program + " local`"
 	}
 	return ""
 }

@@ -41,11 +41,11 @@ func newGateway(g *globals) *cobra.Command {
 		Short: "Take events from devices over HTTP and MQTT, and publish them",
 		Long: `Takes events over HTTP, one or a stream of lines, and from an MQTT broker, and publishes them through the producer SDK:
 
-  fanout gateway key hall --file keys.json        # shows the key of a client named hall, once
-  fanout gateway --keys keys.json --spool /var/lib/fanout/spool
+  ` + g.app.Name + ` gateway key hall --file keys.json        # shows the key of a client named hall, once
+  ` + g.app.Name + ` gateway --keys keys.json --spool /var/lib/fanout/spool
 
   curl http://127.0.0.1:4568/v1/events -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \
-    -d '{"device_id":"lamp-7","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}'
+    -d '` + exampleLine() + `'
 
 An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is answered
 with a problem document that names what is wrong. A message from the broker is acknowledged when a 202 would be sent. The file of keys
@@ -56,7 +56,7 @@ way are answered, and what is in the buffer is published.
 The password for the broker is taken from $` + mqttPassword + `.`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
+			if err := o.check(g.app.Name); err != nil {
 				return &exitError{exitUsage, err}
 			}
 			return runGateway(cmd.Context(), g, o)
@@ -108,7 +108,7 @@ only. A running gateway knows it after a moment. To confine it to devices or to 
 	return cmd
 }
 
-func (o gatewayOptions) check() error {
+func (o gatewayOptions) check(program string) error {
 	if err := errors.Join(checkRate(o.limit.PerSecond), checkRate(o.limit.PerDevicePerSecond)); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (o gatewayOptions) check() error {
 		return fmt.Errorf("--addr: got %q, want HOST:PORT", o.addr)
 	}
 	if ip := net.ParseIP(host); o.noKeys && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return &hinted{fmt.Errorf("--no-keys with --addr %s: others could reach it", o.addr), "make keys with `fanout gateway key`, or listen on 127.0.0.1"}
+		return &hinted{fmt.Errorf("--no-keys with --addr %s: others could reach it", o.addr), "make keys with `" + program + " gateway key`, or listen on 127.0.0.1"}
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	keys := gateway.Anyone()
 	if !o.noKeys {
 		if keys, err = gateway.LoadKeys(o.keys); err != nil {
-			return &hinted{err, "make the file with `fanout gateway key NAME --file FILE`"}
+			return &hinted{err, "make the file with `" + g.app.Name + " gateway key NAME --file FILE`"}
 		}
 	}
 	listener, err := o.listen()

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ const (
 
 // show keeps the user informed on standard error: a live view on a terminal, a line now and then elsewhere.
 // The returned func ends it.
-func (f *fleet) show(ctx context.Context, view *screen) (stop func()) {
+func (f *fleet) show(ctx context.Context, program string, view *screen) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	every := lineEvery
 	if view.live() {
@@ -37,7 +36,7 @@ func (f *fleet) show(ctx context.Context, view *screen) (stop func()) {
 				if ctx.Err() != nil {
 					how = "draining, Ctrl-C again quits at once"
 				}
-				view.draw(f.view(last[0], last[len(last)-1], how))
+				view.draw(f.view(program, last[0], last[len(last)-1], how))
 			}
 			select {
 			case <-tick.C:
@@ -48,7 +47,7 @@ func (f *fleet) show(ctx context.Context, view *screen) (stop func()) {
 				interrupted = nil // draw at once that it was heard
 			case <-done:
 				if view.live() {
-					view.draw(f.view(last[0], f.reading(), "ended"))
+					view.draw(f.view(program, last[0], f.reading(), "ended"))
 					view.leave()
 				}
 				return
@@ -95,7 +94,7 @@ func (f *fleet) progress(r reading) string {
 }
 
 // view is what the live view says.
-func (f *fleet) view(before, now reading, how string) []string {
+func (f *fleet) view(program string, before, now reading, how string) []string {
 	elapsed := max(now.at.Sub(before.at).Seconds(), 1e-3)
 	rate := func(a, b int64) string {
 		r := float64(b-a) / elapsed
@@ -109,7 +108,7 @@ func (f *fleet) view(before, now reading, how string) []string {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf(format, args...), " "))
 	}
 	line("")
-	line("fanout up · environment %s · %s · %s", f.deployment.Environment.Name, now.at.Sub(f.start).Round(time.Second), how)
+	line("%s up · environment %s · %s · %s", program, f.deployment.Environment.Name, now.at.Sub(f.start).Round(time.Second), how)
 	line("")
 	line("%-10s %10s %8s   %s", "GATEWAY", "PUBLISHED", "RATE/S", "REJECTED LINES")
 	line("%-10s %10d %8s   %d", "", now.published, rate(before.published, now.published), now.rejected)
@@ -127,12 +126,15 @@ func (f *fleet) view(before, now reading, how string) []string {
 }
 
 // greet says where everything is.
-func (f *fleet) greet(w io.Writer) {
+func (f *fleet) greet(g *globals) {
+	w := g.err
 	fmt.Fprintf(w, "SNS and SQS   %s\n", f.endpoint)
-	fmt.Fprintf(w, "live events   http://%s\n", f.pushAddress())
+	if address := f.pushAddress(); address != "" {
+		fmt.Fprintf(w, "live events   http://%s\n", address)
+	}
 	f.doors.greet(w)
 	fmt.Fprintf(w, "databases     %s\n", f.dataDir)
-	fmt.Fprintf(w, "dead letters  fanout dlq ls %s\n", f.flags())
+	fmt.Fprintf(w, "dead letters  %s dlq ls %s\n", g.app.Name, f.flags())
 }
 
 // flags are what the other commands need to work on this fleet.

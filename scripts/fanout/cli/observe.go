@@ -112,7 +112,7 @@ func openEmptyLot(ctx context.Context, service string, policy consumers.GroupPol
 }
 
 // showConsumer keeps a view of a consumer on the terminal until the returned func is called. Elsewhere it shows nothing.
-func showConsumer(view *screen, service string, c *consumers.Consumer) (stop func()) {
+func showConsumer(view *screen, program, service string, c *consumers.Consumer) (stop func()) {
 	if !view.live() {
 		return func() {}
 	}
@@ -127,7 +127,7 @@ func showConsumer(view *screen, service string, c *consumers.Consumer) (stop fun
 			blocked, err := c.Blocked(ctx)
 			cancel()
 			if err == nil {
-				view.draw(consumerView(service, c.Stats(), blocked, time.Since(start)))
+				view.draw(consumerView(program, service, c.Stats(), blocked, time.Since(start)))
 			}
 			select {
 			case <-tick.C:
@@ -144,7 +144,7 @@ func showConsumer(view *screen, service string, c *consumers.Consumer) (stop fun
 }
 
 // consumerView is what the view of a consumer says.
-func consumerView(service string, s consumers.Stats, blocked []consumers.Blocked, running time.Duration) []string {
+func consumerView(program, service string, s consumers.Stats, blocked []consumers.Blocked, running time.Duration) []string {
 	state := "Ctrl-C ends it"
 	switch {
 	case s.Draining:
@@ -156,7 +156,7 @@ func consumerView(service string, s consumers.Stats, blocked []consumers.Blocked
 	}
 	lines := []string{
 		"",
-		fmt.Sprintf("fanout consume %s · %s · %s", service, running.Round(time.Second), state),
+		fmt.Sprintf("%s consume %s · %s · %s", program, service, running.Round(time.Second), state),
 		"",
 		fmt.Sprintf("%10s %10s %13s %11s %8s %8s", "HANDLED", "RETRIES", "DEAD LETTERS", "REDELIVERED", "HELD", "DEVICES"),
 		fmt.Sprintf("%10d %10d %13d %11d %8d %8d", s.Handled, s.Retries, s.DeadLettered, s.Redelivered, s.Held, s.Devices),

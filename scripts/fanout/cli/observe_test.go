@@ -12,11 +12,11 @@ import (
 
 func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
 	t.Parallel()
-	view := strings.Join(consumerView("lights", consumers.Stats{Handled: 12, Held: 3, Open: true}, []consumers.Blocked{{
+	view := strings.Join(consumerView("acme", "lights", consumers.Stats{Handled: 12, Held: 3, Open: true}, []consumers.Blocked{{
 		DeviceID: "lamp-7", Reason: consumers.BlockedBreaker, EventID: "0197-event", Attempts: 4, Behind: 2,
 		Since: time.Now().Add(-90 * time.Second), Error: "database is down\nstack",
 	}}, time.Minute), "\n")
-	for _, want := range []string{"fanout consume lights", "circuit breaker open", "lamp-7", "breaker", "0197-event", "1m30s", "database is down"} {
+	for _, want := range []string{"acme consume lights", "circuit breaker open", "lamp-7", "breaker", "0197-event", "1m30s", "database is down"} {
 		if !strings.Contains(view, want) {
 			t.Errorf("got\n%s\nwant it to say %q", view, want)
 		}

@@ -22,7 +22,7 @@ func newPublish(g *globals) *cobra.Command {
 		Short: "Publish the events of a file to the topic",
 		Long: `Publishes the events of a file, or of standard input, through the producer SDK. One line is one event:
 
-  {"device_id":"lamp-7","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}
+  ` + exampleLine() + `
 
 with an optional "id" and "source"; a line with a full CloudEvents JSON event is taken too. Bad lines are reported with
 their number and the reason, and the rest goes on.

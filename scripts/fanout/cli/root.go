@@ -42,7 +42,7 @@ every service has an SQS FIFO queue of its own, and the events of a device stay 
 
 Start with
 
-  fanout up
+  ` + g.app.Name + ` up
 
 which runs all of it on this machine, with no account. The other commands work on that with --local, from
 another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …).
@@ -54,6 +54,8 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		Args:          aCommand,
 		RunE:          help,
 	}
+	root.Version = g.version().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
@@ -85,6 +87,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newSchema(g),
 		newNew(g),
 		newReady(g),
+		newVersion(g),
 	)
 	markWork(root)
 	return root

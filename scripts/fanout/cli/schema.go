@@ -44,9 +44,9 @@ Exit codes:
   1  the command could not do its work, or the committed schemas are not what the code says
   2  the command line is wrong
   5  a change is breaking`,
-		Example: `  fanout schema check --against main
-  fanout schema check --against v1.4.0 --json
-  fanout schema check --against ../deployed/schemas`,
+		Example: `  ` + g.app.Name + ` schema check --against main
+  ` + g.app.Name + ` schema check --against v1.4.0 --json
+  ` + g.app.Name + ` schema check --against ../deployed/schemas`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			inCode, err := schemasInCode()

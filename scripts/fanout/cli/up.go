@@ -46,8 +46,8 @@ func newUp(g *globals) *cobra.Command {
 		Long: `Runs everything on this machine: a local SNS and SQS, the topic and queues of an environment, and all services.
 It needs no account, and keeps the messages in memory and the services' databases in a folder.
 
-Without --input a simulated household publishes events until Ctrl-C. With --input the lines of a file are published, as
-publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, and prints a summary. With
+Without --input simulated devices send events until Ctrl-C. With --input the lines of a file are published, as publish
+does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, and prints a summary. With
 --until-idle it ends by itself, once everything is handled.
 
 ` + exitCodes,
@@ -64,7 +64,7 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 				}}
 			case o.untilIdle > 0 && o.input == "":
 				return &exitError{exitUsage, &hinted{
-					errors.New("--until-idle without --input: the simulated household never ends"),
+					errors.New("--until-idle without --input: simulated devices never stop sending"),
 					"add --input FILE, or end it with Ctrl-C",
 				}}
 			}
@@ -84,7 +84,7 @@ publish does. Ctrl-C ends it: it publishes nothing more, handles what is in the 
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the services' databases (default: a new temporary folder)")
 	f.StringVar(&o.input, "input", "", "publish the lines of this `FILE`, or of standard input for -")
 	f.StringVar(&o.format, "format", "ndjson", "`FORMAT` of the input; there is ndjson, one event a line")
-	f.Float64Var(&o.rate, "rate", 0, "publish `N` events per second (default: as fast as possible; the household: 10)")
+	f.Float64Var(&o.rate, "rate", 0, "publish `N` events per second (default: as fast as possible; simulated devices: 10)")
 	f.DurationVar(&o.untilIdle, "until-idle", 0, "end once all queues have been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&o.slots, "slots", 0, "run up to `N` handlers of a service at once (default 32)")
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as JSON")
@@ -128,7 +128,7 @@ func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) 
 	}
 	var rules []deadletter.Rule
 	if o.watch != "" {
-		if rules, err = readRules(o.watch); err != nil {
+		if rules, err = g.readRules(o.watch); err != nil {
 			return err
 		}
 	}
@@ -169,10 +169,10 @@ func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) 
 	if f.doors, err = openDoors(f.feed, o, g); err != nil {
 		return err
 	}
-	f.greet(g.err)
+	f.greet(g)
 
 	stopWatch := f.redriveByRules(ctx, g, rules)
-	err = f.work(ctx, input, view, o)
+	err = f.work(ctx, g, input, view, o)
 	stopWatch()
 	sum := f.summary()
 	if printErr := sum.print(g, o.asJSON); err == nil {
@@ -260,7 +260,7 @@ func (f *fleet) pushAddress() string {
 }
 
 // work publishes and handles until it is interrupted or idle, and then drains.
-func (f *fleet) work(ctx context.Context, input io.Reader, view *screen, o upOptions) error {
+func (f *fleet) work(ctx context.Context, g *globals, input io.Reader, view *screen, o upOptions) error {
 	consuming, stopConsuming := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopConsuming()
 	failed := make(chan error, len(f.members))
@@ -275,8 +275,8 @@ func (f *fleet) work(ctx context.Context, input io.Reader, view *screen, o upOpt
 	feeding, stopFeeding := context.WithCancel(ctx)
 	defer stopFeeding()
 	fed := make(chan error, 1)
-	go func() { fed <- f.publish(feeding, input, o) }()
-	stopView := f.show(ctx, view)
+	go func() { fed <- f.publish(feeding, g, input, o) }()
+	stopView := f.show(ctx, g.app.Name, view)
 
 	idle := func() (bool, error) {
 		select {
@@ -321,7 +321,7 @@ func (f *fleet) work(ctx context.Context, input io.Reader, view *screen, o upOpt
 const interruptPatience = 5 * time.Second
 
 // publish feeds the producer and returns once every event that it accepted is answered.
-func (f *fleet) publish(ctx context.Context, input io.Reader, o upOptions) error {
+func (f *fleet) publish(ctx context.Context, g *globals, input io.Reader, o upOptions) error {
 	rate := o.rate
 	open, closeDoors := context.WithCancel(ctx)
 	doors := make(chan error, 1)
@@ -331,9 +331,9 @@ func (f *fleet) publish(ctx context.Context, input io.Reader, o upOptions) error
 		err = f.feed.run(ctx, input)
 	} else {
 		if rate == 0 {
-			rate = householdRate
+			rate = simulatedRate
 		}
-		err = newHousehold().run(ctx, rate, func(e events.Event) error { return f.feed.publish(ctx, 0, e) })
+		err = g.simulate(ctx, rate, func(e events.Event) error { return f.feed.publish(ctx, 0, e) })
 		if ctx.Err() != nil {
 			err = nil // it never ends by itself
 		}

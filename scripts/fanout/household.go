@@ -1,17 +1,13 @@
-package cli
+package main
 
 import (
-	"context"
+	"iter"
 	"math"
 	"math/rand/v2"
-	"time"
 
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/events/device"
 )
-
-// householdRate is how many events a second a household makes unless told otherwise.
-const householdRate = 10
 
 // household is a small simulated home: someone walks through its rooms, doors and lamps follow, sensors report.
 // It is made of chance, but the same chance every time.
@@ -38,16 +34,14 @@ func newHousehold() *household {
 	return h
 }
 
-// run hands events to publish, about rate a second, until ctx ends.
-func (h *household) run(ctx context.Context, rate float64, publish func(events.Event) error) error {
-	for {
-		for _, e := range h.step() {
-			if err := publish(e); err != nil {
-				return err
-			}
-			pause := time.Duration(h.random.ExpFloat64() * float64(time.Second) / rate)
-			if sleepUntil(ctx, time.Now().Add(pause)) != nil {
-				return nil
+// simulate is the events of a new household, without end.
+func simulate() iter.Seq[events.Event] {
+	return func(yield func(events.Event) bool) {
+		for h := newHousehold(); ; {
+			for _, e := range h.step() {
+				if !yield(e) {
+					return
+				}
 			}
 		}
 	}

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+)
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	short := invoke(t, "", "--version").want(t, exitOK).stdout
+	long := invoke(t, "", "version").want(t, exitOK).stdout
+	contains(t, "version", long, "fanout ", runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
+	if short != long {
+		t.Errorf("--version: got %q, want %q", short, long)
+	}
+	var fields versionInfo
+	invoke(t, "", "version", "--json").want(t, exitOK).decode(t, &fields)
+	if fields.Name != "fanout" || fields.Version == "" || fields.Fanout == "" || fields.Go != runtime.Version() || fields.Platform == "" {
+		t.Errorf("--json: got %+v, want every field", fields)
+	}
+}
+
+func TestVersion_FromTheBuild(t *testing.T) {
+	t.Parallel()
+	main := debug.Module{Path: "example.com/acme/platform", Version: "v1.2.3"}
+	commit := []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef0123"}, {Key: "vcs.modified", Value: "true"}}
+	about := " (" + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH
+	with := func(fanout string) string { return " (fanout " + fanout + ", " + about[2:] }
+	for name, test := range map[string]struct {
+		app   App
+		build *debug.BuildInfo
+		want  string
+	}{
+		"of another module":         {App{Name: "acme"}, &debug.BuildInfo{Main: main, Deps: []*debug.Module{{Path: modulePath, Version: "v0.9.0"}}}, "acme v1.2.3" + with("v0.9.0") + ")"},
+		"on a checkout":             {App{Name: "acme"}, &debug.BuildInfo{Main: main, Deps: []*debug.Module{{Path: modulePath, Version: "v0.0.0", Replace: &debug.Module{Path: "../.."}}}}, "acme v1.2.3" + with("replaced by ../..") + ")"},
+		"of this module":            {App{Name: "fanout"}, &debug.BuildInfo{Main: debug.Module{Path: modulePath, Version: "v0.9.0"}}, "fanout v0.9.0" + about + ")"},
+		"from a changed tree":       {App{Name: "fanout"}, &debug.BuildInfo{Main: debug.Module{Path: modulePath, Version: "(devel)"}, Settings: commit}, "fanout (devel)" + about + ", commit 0123456789abcdef0123 with changes)"},
+		"the app says its own":      {App{Name: "acme", Version: "7"}, &debug.BuildInfo{Main: main, Deps: []*debug.Module{{Path: modulePath, Version: "v0.9.0"}}}, "acme 7" + with("v0.9.0") + ")"},
+		"without build information": {App{Name: "acme"}, nil, "acme (devel)" + about + ")"},
+	} {
+		if got := versionOf(test.app, test.build).String(); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
