@@ -51,25 +51,34 @@ func (d Deployment) Service(name string) (Service, error) {
 	return Service{}, fmt.Errorf("topology: no service %q in %s; there are %s", name, d.Environment.Name, strings.Join(names, ", "))
 }
 
-// What names end in, and what no service may be called for that.
+// Parts of names.
 const (
-	operationsSuffix  = "operations"
+	topicPart         = "events" // of a topology with a name of its own; else DefaultName
+	operationsPart    = "operations"
 	dlqSuffix         = "-dlq"
 	deliveryDLQSuffix = "-delivery-dlq"
 	fifoSuffix        = ".fifo"
 )
 
-// Scope is what the name of every resource begins with, without the hyphen: prefix, environment and, unless it is DefaultName, the
-// topology. So it is dev in environment dev of a topology without names of its own.
+// Scope is what every name of the deployment begins with, followed by a hyphen: the prefix, the topology's name unless it is
+// DefaultName, and the environment. It is dev in environment dev of a topology without a name of its own, and shop-dev in that of
+// the topology shop. The topology stands before the environment so that dev-* in a policy fits the first and not the second.
 func (d Deployment) Scope() string {
-	scope := d.Prefix + d.Environment.Name
 	if name := d.topology(); name != DefaultName {
-		scope += "-" + name
+		return d.Prefix + name + "-" + d.Environment.Name
 	}
-	return scope
+	return d.Prefix + d.Environment.Name
 }
 
 func (d Deployment) topology() string { return cmp.Or(d.Topology, DefaultName) }
+
+// topicPart is what follows the scope in the topic's name.
+func (d Deployment) topicPart() string {
+	if d.topology() == DefaultName {
+		return DefaultName
+	}
+	return topicPart
+}
 
 // TopicName is the name of the environment's topic.
 func (d Deployment) TopicName() string { return d.TopicStack() + fifoSuffix }
@@ -87,16 +96,16 @@ func (d Deployment) DeliveryDLQName(service string) string {
 }
 
 // TopicStack is the name of the stack with the topic.
-func (d Deployment) TopicStack() string { return d.Prefix + d.Environment.Name + "-" + d.topology() }
+func (d Deployment) TopicStack() string { return d.Scope() + "-" + d.topicPart() }
 
-// OperationsStack is the name of the stack with the alarm topic, the roles of whoever is on call, and the dashboard.
-func (d Deployment) OperationsStack() string { return d.Scope() + "-" + operationsSuffix }
+// OperationsStack is the name of the stack with the alarm topic, the policies of whoever is on call, and the dashboard.
+func (d Deployment) OperationsStack() string { return d.Scope() + "-" + operationsPart }
 
 // ServiceStack is the name of a service's stack.
 func (d Deployment) ServiceStack(service string) string { return d.Scope() + "-" + service }
 
 // AlarmTopicName is the name of the topic that every alarm goes to.
-func (d Deployment) AlarmTopicName() string { return d.Environment.Name + "-alarms" }
+func (d Deployment) AlarmTopicName() string { return d.Scope() + "-alarms" }
 
 // queueName is the name of one of a service's queues. Only those of services that chose a standard queue have no .fifo.
 func (d Deployment) queueName(service, suffix string) string {

@@ -12,7 +12,7 @@ import (
 
 // Environment is one copy of the whole fan-out, as environments.json declares it.
 type Environment struct {
-	// Name is the first part of every resource's name: 1 to 16 lower-case letters, digits or hyphens, beginning with a letter.
+	// Name is part of every resource's name; see [Deployment.Scope]: 1 to 16 lower-case letters, digits or hyphens, beginning with a letter.
 	// A name that ends in "-*" declares throw-away environments: for "feature-*", every name such as feature-x.
 	Name string
 	// Production says that nothing may be lost here: an account, a region and an alarm target must be named, stacks can't be

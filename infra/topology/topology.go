@@ -9,8 +9,9 @@ import (
 // Topology is the declaration: which environments there are, and which services hear which events.
 type Topology struct {
 	// Name tells this topology from others in the same account: 1 to 20 lower-case letters, digits or hyphens, beginning with a
-	// letter. It is the second part of the topic's name and, unless it is DefaultName, of every other name too, so that
-	// topologies of different names don't meet. Empty means DefaultName.
+	// letter. Empty means DefaultName, whose names begin with the environment, as in dev-history.fifo. Those of every other
+	// topology begin with its own name, as in shop-dev-orders.fifo, so that topologies share no name and no policy of one reaches
+	// the resources of another. For this, no topology may be called like an environment of the one that has DefaultName.
 	Name string
 	// Prefix begins the name of every resource, where an account demands one, such as "acme-": up to 16 lower-case letters, digits
 	// or hyphens, beginning with a letter and ending in a hyphen. Empty means none.

@@ -72,6 +72,19 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 		change func(*topology.Topology)
 		want   string
 	}{
+		"topology's name":    {func(t *topology.Topology) { t.Name = "My Shop" }, `topology: name: got "My Shop", want 1 to 20 lower-case letters`},
+		"hyphen at the end":  {func(t *topology.Topology) { t.Name = "shop-" }, `topology: name: got "shop-"`},
+		"long topology name": {func(t *topology.Topology) { t.Name = strings.Repeat("x", 21) }, `topology: name: got "xxx`},
+		"prefix":             {func(t *topology.Topology) { t.Prefix = "acme" }, `topology: prefix: got "acme", want up to 16 lower-case letters, digits or hyphens, beginning with a letter and ending in a hyphen`},
+		"prefix of letters":  {func(t *topology.Topology) { t.Prefix = "Acme-" }, `topology: prefix: got "Acme-"`},
+		"hyphen alone":       {func(t *topology.Topology) { t.Prefix = "-" }, `topology: prefix: got "-"`},
+		"long prefix":        {func(t *topology.Topology) { t.Prefix = strings.Repeat("x", 16) + "-" }, `topology: prefix: got "xxx`},
+		"like a named topic": {func(t *topology.Topology) { t.Name, t.Services[0].Name = "shop", "events" }, "is the topic's name"},
+		"like topic alarms":  {func(t *topology.Topology) { t.Services[0].Name = "topic" }, "is how the alarms of the topic are called"},
+		"like the dashboard": {func(t *topology.Topology) { t.Services[0].Name = "fanout" }, "is the name of the dashboard of all services"},
+		"long with the rest": {func(t *topology.Topology) {
+			t.Name, t.Prefix, t.Services[0].Name = strings.Repeat("t", 20), strings.Repeat("p", 15)+"-", "historical"
+		}, `name: the queue name "ppppppppppppppp-tttttttttttttttttttt-xxxxxxxxxxxxxxxx-historical-delivery-dlq.fifo" has 82 characters, want at most 80`},
 		"no environment":     {func(t *topology.Topology) { t.Environments = nil }, "environments: there is none"},
 		"environment's name": {func(t *topology.Topology) { t.Environments[0].Name = "Dev" }, `environment "Dev" (entry 1): name: got "Dev", want 1 to 16`},
 		"environment twice":  {func(t *topology.Topology) { t.Environments[1].Name = "dev" }, `environment "dev" (entry 2): name: "dev" is declared twice`},
@@ -207,8 +220,8 @@ func TestParseEnvironments_NamesTheEntryAndTheRule(t *testing.T) {
 		"kind":          {`[{"name":"dev","production":"yes"}]`, `environment "dev" (entry 1): cannot unmarshal string into Go struct field .production of type bool`},
 		"no list":       {`{"dev":{}}`, "want a JSON list of environments"},
 	} {
-		if _, err := topology.ParseEnvironments([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want it to say %q", name, err, c.want)
+		if _, err := topology.ParseEnvironments([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "environments.json") {
+			t.Errorf("%s: got %v, want it to name the file and say %q", name, err, c.want)
 		}
 	}
 	// What is wrong with the file is what is wrong with the topology.
@@ -240,6 +253,37 @@ func TestDeployment_Names(t *testing.T) {
 	} {
 		if c[0] != c[1] {
 			t.Errorf("got %q, want %q", c[0], c[1])
+		}
+	}
+}
+
+// TestDeployment_NamesOfTopologiesDiffer is why several topologies fit into one account: no name of one begins like those of another.
+func TestDeployment_NamesOfTopologiesDiffer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, prefix, scope, topic string }{
+		{"", "", "dev", "dev-device-events.fifo"},
+		{topology.DefaultName, "", "dev", "dev-device-events.fifo"},
+		{"", "acme-", "acme-dev", "acme-dev-device-events.fifo"},
+		{"shop", "", "shop-dev", "shop-dev-events.fifo"},
+		{"shop-floor", "", "shop-floor-dev", "shop-floor-dev-events.fifo"},
+		{"shop", "acme-", "acme-shop-dev", "acme-shop-dev-events.fifo"},
+	} {
+		top := declaration.Topology()
+		top.Name, top.Prefix = c.name, c.prefix
+		d, err := top.In("dev")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Scope() != c.scope || d.TopicName() != c.topic {
+			t.Errorf("%q with prefix %q: got scope %q and topic %q, want %q and %q", c.name, c.prefix, d.Scope(), d.TopicName(), c.scope, c.topic)
+		}
+		for _, name := range []string{
+			d.QueueName("history"), d.DLQName("history"), d.DeliveryDLQName("history"), d.TopicName(), d.AlarmTopicName(),
+			d.ServiceStack("history"), d.TopicStack(), d.OperationsStack(),
+		} {
+			if !strings.HasPrefix(name, c.scope+"-") {
+				t.Errorf("got %q, want it to begin with %s-", name, c.scope)
+			}
 		}
 	}
 }

@@ -30,7 +30,7 @@ const (
 	maxPrefix       = 16
 )
 
-// name is the topology's, DefaultName if it has none of its own.
+// name is the topology's name, DefaultName if it has none of its own.
 func (t Topology) name() string { return cmp.Or(t.Name, DefaultName) }
 
 // Validate checks every environment and service and returns all faults joined, each naming its entry and what to change.
@@ -93,10 +93,14 @@ func (t Topology) serviceFaults(declared Service) []string {
 		fault("name: got %q, want no -dlq in it: it would be taken for a dead-letter queue", s.Name)
 	}
 	switch s.Name {
-	case t.name():
+	case (Deployment{Topology: t.Name}).topicPart():
 		fault("name: %q is the topic's name; choose another", s.Name)
-	case operationsSuffix:
+	case operationsPart:
 		fault("name: %q is the name of the stack with the alarms; choose another", s.Name)
+	case "topic":
+		fault("name: %q is how the alarms of the topic are called; choose another", s.Name)
+	case "fanout":
+		fault("name: %q is the name of the dashboard of all services; choose another", s.Name)
 	}
 	for _, e := range t.Environments {
 		if e.ThrowAway() { // the longest of them
