@@ -19,7 +19,7 @@ const maxInFlight = 120_000
 
 // alarm is one alarm on one metric.
 type alarm struct {
-	id, name string // of the construct, and what follows the environment in the alarm's name
+	id, name string // of the construct, and what follows the scope in the alarm's name
 	about    string // what has happened and what to do
 	metric   awscloudwatch.Metric
 	above    float64 // it alarms above this value, or below 1 with silence
@@ -27,8 +27,8 @@ type alarm struct {
 	silence  bool    // it alarms when there is nothing
 }
 
-// newAlarms makes alarms that speak to the environment's alarm topic, also when all is well again.
-func newAlarms(stack awscdk.Stack, t target, alarms []alarm) {
+// newAlarms makes alarms that notify the environment's alarm topic, also when they end. It returns that topic as the stack knows it.
+func newAlarms(stack awscdk.Stack, t target, alarms []alarm) awssns.ITopic {
 	topic := awssns.Topic_FromTopicArn(stack, jsii.String("AlarmTopic"), arn(stack, "sns", t.AlarmTopicName()))
 	to := awscloudwatchactions.NewSnsAction(topic)
 	for _, a := range alarms {
@@ -50,6 +50,7 @@ func newAlarms(stack awscdk.Stack, t target, alarms []alarm) {
 		made.AddAlarmAction(to)
 		made.AddOkAction(to)
 	}
+	return topic
 }
 
 // queueMetric is a metric of a queue, over minutes.
@@ -75,7 +76,7 @@ func over(m awscloudwatch.Metric, period time.Duration) awscloudwatch.Metric {
 }
 
 // newTopicAlarms watches the topic.
-func newTopicAlarms(stack awscdk.Stack, t target) {
+func newTopicAlarms(stack awscdk.Stack, t target) awssns.ITopic {
 	alarms := []alarm{
 		{
 			id: "Failed", name: "topic-failed", metric: t.topicMetric("NumberOfNotificationsFailed"),
@@ -104,13 +105,13 @@ func newTopicAlarms(stack awscdk.Stack, t target) {
 			about: fmt.Sprintf("No gateway has published an event for %v.", silence),
 		})
 	}
-	newAlarms(stack, t, alarms)
+	return newAlarms(stack, t, alarms)
 }
 
 // newServiceAlarms watches a service's queues, and its tasks if it has any here.
-func newServiceAlarms(stack awscdk.Stack, t target, s topology.Service, running awscloudwatch.Metric) {
+func newServiceAlarms(stack awscdk.Stack, t target, s topology.Service, running awscloudwatch.Metric) awssns.ITopic {
 	queue, dlq, delivery := t.QueueName(s.Name), t.DLQName(s.Name), t.DeliveryDLQName(s.Name)
-	redrive := fmt.Sprintf("See why with fanout dlq ls %s --env %s, mend the cause, then redrive.", s.Name, t.Environment.Name)
+	redrive := fmt.Sprintf("See why with %s dlq ls %s --env %s, mend the cause, then redrive.", t.app.Program, s.Name, t.Environment.Name)
 	alarms := []alarm{
 		{
 			// By what is visible: what SQS moves into the queue is not counted as sent.
@@ -144,5 +145,5 @@ func newServiceAlarms(stack awscdk.Stack, t target, s topology.Service, running 
 			about: "No task of " + s.Name + " has run for five minutes.",
 		})
 	}
-	newAlarms(stack, t, alarms)
+	return newAlarms(stack, t, alarms)
 }

@@ -143,12 +143,14 @@ func TestCheck_CountsAttributes(t *testing.T) {
 
 // TestSynth_TurnsFindingsIntoErrors uses an escape hatch, which no construct would notice.
 func TestSynth_TurnsFindingsIntoErrors(t *testing.T) {
-	to, err := targetOf(declaration.Topology(), contextOf("env=dev"))
+	to, err := targetOf(App{Topology: declaration.Topology()}, contextOf("env=dev"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	app := newApp(t)
-	build(app, to)
+	if err := build(app, to); err != nil {
+		t.Fatal(err)
+	}
 	stack := app.Node().FindChild(jsii.String("dev-history")).(awscdk.Stack)
 	queue := stack.Node().FindChild(jsii.String("Queue")).Node().DefaultChild().(awssqs.CfnQueue)
 	queue.AddPropertyOverride(jsii.String("VisibilityTimeout"), 7)

@@ -78,7 +78,7 @@ func newEnvironmentDashboard(stack awscdk.Stack, t target) {
 		}
 		return awscloudwatch.NewMathExpression(&awscloudwatch.MathExpressionProps{
 			Expression: jsii.String(fmt.Sprintf(`SEARCH('{AWS/SQS,QueueName} MetricName="%s" QueueName=%s %s', 'Maximum', 60)`,
-				metric, t.Environment.Name, which)),
+				metric, t.Scope(), which)),
 			Label: &label, UsingMetrics: &map[string]awscloudwatch.IMetric{},
 		})
 	}

@@ -20,12 +20,15 @@ import (
 // stopMargin is how much longer than its drain a task may take to stop: for the last long poll and for closing what is open.
 const stopMargin = 20 * time.Second
 
+// databaseVariable is where a consumer finds the URL of its database.
+const databaseVariable = "FANOUT_DATABASE"
+
 // healthAddress is where a task answers /readyz, for nobody but itself.
 const healthAddress = "127.0.0.1:8080"
 
-// newFargate runs a service's consumer as tasks, and returns their number.
-func newFargate(stack awscdk.Stack, t target, s topology.Service, rights awsiam.ManagedPolicy) awscloudwatch.Metric {
-	n := t.Environment.Network
+// newFargate runs a service's consumer as tasks, and returns the metric of their number.
+func (made *ServiceStack) newFargate(t target) awscloudwatch.Metric {
+	stack, s, n := made.Stack, made.Service, t.Environment.Network
 	vpc := awsec2.Vpc_FromVpcAttributes(stack, jsii.String("Vpc"), &awsec2.VpcAttributes{
 		VpcId: &n.VPC, AvailabilityZones: jsii.Strings(n.AvailabilityZones...), PrivateSubnetIds: jsii.Strings(n.Subnets...),
 	})
@@ -33,7 +36,7 @@ func newFargate(stack awscdk.Stack, t target, s topology.Service, rights awsiam.
 	cluster := awsecs.NewCluster(stack, jsii.String("Cluster"), &awsecs.ClusterProps{
 		ClusterName: name, Vpc: vpc, ContainerInsightsV2: awsecs.ContainerInsights_ENABLED, // it counts the running tasks
 	})
-	task := newTask(stack, t, s, rights)
+	task := newTask(stack, t, s, made.ConsumerPolicy)
 	group := awsec2.NewSecurityGroup(stack, jsii.String("Out"), &awsec2.SecurityGroupProps{
 		Vpc: vpc, Description: jsii.String("nobody calls a consumer; it calls AWS and its database"), AllowAllOutbound: jsii.Bool(true),
 	})
@@ -46,11 +49,15 @@ func newFargate(stack awscdk.Stack, t target, s topology.Service, rights awsiam.
 	})
 	running := metric("ECS/ContainerInsights", "RunningTaskCount", "Maximum", time.Minute, map[string]*string{"ClusterName": name, "ServiceName": name})
 	scale(stack, t, s, service, name)
+	made.Fargate, made.Role = service, task.TaskRole()
+	if s.Compute.DatabaseSecret != "" {
+		made.environment = []string{databaseVariable}
+	}
 	return running
 }
 
-// newTask is one task: one container, that of the service's image at the deployed commit.
-func newTask(stack awscdk.Stack, t target, s topology.Service, rights awsiam.ManagedPolicy) awsecs.FargateTaskDefinition {
+// newTask is one task: one container, that of the service's image at the deployed commit. The image's entry point is the program.
+func newTask(stack awscdk.Stack, t target, s topology.Service, policy awsiam.ManagedPolicy) awsecs.FargateTaskDefinition {
 	c := s.Compute
 	task := awsecs.NewFargateTaskDefinition(stack, jsii.String("Task"), &awsecs.FargateTaskDefinitionProps{
 		Family: jsii.String(t.ServiceStack(s.Name)), Cpu: jsii.Number(c.CPU), MemoryLimitMiB: jsii.Number(c.MemoryMiB),
@@ -58,7 +65,7 @@ func newTask(stack awscdk.Stack, t target, s topology.Service, rights awsiam.Man
 			CpuArchitecture: awsecs.CpuArchitecture_ARM64(), OperatingSystemFamily: awsecs.OperatingSystemFamily_LINUX(),
 		},
 	})
-	task.TaskRole().AddManagedPolicy(rights)
+	task.TaskRole().AddManagedPolicy(policy)
 	log := awslogs.NewLogGroup(stack, jsii.String("Log"), &awslogs.LogGroupProps{
 		LogGroupName: jsii.String("/" + appName + "/" + t.Scope() + "/" + s.Name), Retention: awslogs.RetentionDays_ONE_MONTH,
 		RemovalPolicy: t.keep(),
@@ -68,7 +75,7 @@ func newTask(stack awscdk.Stack, t target, s topology.Service, rights awsiam.Man
 		Command: jsii.Strings("consume", s.Name, "--env", t.Environment.Name, "--health-addr", healthAddress),
 		HealthCheck: &awsecs.HealthCheck{
 			// The image has no shell and no curl.
-			Command:  jsii.Strings("CMD", "/fanout", "ready", "http://"+healthAddress+"/readyz"),
+			Command:  jsii.Strings("CMD", "/"+t.app.Program, "ready", "http://"+healthAddress+"/readyz"),
 			Interval: awscdk.Duration_Seconds(jsii.Number(15)), Timeout: awscdk.Duration_Seconds(jsii.Number(5)),
 			StartPeriod: awscdk.Duration_Seconds(jsii.Number(30)), Retries: jsii.Number(3),
 		},
@@ -81,10 +88,10 @@ func newTask(stack awscdk.Stack, t target, s topology.Service, rights awsiam.Man
 	}
 	if c.DatabaseSecret != "" {
 		secret := awssecretsmanager.Secret_FromSecretNameV2(stack, jsii.String("Database"), &c.DatabaseSecret)
-		options.Secrets = &map[string]awsecs.Secret{"FANOUT_DATABASE": awsecs.Secret_FromSecretsManager(secret, nil)}
+		options.Secrets = &map[string]awsecs.Secret{databaseVariable: awsecs.Secret_FromSecretsManager(secret, nil)}
 	}
 	task.AddContainer(jsii.String("Consumer"), options)
-	accept(task.ExecutionRole().(awsiam.Role), "AwsSolutions-IAM5", "a token of the image registry belongs to no resource, and a secret's ARN ends in six random letters")
+	suppress(task.ExecutionRole().(awsiam.Role), "AwsSolutions-IAM5", "a token of the image registry belongs to no resource, and a secret's ARN ends in six random letters")
 	return task
 }
 

@@ -23,8 +23,8 @@ func newKey(stack awscdk.Stack, t target) awskms.Key {
 	})
 }
 
-// letUse lets a service of AWS encrypt and decrypt with a key, on behalf of what has an ARN like source.
-func letUse(key awskms.Key, service string, source *string) {
+// allowService lets a service of AWS encrypt and decrypt with a key, on behalf of what has an ARN like source.
+func allowService(key awskms.Key, service string, source *string) {
 	key.AddToResourcePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
 		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(&service, nil)},
 		Actions:    jsii.Strings("kms:Decrypt", "kms:GenerateDataKey*"),
@@ -33,7 +33,7 @@ func letUse(key awskms.Key, service string, source *string) {
 	}), nil)
 }
 
-// useKey is the right of a role to read and write messages under a key.
+// useKey allows a role to read and write messages encrypted with a key.
 func useKey(keyARN *string) awsiam.PolicyStatement {
 	return allow("UseKey", []string{"kms:Decrypt", "kms:GenerateDataKey"}, keyARN)
 }

@@ -11,14 +11,12 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambdaeventsources"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/jsii-runtime-go"
-
-	"github.com/device-fanout/fanout/infra/topology"
 )
 
 // newLambda runs a service's consumer as a function that SQS's event source calls with a batch of events. The function answers
-// which of them failed, and every later one of the same device with them; see package consumers.
-func newLambda(stack awscdk.Stack, t target, s topology.Service, q queues, rights awsiam.ManagedPolicy) {
-	c := s.Compute
+// which of them failed, and every later one of the same device with them; see package consumers/lambda.
+func (made *ServiceStack) newLambda(t target) {
+	stack, s, c := made.Stack, made.Service, made.Service.Compute
 	name := jsii.String(t.ServiceStack(s.Name))
 	log := awslogs.NewLogGroup(stack, jsii.String("Log"), &awslogs.LogGroupProps{
 		LogGroupName: jsii.String("/" + appName + "/" + t.Scope() + "/" + s.Name), Retention: awslogs.RetentionDays_ONE_MONTH,
@@ -26,15 +24,15 @@ func newLambda(stack awscdk.Stack, t target, s topology.Service, q queues, right
 	})
 	role := awsiam.NewRole(stack, jsii.String("Role"), &awsiam.RoleProps{
 		AssumedBy:       awsiam.NewServicePrincipal(jsii.String("lambda.amazonaws.com"), nil),
-		ManagedPolicies: &[]awsiam.IManagedPolicy{rights},
+		ManagedPolicies: &[]awsiam.IManagedPolicy{made.ConsumerPolicy},
 	})
 	log.GrantWrite(role)
 	environment := map[string]*string{
 		"FANOUT_ENV": &t.Environment.Name, "FANOUT_SERVICE": &s.Name,
-		"FANOUT_QUEUE_URL": q.main.QueueUrl(), "FANOUT_DLQ_URL": q.dlq.QueueUrl(),
+		"FANOUT_QUEUE_URL": made.Queue.QueueUrl(), "FANOUT_DLQ_URL": made.DLQ.QueueUrl(),
 	}
 	if c.DatabaseSecret != "" { // resolved by CloudFormation when it deploys; the template holds a reference only
-		environment["FANOUT_DATABASE"] = awscdk.SecretValue_SecretsManager(&c.DatabaseSecret, nil).UnsafeUnwrap()
+		environment[databaseVariable] = awscdk.SecretValue_SecretsManager(&c.DatabaseSecret, nil).UnsafeUnwrap()
 	}
 	function := awslambda.NewDockerImageFunction(stack, jsii.String("Function"), &awslambda.DockerImageFunctionProps{
 		FunctionName: name, Role: role, LogGroup: log,
@@ -45,9 +43,10 @@ func newLambda(stack awscdk.Stack, t target, s topology.Service, q queues, right
 		Timeout:     awscdk.Duration_Seconds(jsii.Number(s.LambdaTimeout().Seconds())),
 		Environment: &environment,
 	})
-	function.AddEventSource(awslambdaeventsources.NewSqsEventSource(q.main, &awslambdaeventsources.SqsEventSourceProps{
+	function.AddEventSource(awslambdaeventsources.NewSqsEventSource(made.Queue, &awslambdaeventsources.SqsEventSourceProps{
 		BatchSize: jsii.Number(10), ReportBatchItemFailures: jsii.Bool(true), MaxConcurrency: jsii.Number(c.Concurrency),
 	}))
+	made.Lambda, made.Role, made.environment = function, role, sortedKeys(environment)
 }
 
 // sortedKeys are the keys of a map in order, so that what is made of it is the same every time.

@@ -71,12 +71,19 @@ type deployed struct {
 
 func synthesize(t *testing.T, top topology.Topology, context ...string) deployed {
 	t.Helper()
-	to, err := targetOf(top, contextOf(context...))
+	return synthesizeApp(t, App{Topology: top}, context...)
+}
+
+func synthesizeApp(t *testing.T, a App, context ...string) deployed {
+	t.Helper()
+	to, err := targetOf(a, contextOf(context...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	app := newApp(t)
-	build(app, to)
+	if err := build(app, to); err != nil {
+		t.Fatal(err)
+	}
 	return finish(t, app, to)
 }
 

@@ -12,14 +12,16 @@ import (
 
 // TestNag_FindsNothing runs the AwsSolutions rules; what is accepted says why, beside its construct.
 func TestNag_FindsNothing(t *testing.T) {
-	to, err := targetOf(computeTopology(), contextOf("env=prod", "image_tag="+tag))
+	to, err := targetOf(App{Topology: computeTopology()}, contextOf("env=prod", "image_tag="+tag))
 	if err != nil {
 		t.Fatal(err)
 	}
 	app := newApp(t)
 	// Otherwise a finding would end the synthesis before it could be read.
 	app.Node().SetContext(jsii.String("@aws-cdk/core:annotationsInValidationReport"), false)
-	build(app, to)
+	if err := build(app, to); err != nil {
+		t.Fatal(err)
+	}
 	awscdk.Aspects_Of(app).Add(cdknag.NewAwsSolutionsChecks(&cdknag.NagPackProps{Reports: jsii.Bool(false)}), nil)
 	d := finish(t, app, to)
 	for _, found := range d.errorsOf(t) {

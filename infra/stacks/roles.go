@@ -10,7 +10,7 @@ import (
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
-// Rights are managed policies, to be attached to whatever role a gateway, a service or a person has.
+// Permissions are managed policies, to be attached to whatever role a gateway, a service or a person has.
 
 // allow is a statement of a policy.
 func allow(id string, actions []string, resources ...*string) awsiam.PolicyStatement {
@@ -19,7 +19,7 @@ func allow(id string, actions []string, resources ...*string) awsiam.PolicyState
 	})
 }
 
-// newPolicy makes a managed policy called {env}-{name}.
+// newPolicy makes a managed policy called {scope}-{name}.
 func newPolicy(stack awscdk.Stack, t target, id, name, about string, statements ...awsiam.PolicyStatement) awsiam.ManagedPolicy {
 	return awsiam.NewManagedPolicy(stack, &id, &awsiam.ManagedPolicyProps{
 		ManagedPolicyName: jsii.String(t.Scope() + "-" + name),
@@ -29,12 +29,12 @@ func newPolicy(stack awscdk.Stack, t target, id, name, about string, statements 
 }
 
 // newProducerPolicy lets a gateway publish to the topic.
-func newProducerPolicy(stack awscdk.Stack, t target, topicARN *string, key awskms.Key) {
+func newProducerPolicy(stack awscdk.Stack, t target, topicARN *string, key awskms.Key) awsiam.ManagedPolicy {
 	statements := []awsiam.PolicyStatement{allow("Publish", []string{"sns:Publish"}, topicARN)}
 	if key != nil {
 		statements = append(statements, useKey(key.KeyArn()))
 	}
-	newPolicy(stack, t, "Producer", "producer", "publish device events to "+t.TopicName(), statements...)
+	return newPolicy(stack, t, "Producer", "producer", "publish device events to "+t.TopicName(), statements...)
 }
 
 // newConsumerPolicy lets a service read its queue and write its dead letters, and nothing else.
@@ -53,9 +53,9 @@ func newConsumerPolicy(stack awscdk.Stack, t target, s topology.Service, queueAR
 
 // newRedrivePolicy lets an operator look at every dead letter of the environment, send it back and delete it.
 //
-// It names queues by pattern, not one by one, so that a new service needs no change here; no name of one environment fits the
-// pattern of another, which package topology sees to.
-func newRedrivePolicy(stack awscdk.Stack, t target) {
+// It names queues by pattern, not one by one, so that a new service needs no change here. Package topology makes sure that no name
+// of one environment, or of one topology, fits the pattern of another.
+func newRedrivePolicy(stack awscdk.Stack, t target) awsiam.ManagedPolicy {
 	statements := []awsiam.PolicyStatement{
 		allow("TakeDeadLetters", []string{
 			"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
@@ -66,13 +66,14 @@ func newRedrivePolicy(stack awscdk.Stack, t target) {
 	if t.Environment.Encryption == topology.CustomerKey {
 		statements = append(statements, useKeysOf(stack, t, "kms:Decrypt", "kms:GenerateDataKey"))
 	}
-	accept(newPolicy(stack, t, "RedriveOperator", "redrive-operator", "redrive dead letters of "+t.Environment.Name, statements...),
-		"AwsSolutions-IAM5", "the pattern fits the queues of this environment and no others, so that a new service needs no change here")
+	policy := newPolicy(stack, t, "RedriveOperator", "redrive-operator", "redrive dead letters of "+t.Environment.Name, statements...)
+	suppress(policy, "AwsSolutions-IAM5", "the pattern fits the queues of this environment and no others, so that a new service needs no change here")
+	return policy
 }
 
 // newOnCallPolicy lets whoever is on call see everything and change nothing. Looking at dead letters hides them for a moment and
 // raises their receive count; SQS has no other way.
-func newOnCallPolicy(stack awscdk.Stack, t target) {
+func newOnCallPolicy(stack awscdk.Stack, t target) awsiam.ManagedPolicy {
 	statements := []awsiam.PolicyStatement{
 		allow("ReadMetrics", []string{
 			"cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:GetDashboard", "cloudwatch:ListDashboards",
@@ -89,11 +90,12 @@ func newOnCallPolicy(stack awscdk.Stack, t target) {
 	if t.Environment.Encryption == topology.CustomerKey {
 		statements = append(statements, useKeysOf(stack, t, "kms:Decrypt"))
 	}
-	accept(newPolicy(stack, t, "OnCall", "on-call", "see the fan-out of "+t.Environment.Name, statements...),
-		"AwsSolutions-IAM5", "metrics and lists have no resources to name; the patterns fit the queues of this environment and no others")
+	policy := newPolicy(stack, t, "OnCall", "on-call", "see the fan-out of "+t.Environment.Name, statements...)
+	suppress(policy, "AwsSolutions-IAM5", "metrics and lists have no resources to name; the patterns fit the queues of this environment and no others")
+	return policy
 }
 
-// queuePattern fits every queue of the environment, dlqPattern those of its dead letters.
+// queuePattern is an ARN pattern of every queue of the environment, dlqPattern of its dead-letter queues.
 func (t target) queuePattern(stack awscdk.Stack) *string {
 	return arn(stack, "sqs", t.Scope()+"-*")
 }
@@ -102,7 +104,7 @@ func (t target) dlqPattern(stack awscdk.Stack) *string {
 	return arn(stack, "sqs", t.Scope()+"-*-dlq*")
 }
 
-// useKeysOf is the right to use every key of the environment, known by its alias, through SQS.
+// useKeysOf allows to use every key of the environment, known by its alias, through SQS.
 func useKeysOf(stack awscdk.Stack, t target, actions ...string) awsiam.PolicyStatement {
 	s := allow("UseKeys", actions, arn(stack, "kms", "key/*"))
 	s.AddConditions(&map[string]any{
@@ -112,8 +114,8 @@ func useKeysOf(stack awscdk.Stack, t target, actions ...string) awsiam.PolicySta
 	return s
 }
 
-// accept says why a finding of cdk-nag is none.
-func accept(resource awscdk.IResource, rule, reason string) {
+// suppress silences a rule of cdk-nag for a resource, with the reason.
+func suppress(resource awscdk.IResource, rule, reason string) {
 	cdknag.NagSuppressions_AddResourceSuppressions(resource, &[]*cdknag.NagPackSuppression{
 		{Id: &rule, Reason: &reason},
 	}, jsii.Bool(true))

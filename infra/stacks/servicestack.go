@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssnssubscriptions"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
@@ -14,9 +13,9 @@ import (
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
-// newServiceStack declares a service's queue, its two dead-letter queues, its subscription, its rights, its alarms, and its
-// consumer if it has one in AWS.
-func newServiceStack(app constructs.Construct, t target, s topology.Service) awscdk.Stack {
+// newServiceStack declares a service's queue, its two dead-letter queues, its subscription, its consumer's policy, its alarms, and
+// its consumer if that runs in AWS.
+func newServiceStack(app constructs.Construct, t target, s topology.Service) *ServiceStack {
 	about := fmt.Sprintf("Fanout: %s in %s", s.Name, t.Environment.Name)
 	if s.About != "" {
 		about += ", which " + s.About
@@ -25,32 +24,30 @@ func newServiceStack(app constructs.Construct, t target, s topology.Service) aws
 		about += " (standard queue: no order)"
 	}
 	stack := newStack(app, t, t.ServiceStack(s.Name), about, s.Owner)
-	awscdk.Tags_Of(stack).Add(jsii.String("service"), &s.Name, &awscdk.TagProps{ExcludeResourceTypes: jsii.Strings("AWS::CloudWatch::Dashboard")})
-	key := newKey(stack, t)
-	q := newQueues(stack, t, s, key)
-	subscribe(stack, t, s, q)
-	consumer := newConsumerPolicy(stack, t, s, q.main.QueueArn(), q.dlq.QueueArn(), key)
-	running := newCompute(stack, t, s, q, consumer)
-	newServiceAlarms(stack, t, s, running)
+	addTags(stack, map[string]string{serviceTag: s.Name})
+	made := &ServiceStack{Stack: stack, Service: s, Key: newKey(stack, t)}
+	made.newQueues(t)
+	made.subscribe(t)
+	made.ConsumerPolicy = newConsumerPolicy(stack, t, s, made.Queue.QueueArn(), made.DLQ.QueueArn(), made.Key)
+	running := made.newCompute(t)
+	made.AlarmTopic = newServiceAlarms(stack, t, s, running)
 	newServiceDashboard(stack, t, s, running)
 	for _, p := range []struct {
 		id, path, about string
 		queue           awssqs.Queue
 	}{
-		{"Queue", "queue", "the events of " + s.Name, q.main},
-		{"DLQ", "dlq", "events that " + s.Name + " could not handle", q.dlq},
-		{"DeliveryDLQ", "delivery-dlq", "events that could not be delivered to " + s.Name, q.delivery},
+		{"Queue", "queue", "the events of " + s.Name, made.Queue},
+		{"DLQ", "dlq", "events that " + s.Name + " could not handle", made.DLQ},
+		{"DeliveryDLQ", "delivery-dlq", "events that could not be delivered to " + s.Name, made.DeliveryDLQ},
 	} {
 		publish(stack, t, p.id+"Url", s.Name+"/"+p.path+"-url", p.queue.QueueUrl(), "the URL of the queue with "+p.about)
 		publish(stack, t, p.id+"Arn", s.Name+"/"+p.path+"-arn", p.queue.QueueArn(), "the ARN of the queue with "+p.about)
 	}
-	return stack
+	return made
 }
 
-// queues are those of one service.
-type queues struct{ main, dlq, delivery awssqs.Queue }
-
-func newQueues(stack awscdk.Stack, t target, s topology.Service, key awskms.Key) queues {
+func (made *ServiceStack) newQueues(t target) {
+	stack, s, key := made.Stack, made.Service, made.Key
 	base := func(name string) *awssqs.QueueProps {
 		p := &awssqs.QueueProps{
 			QueueName:     &name,
@@ -83,31 +80,28 @@ func newQueues(stack awscdk.Stack, t target, s topology.Service, key awskms.Key)
 	delivery := base(t.DeliveryDLQName(s.Name))
 	delivery.RetentionPeriod = duration(topology.DLQRetention.Seconds())
 
-	q := queues{
-		dlq:      awssqs.NewQueue(stack, jsii.String("DLQ"), dlq),
-		delivery: awssqs.NewQueue(stack, jsii.String("DeliveryDLQ"), delivery),
-	}
+	made.DLQ = awssqs.NewQueue(stack, jsii.String("DLQ"), dlq)
+	made.DeliveryDLQ = awssqs.NewQueue(stack, jsii.String("DeliveryDLQ"), delivery)
 	main := base(t.QueueName(s.Name))
 	main.RetentionPeriod = duration(s.Retention.Seconds())
 	main.VisibilityTimeout = duration(s.VisibilityTimeout().Seconds())
 	main.ReceiveMessageWaitTime = duration(t.Environment.WaitTime.Seconds())
-	main.DeadLetterQueue = &awssqs.DeadLetterQueue{Queue: q.dlq, MaxReceiveCount: jsii.Number(s.MaxReceiveCount)}
+	main.DeadLetterQueue = &awssqs.DeadLetterQueue{Queue: made.DLQ, MaxReceiveCount: jsii.Number(s.MaxReceiveCount)}
 	main.RedriveAllowPolicy = &awssqs.RedriveAllowPolicy{RedrivePermission: awssqs.RedrivePermission_DENY_ALL} // it is nobody's dead-letter queue
-	q.main = awssqs.NewQueue(stack, jsii.String("Queue"), main)
-	accept(q.delivery, "AwsSolutions-SQS3", "it is a dead-letter queue itself, that of the subscription")
-	return q
+	made.Queue = awssqs.NewQueue(stack, jsii.String("Queue"), main)
+	suppress(made.DeliveryDLQ, "AwsSolutions-SQS3", "it is a dead-letter queue itself, that of the subscription")
 }
 
-// subscribe has the topic deliver to the queue what the service hears, raw, and keep aside what it can't deliver.
-func subscribe(stack awscdk.Stack, t target, s topology.Service, q queues) {
-	props := &awssnssubscriptions.SqsSubscriptionProps{RawMessageDelivery: jsii.Bool(true), DeadLetterQueue: q.delivery}
-	if filter := s.FilterPolicy(); filter != nil {
+// subscribe makes the topic deliver the service's events to its queue, raw, and what can't be delivered to the delivery DLQ.
+func (made *ServiceStack) subscribe(t target) {
+	props := &awssnssubscriptions.SqsSubscriptionProps{RawMessageDelivery: jsii.Bool(true), DeadLetterQueue: made.DeliveryDLQ}
+	if filter := made.Service.FilterPolicy(); filter != nil {
 		conditions := map[string]awssns.SubscriptionFilter{}
 		for name, values := range filter {
 			conditions[name] = awssns.SubscriptionFilter_StringFilter(&awssns.StringConditions{Allowlist: jsii.Strings(values...)})
 		}
 		props.FilterPolicy = &conditions
 	}
-	topic := awssns.Topic_FromTopicArn(stack, jsii.String("Topic"), arn(stack, "sns", t.TopicName()))
-	topic.AddSubscription(awssnssubscriptions.NewSqsSubscription(q.main, props))
+	topic := awssns.Topic_FromTopicArn(made.Stack, jsii.String("Topic"), arn(made.Stack, "sns", t.TopicName()))
+	topic.AddSubscription(awssnssubscriptions.NewSqsSubscription(made.Queue, props))
 }

@@ -1,24 +1,41 @@
 package stacks
 
 import (
+	"cmp"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsssm"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 )
 
-// app is the name that every resource is tagged with.
+// appName is the tag that every resource has, and the first part of the paths of parameters and logs.
 const appName = "fanout"
 
-// build declares all stacks of a target.
-func build(app awscdk.App, t target) {
-	operations := newOperationsStack(app, t)
-	topic := newTopicStack(app, t)
-	topic.AddStackDependency(operations, nil)
+// build declares all stacks of a target, with what the app adds to them.
+func build(app awscdk.App, t target) (err error) {
+	defer recovered(&err)
+	all := &Stacks{App: app, Deployment: t.Deployment, Operations: newOperationsStack(app, t), Topic: newTopicStack(app, t)}
+	all.Topic.Stack.AddStackDependency(all.Operations.Stack, nil)
 	for _, s := range t.Services {
 		service := newServiceStack(app, t, s)
-		service.AddStackDependency(topic, nil)
-		service.AddStackDependency(operations, nil)
+		service.Stack.AddStackDependency(all.Topic.Stack, nil)
+		service.Stack.AddStackDependency(all.Operations.Stack, nil)
+		all.Services = append(all.Services, service)
+	}
+	if extend := t.app.Extend; extend != nil {
+		extend(all)
+	}
+	addTags(app, t.app.Tags)
+	applyBoundary(app, all.Operations.Stack, t.app.PermissionsBoundary)
+	return nil
+}
+
+// addTags tags whatever has tags below a scope.
+func addTags(scope constructs.Construct, tags map[string]string) {
+	for _, key := range sortedKeys(tags) {
+		// A dashboard's tags are unknown to CloudFormation in some regions.
+		awscdk.Tags_Of(scope).Add(&key, jsii.String(tags[key]), &awscdk.TagProps{ExcludeResourceTypes: jsii.Strings("AWS::CloudWatch::Dashboard")})
 	}
 }
 
@@ -32,9 +49,9 @@ func newStack(app constructs.Construct, t target, name, about, owner string) aws
 	if e.Region != "" {
 		where.Region = &e.Region
 	}
-	tags := map[string]*string{"app": jsii.String(appName), "environment": &e.Name}
+	tags := map[string]string{appTag: cmp.Or(t.app.Tags[appTag], appName), environmentTag: e.Name}
 	if owner != "" {
-		tags["owner"] = &owner
+		tags[ownerTag] = owner
 	}
 	stack := awscdk.NewStack(app, &name, &awscdk.StackProps{
 		StackName:             &name,
@@ -42,14 +59,11 @@ func newStack(app constructs.Construct, t target, name, about, owner string) aws
 		Env:                   &where,
 		TerminationProtection: jsii.Bool(e.Production),
 	})
-	for key, value := range tags {
-		// A dashboard's tags are unknown to CloudFormation in some regions.
-		awscdk.Tags_Of(stack).Add(jsii.String(key), value, &awscdk.TagProps{ExcludeResourceTypes: jsii.Strings("AWS::CloudWatch::Dashboard")})
-	}
+	addTags(stack, tags)
 	return stack
 }
 
-// keep is what happens to what holds events when its stack goes.
+// keep says whether what holds events stays when its stack is deleted.
 func (t target) keep() awscdk.RemovalPolicy {
 	if t.Environment.Production {
 		return awscdk.RemovalPolicy_RETAIN

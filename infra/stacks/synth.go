@@ -2,7 +2,6 @@ package stacks
 
 import (
 	"cmp"
-	"fmt"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -16,11 +15,7 @@ import (
 // synth writes the templates and checks them. What a check finds becomes an error annotation at the construct, which is printed
 // and fails the synthesis, as the CDK's own findings do.
 func synth(app awscdk.App, t target) (_ cxapi.CloudAssembly, err error) {
-	defer func() { // errors of the CDK come as panics
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("infra: %v", fault)
-		}
-	}()
+	defer recovered(&err)
 	assembly := app.Synth(nil)
 	templates, err := readTemplates(assembly)
 	if err != nil {

@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,9 +12,14 @@ import (
 // target is what is deployed, and where.
 type target struct {
 	topology.Deployment
+	// app is what is deployed with its settings, and defaults filled in.
+	app App
 	// imageTag is the commit whose images the consumers run.
 	imageTag string
 }
+
+// defaultProgram is the program of this module.
+const defaultProgram = "fanout"
 
 var (
 	commit  = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
@@ -21,10 +27,10 @@ var (
 )
 
 // targetOf reads the command line's context: env, account, region and image_tag.
-func targetOf(declared topology.Topology, context func(key string) any) (target, error) {
+func targetOf(a App, context func(key string) any) (target, error) {
 	text := map[string]string{}
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("infra: "+format, args...)) }
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("stacks: "+format, args...)) }
 	for _, key := range []string{"env", "account", "region", "image_tag"} {
 		switch value := context(key).(type) {
 		case nil:
@@ -40,11 +46,13 @@ func targetOf(declared topology.Topology, context func(key string) any) (target,
 	if len(faults) > 0 {
 		return target{}, errors.Join(faults...)
 	}
-	d, err := declared.In(text["env"])
+	faults = a.faults()
+	d, err := a.Topology.In(text["env"])
 	if err != nil {
-		return target{}, fmt.Errorf("infra: %w", err)
+		return target{}, errors.Join(append(faults, fmt.Errorf("stacks: %w", err))...)
 	}
-	t := target{Deployment: d, imageTag: text["image_tag"]}
+	a.Program = cmp.Or(a.Program, defaultProgram)
+	t := target{Deployment: d, app: a, imageTag: text["image_tag"]}
 	e := &t.Environment
 	if given := text["account"]; given != "" {
 		e.Account = given
@@ -60,6 +68,9 @@ func targetOf(declared topology.Topology, context func(key string) any) (target,
 	}
 	if e.Production && e.Region == "" {
 		fault("environment %q: region: missing in production; declare it in environments.json, or say -c region=…", e.Name)
+	}
+	if err := a.boundaryFault(e.Name, e.Account); err != nil {
+		faults = append(faults, err)
 	}
 	for _, s := range d.Services {
 		if s.Compute.Kind == "" {

@@ -29,17 +29,17 @@ func TestTarget_SaysWhatIsMissing(t *testing.T) {
 		"wrong topology":        {topology.Topology{}, []string{"env=dev"}, []string{"environments: there is none"}},
 		"a bad handler timeout": {withoutHandlerTimeout(), []string{"env=dev"}, []string{`service "history" (entry 1): handler timeout: got 0s`}},
 	} {
-		_, err := targetOf(c.top, contextOf(c.context...))
+		_, err := targetOf(App{Topology: c.top}, contextOf(c.context...))
 		for _, want := range c.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: got %v, want it to say %q", name, err, want)
 			}
 		}
 	}
-	if _, err := targetOf(none, contextOf("env=prod", "account=111122223333", "region=eu-west-1")); err != nil {
+	if _, err := targetOf(App{Topology: none}, contextOf("env=prod", "account=111122223333", "region=eu-west-1")); err != nil {
 		t.Errorf("prod with account and region on the command line: %v", err)
 	}
-	if _, err := targetOf(declaration.Topology(), func(key string) any { return map[string]any{"env": 7}[key] }); err == nil || !strings.Contains(err.Error(), "context env: got 7, want text") {
+	if _, err := targetOf(App{Topology: declaration.Topology()}, func(key string) any { return map[string]any{"env": 7}[key] }); err == nil || !strings.Contains(err.Error(), "context env: got 7, want text") {
 		t.Errorf("got %v", err)
 	}
 }

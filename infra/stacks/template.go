@@ -74,11 +74,11 @@ func readTemplates(assembly cxapi.CloudAssembly) (map[string]rawTemplate, error)
 	for _, stack := range *assembly.Stacks() {
 		text, err := os.ReadFile(filepath.Clean(*stack.TemplateFullPath()))
 		if err != nil {
-			return nil, fmt.Errorf("infra: read the template of %s: %w", *stack.StackName(), err)
+			return nil, fmt.Errorf("stacks: read the template of %s: %w", *stack.StackName(), err)
 		}
 		var parsed rawTemplate
 		if err := json.Unmarshal(text, &parsed); err != nil {
-			return nil, fmt.Errorf("infra: read the template of %s: %w", *stack.StackName(), err)
+			return nil, fmt.Errorf("stacks: read the template of %s: %w", *stack.StackName(), err)
 		}
 		templates[*stack.StackName()] = parsed
 	}
