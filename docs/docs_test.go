@@ -188,3 +188,18 @@ func TestDocs_PicturesAreSmall(t *testing.T) {
 		}
 	}
 }
+
+var quoted = regexp.MustCompile("(?ms)^<!-- from (\\S+) -->\n```go\n(.*?)^```$")
+
+// Code that a page takes from a file stands there word for word, and is tested there.
+func TestDocs_QuotedCodeIsThatOfItsFile(t *testing.T) {
+	t.Parallel()
+	for page, text := range pages(t) {
+		for _, found := range quoted.FindAllStringSubmatch(text, -1) {
+			file, err := os.ReadFile(filepath.Join(root, found[1]))
+			if err != nil || !strings.Contains(string(file), found[2]) {
+				t.Errorf("%s: its code is not in %s as it stands there (%v)", page, found[1], err)
+			}
+		}
+	}
+}
