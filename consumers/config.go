@@ -2,7 +2,6 @@ package consumers
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,26 +9,21 @@ import (
 	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-
 	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/consumers/sqsapi"
 )
 
 // QueueAPI is what a Consumer needs of Amazon SQS; [*sqs.Client] has it.
 type QueueAPI interface {
-	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
-	ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, optFns ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
-	DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, optFns ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
-	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
-	SendMessage(ctx context.Context, in *sqs.SendMessageInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	sqsapi.Describer
+	sqsapi.Receiver
+	sqsapi.Deleter
+	sqsapi.VisibilityChanger
+	sqsapi.Sender
 }
 
-// Queue names what a Consumer reads.
-type Queue struct {
-	Service string // the service's name, for dead-letter records and logs
-	URL     string // of the service's FIFO queue
-	DLQURL  string // of its FIFO dead-letter queue
-}
+// Queue names what a Consumer reads: a service's queue and its dead-letter queue.
+type Queue = sqsapi.Queues
 
 // Config sets how a Consumer works. The zero value is ready for production.
 type Config struct {
@@ -145,7 +139,7 @@ func (cfg Config) validate() error {
 	return errors.Join(faults...)
 }
 
-func (q Queue) validate() error {
+func validateQueue(q Queue) error {
 	var faults []error
 	for _, field := range []struct{ name, value string }{{"Service", q.Service}, {"URL", q.URL}, {"DLQURL", q.DLQURL}} {
 		if field.value == "" {

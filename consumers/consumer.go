@@ -65,7 +65,7 @@ type counters struct {
 // New makes a Consumer of queue. It makes no request. The error lists every fault of queue and cfg.
 func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, error) {
 	cfg = cfg.withDefaults()
-	err := errors.Join(queue.validate(), cfg.validate())
+	err := errors.Join(validateQueue(queue), cfg.validate())
 	if handler == nil {
 		err = errors.Join(err, errors.New("consumers: handler is nil"))
 	}

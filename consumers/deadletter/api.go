@@ -7,24 +7,23 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers/sqsapi"
 )
 
 // QueueAPI is what dead letters need of Amazon SQS; [*sqs.Client] has it.
 type QueueAPI interface {
-	ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, optFns ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
-	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
-	SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error)
-	DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, optFns ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error)
-	GetQueueUrl(ctx context.Context, in *sqs.GetQueueUrlInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error)
+	sqsapi.Finder
+	sqsapi.Receiver
+	sqsapi.VisibilityChanger
+	sqsapi.BatchSender
+	sqsapi.Deleter
 }
 
 // DepthAPI is what [ReadDepth] needs of Amazon SQS; [*sqs.Client] has it.
-type DepthAPI interface {
-	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
-}
+type DepthAPI = sqsapi.Describer
 
 // Source is a dead-letter queue to read.
 type Source struct {
@@ -79,6 +78,3 @@ func ReadDepth(ctx context.Context, api DepthAPI, url string) (Depth, error) {
 	}
 	return d, nil
 }
-
-// sdkOwnRetriesOff is for requests that are tried again here, by rules of their own.
-func sdkOwnRetriesOff(o *sqs.Options) { o.Retryer = aws.NopRetryer{} }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"golang.org/x/time/rate"
 )
 
 // archived is a letter as a line of an archive: everything that is needed to send it back.
@@ -163,7 +164,7 @@ func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (
 	if cfg.Reject == nil {
 		cfg.Reject = func(*LineError) {}
 	}
-	r := &resend{queues: newDirectory(api), pace: newPace(cfg.Rate), stuck: map[[2]string]int{}}
+	r := &resend{queues: newDirectory(api), pace: perSecond(cfg.Rate), stuck: map[[2]string]int{}}
 	defer r.queues.close()
 	var lanes [DefaultLanes]chan numbered
 	var wait sync.WaitGroup
@@ -229,7 +230,7 @@ func (l *numbered) parse(text []byte, allow func(string) error) error {
 
 type resend struct {
 	queues *directory
-	pace   *pace
+	pace   *rate.Limiter
 
 	mu           sync.Mutex
 	stuck        map[[2]string]int // queue and group: the line that could not be sent
@@ -244,7 +245,7 @@ func (r *resend) send(ctx context.Context, l numbered) error {
 	if before > 0 {
 		return fmt.Errorf("event %s of device %s waits for line %d", l.EventID, l.DeviceID, before)
 	}
-	err := sleepUntil(ctx, r.pace.turn())
+	err := r.pace.Wait(ctx)
 	var to *sender
 	if err == nil {
 		to, err = r.queues.to(l.Queue)
@@ -268,11 +269,10 @@ func (r *resend) send(ctx context.Context, l numbered) error {
 	return nil
 }
 
-func sleepUntil(ctx context.Context, t time.Time) error {
-	select {
-	case <-time.After(time.Until(t)):
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
+// perSecond allows so many letters a second, evenly; 0 or less means no limit.
+func perSecond(n float64) *rate.Limiter {
+	if n <= 0 {
+		return rate.NewLimiter(rate.Inf, 1)
 	}
+	return rate.NewLimiter(rate.Limit(n), 1)
 }

@@ -2,14 +2,14 @@ package deadletter
 
 import (
 	"cmp"
-	"errors"
 	"maps"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/aws/smithy-go"
+
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // Failed is a message that goes to a dead-letter queue, as it was received.
@@ -52,13 +52,7 @@ func (f Failed) To(dlqURL string, r Record) (in *sqs.SendMessageInput, recorded 
 // WithoutRecord takes the record off a copy that the queue has refused with err for what it is, and tells whether it could:
 // a message can be so large that the record makes it too large. It counts more than its record.
 func WithoutRecord(in *sqs.SendMessageInput, err error) bool {
-	var answer smithy.APIError
-	if !errors.As(err, &answer) {
-		return false
-	}
-	switch answer.ErrorCode() {
-	case "InvalidMessageContents", "InvalidParameterValue":
-	default:
+	if awsx.VerdictOf(err).Class != awsx.Final {
 		return false
 	}
 	_, recorded := in.MessageAttributes[Attribute]

@@ -171,7 +171,7 @@ func (s *sweep) cameBack(l *Letter) bool {
 
 // waitTurn waits until the rate allows one more letter, and keeps the letters hidden meanwhile.
 func (s *sweep) waitTurn(ctx context.Context, hand []*Letter, l *Letter) error {
-	for turn := s.pace.turn(); time.Now().Before(turn) && ctx.Err() == nil; {
+	for turn := time.Now().Add(s.pace.Reserve().Delay()); time.Now().Before(turn) && ctx.Err() == nil; {
 		select {
 		case <-time.After(min(time.Until(turn), beat/2)):
 		case <-ctx.Done():

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/gofrs/flock"
 )
 
 // ErrBusy says that another process works with the journal, and so on the same dead-letter queue.
@@ -23,7 +25,7 @@ var ErrBusy = errors.New("deadletter: another redrive of this queue is under way
 // A process that is killed has written all lines up to that moment. The file is removed by [Journal.Close] when nothing is open.
 type Journal struct {
 	path string
-	lock *os.File
+	lock *flock.Flock
 
 	mu   sync.Mutex
 	file interface { // an *os.File; nil in a journal that lives in memory only
@@ -60,12 +62,12 @@ func OpenJournal(path, queueURL string) (*Journal, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("deadletter: journal: %w", err)
 	}
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("deadletter: journal: %w", err)
-	}
-	if err := lockFile(lock); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w (journal %s)", err, path), lock.Close())
+	lock := flock.New(path + ".lock")
+	switch free, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("deadletter: journal: lock %s: %w", lock.Path(), err)
+	case !free:
+		return nil, fmt.Errorf("%w (journal %s)", ErrBusy, path)
 	}
 	j := &Journal{path: path, lock: lock, open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
 	if err := j.begin(queueURL); err != nil {

@@ -93,7 +93,7 @@ func (s *sweep) copyToEnd(ctx context.Context, d *device, due, letters []*Letter
 			if try++; try > tries {
 				return copied, err
 			}
-			time.Sleep(100 * time.Millisecond << try)
+			time.Sleep(pause.After(try))
 			continue
 		}
 		lines := []journalLine{{Kept: id}}

@@ -5,22 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/aws/smithy-go"
 	"github.com/google/uuid"
+
+	"github.com/device-fanout/fanout/consumers/internal/batch"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 const (
-	batchSize = 10
+	batchSize = awsx.MaxBatch
 	// visibility is how long what a reader receives is hidden from others, should it die before it has released it. It is well
 	// inside the five minutes in which SQS recognizes a deduplication ID: a redrive that was killed between sending and deleting
 	// can then be run again before they are over.
@@ -39,6 +36,9 @@ const (
 	// releasers is how many goroutines make letters visible again.
 	releasers = 8
 )
+
+// pause is how long to wait between tries.
+var pause = awsx.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
 
 // reader receives from a dead-letter queue. What its user does not want to give back yet it holds: a heartbeat keeps it hidden.
 type reader struct {
@@ -136,14 +136,14 @@ func (r *reader) receive(ctx context.Context) ([]*Letter, error) {
 			}
 			return letters, nil
 		}
-		var answered smithy.APIError
-		if errors.As(err, &answered) {
+		verdict := awsx.VerdictOf(err)
+		if verdict.Answered {
 			attempt = uuid.NewString()
 		}
-		if try == tries || !transient(err) {
+		if try == tries || !verdict.Again() {
 			return nil, fmt.Errorf("deadletter: receive from %s: %w", r.from.URL, err)
 		}
-		time.Sleep(100 * time.Millisecond << try)
+		time.Sleep(pause.After(try))
 	}
 }
 
@@ -159,22 +159,9 @@ func (r *reader) receiveOnce(ctx context.Context, attempt string) (*sqs.ReceiveM
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 		ReceiveRequestAttemptId:     &attempt,
 	}, func(o *sqs.Options) {
-		o.Retryer = aws.NopRetryer{} // it would use the same attempt ID also where that is not allowed
+		batch.Once(o) // the SDK would use the same attempt ID also where that is not allowed
 		o.DisableMessageChecksumValidation = true
 	})
-}
-
-// transient tells whether the same request may succeed a moment later.
-func transient(err error) bool {
-	var answered smithy.APIError
-	if !errors.As(err, &answered) {
-		return true
-	}
-	if _, throttled := retry.DefaultThrottleErrorCodes[answered.ErrorCode()]; throttled {
-		return true
-	}
-	var response *awshttp.ResponseError
-	return errors.As(err, &response) && response.HTTPStatusCode() >= http.StatusInternalServerError
 }
 
 // releaseHeld makes everything that is held visible again, several devices at a time.
@@ -213,17 +200,17 @@ func (r *reader) release(ctx context.Context, letters []*Letter) error {
 	failed := 0
 	var cause error
 	for end := len(letters); end > 0; {
-		var batch []*Letter
-		for end > 0 && len(batch) < batchSize {
+		var some []*Letter
+		for end > 0 && len(some) < batchSize {
 			end--
 			if l := letters[end]; time.Now().Before(l.hiddenUntil) {
-				batch = append(batch, l)
+				some = append(some, l)
 			}
 		}
-		if len(batch) == 0 {
+		if len(some) == 0 {
 			break
 		}
-		n, err := r.change(ctx, batch, 0)
+		n, err := r.change(ctx, some, 0)
 		if failed += n; err != nil {
 			cause = err
 		}
@@ -240,29 +227,23 @@ func (r *reader) change(ctx context.Context, letters []*Letter, hidden time.Dura
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	before := time.Now()
-	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(letters))
+	messages := make([]batch.Hidden, len(letters))
 	r.mu.Lock()
 	for i, l := range letters {
-		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(l.handle), VisibilityTimeout: int32(hidden / time.Second),
-		}
+		messages[i] = batch.Hidden{Handle: l.handle, For: hidden}
 	}
 	r.mu.Unlock()
-	out, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.from.URL, Entries: entries})
-	if err != nil {
-		return len(letters), err
-	}
+	answers := batch.Hide(ctx, r.api, r.from.URL, messages)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, done := range out.Successful {
-		if i, err := strconv.Atoi(aws.ToString(done.Id)); err == nil && i < len(letters) {
+	for i, a := range answers {
+		switch a.Class {
+		case awsx.OK:
 			letters[i].hiddenUntil = before.Add(hidden)
-		}
-	}
-	for _, f := range out.Failed {
-		if !f.SenderFault { // else its handle has expired: it is visible already
+		case awsx.Final: // its handle has expired: it is visible already
+		default:
 			failed++
-			err = fmt.Errorf("%s: %s", aws.ToString(f.Code), aws.ToString(f.Message))
+			err = a.Err
 		}
 	}
 	return failed, err
@@ -290,39 +271,23 @@ func (r *reader) removeBatch(ctx context.Context, letters []*Letter) (left []*Le
 			return left, cause
 		}
 		letters = left
-		time.Sleep(100 * time.Millisecond << try)
+		time.Sleep(pause.After(try))
 	}
 }
 
 func (r *reader) removeOnce(ctx context.Context, letters []*Letter) (left []*Letter, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	entries := make([]types.DeleteMessageBatchRequestEntry, len(letters))
+	handles := make([]string, len(letters))
 	r.mu.Lock()
 	for i, l := range letters {
-		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(l.handle)}
+		handles[i] = l.handle
 	}
 	r.mu.Unlock()
-	out, err := r.api.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &r.from.URL, Entries: entries}, sdkOwnRetriesOff)
-	if err != nil {
-		return letters, err
-	}
-	gone := make([]bool, len(letters))
-	for _, done := range out.Successful {
-		if i, err := strconv.Atoi(aws.ToString(done.Id)); err == nil && i < len(gone) {
-			gone[i] = true
+	for i, a := range batch.Delete(ctx, r.api, r.from.URL, handles, batch.Once) {
+		if a.Err != nil {
+			left, cause = append(left, letters[i]), a.Err
 		}
-	}
-	for _, f := range out.Failed {
-		cause = fmt.Errorf("%s: %s", aws.ToString(f.Code), aws.ToString(f.Message))
-	}
-	for i, l := range letters {
-		if !gone[i] {
-			left = append(left, l)
-		}
-	}
-	if len(left) > 0 && cause == nil {
-		cause = errors.New("no answer for the entry")
 	}
 	return left, cause
 }

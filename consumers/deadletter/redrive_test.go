@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/local/faults"
@@ -497,4 +498,65 @@ func TestRedrive_SlowReporter(t *testing.T) {
 		}
 		b.wantQueue(b.queue, map[string][]string{"d1": want})
 	})
+}
+
+// kmsThrottled answers as SQS does when there are too many requests of the queue's KMS key: whole receives, and entries of sends.
+type kmsThrottled struct {
+	deadletter.QueueAPI
+	err      error
+	attempts []string // IDs of the receives that failed
+	receives int      // to fail
+	sends    int      // whose entries fail
+}
+
+func (k *kmsThrottled) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	if len(k.attempts) < k.receives {
+		k.attempts = append(k.attempts, *in.ReceiveRequestAttemptId)
+		return nil, &smithy.OperationError{ServiceID: "SQS", OperationName: "ReceiveMessage", Err: k.err}
+	}
+	return k.QueueAPI.ReceiveMessage(ctx, in, o...)
+}
+
+func (k *kmsThrottled) SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, o ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
+	if k.sends--; k.sends < 0 {
+		return k.QueueAPI.SendMessageBatch(ctx, in, o...)
+	}
+	out := &sqs.SendMessageBatchOutput{}
+	for _, e := range in.Entries {
+		out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("KmsThrottled"), SenderFault: true})
+	}
+	return out, nil
+}
+
+// TestRedrive_GoesOnWhenThrottled, by SQS or by KMS alike: either passes. What somebody must mend ends it at once.
+func TestRedrive_GoesOnWhenThrottled(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err    error
+		passes bool
+	}{
+		{&types.RequestThrottled{}, true},
+		{&types.KmsThrottled{}, true},
+		{&smithy.GenericAPIError{Code: "KMS.ThrottlingException", Fault: smithy.FaultClient}, true},
+		{&smithy.GenericAPIError{Code: "ExpiredToken", Fault: smithy.FaultClient}, true},
+		{&types.KmsAccessDenied{}, false},
+		{&types.QueueDoesNotExist{}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.bury("d1", "e1", record("bad"))
+			api := &kmsThrottled{QueueAPI: b.api, err: tt.err, receives: 3, sends: 3}
+			sum, err := deadletter.Redrive(t.Context(), api, b.from, deadletter.Config{Lanes: 1})
+			if tt.passes {
+				if err != nil || sum.Moved != 1 || sum.Failed != 0 {
+					t.Errorf("%v: got %+v, %v, want one letter moved", tt.err, sum, err)
+				}
+			} else if err == nil || sum.Moved != 0 || len(api.attempts) != 1 {
+				t.Errorf("%v: got %+v, %v after %d receives, want an error after one", tt.err, sum, err, len(api.attempts))
+			}
+			if slices.Sort(api.attempts); len(slices.Compact(api.attempts)) < len(api.attempts) {
+				t.Errorf("%v: an attempt ID was used again after an answer", tt.err)
+			}
+		})
+	}
 }

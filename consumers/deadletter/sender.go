@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers/internal/batch"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // Limits of SQS that a message must keep, and a batch.
@@ -151,53 +153,29 @@ func (s *sender) deliver(batch []*sendJob) {
 			return
 		}
 		if batch = s.once(inTime, try == tries); len(batch) > 0 {
-			time.Sleep(100 * time.Millisecond << try)
+			time.Sleep(pause.After(try))
 		}
 	}
 }
 
 // once makes one request and answers the entries that it settles. It returns the others; the last time, there are none.
-func (s *sender) once(batch []*sendJob, last bool) (again []*sendJob) {
+func (s *sender) once(jobs []*sendJob, last bool) (again []*sendJob) {
 	// No caller's context ends the request: one cut off may have been carried out.
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
-	for i, job := range batch {
-		entries[i] = types.SendMessageBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(i)), MessageBody: &job.body, MessageAttributes: job.attributes,
-		}
+	entries := make([]types.SendMessageBatchRequestEntry, len(jobs))
+	for i, job := range jobs {
+		entries[i] = types.SendMessageBatchRequestEntry{MessageBody: &job.body, MessageAttributes: job.attributes}
 		if strings.HasSuffix(s.url, ".fifo") {
 			entries[i].MessageGroupId, entries[i].MessageDeduplicationId = &job.group, &job.dedup
 		}
 	}
-	out, err := s.api.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &s.url, Entries: entries}, sdkOwnRetriesOff)
-	results := make([]sendResult, len(batch))
-	retry := make([]bool, len(batch))
-	for i := range results {
-		results[i].err = errors.New("no answer for the entry")
-		retry[i] = true
-		if err != nil {
-			results[i].err, retry[i] = err, transient(err)
-		}
-	}
-	if err == nil {
-		for _, done := range out.Successful {
-			if i, err := strconv.Atoi(aws.ToString(done.Id)); err == nil && i < len(batch) {
-				results[i] = sendResult{messageID: aws.ToString(done.MessageId)}
-			}
-		}
-		for _, f := range out.Failed {
-			if i, err := strconv.Atoi(aws.ToString(f.Id)); err == nil && i < len(batch) {
-				results[i].err, retry[i] = fmt.Errorf("%s: %s", aws.ToString(f.Code), aws.ToString(f.Message)), !f.SenderFault
-			}
-		}
-	}
-	for i, job := range batch {
-		if results[i].err != nil && retry[i] && !last {
-			again = append(again, job)
+	for i, a := range batch.Send(ctx, s.api, s.url, entries, batch.Once) {
+		if a.Again() && !last {
+			again = append(again, jobs[i])
 			continue
 		}
-		job.reply <- results[i]
+		jobs[i].reply <- sendResult{a.MessageID, a.Err}
 	}
 	return again
 }
@@ -206,7 +184,7 @@ func (s *sender) once(batch []*sendJob, last bool) (again []*sendJob) {
 func messageBytes(body string, attributes map[string]types.MessageAttributeValue) int {
 	n := len(body)
 	for name, value := range attributes {
-		n += len(name) + len(aws.ToString(value.DataType)) + len(aws.ToString(value.StringValue)) + len(value.BinaryValue)
+		n += awsx.AttributeBytes(name, aws.ToString(value.DataType), len(aws.ToString(value.StringValue))+len(value.BinaryValue))
 	}
 	return n
 }
@@ -250,7 +228,7 @@ func (d *directory) to(name string) (*sender, error) {
 	out, err := d.api.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
 	if err != nil {
 		e.err = fmt.Errorf("deadletter: look for queue %q: %w", name, err)
-		if transient(err) {
+		if awsx.VerdictOf(err).Again() {
 			d.mu.Lock()
 			delete(d.queues, name)
 			d.mu.Unlock()

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -43,7 +45,7 @@ type sweep struct {
 	cfg     Config
 	act     action
 	aside   *sender // back to the end of the dead-letter queue
-	pace    *pace
+	pace    *rate.Limiter
 	start   time.Time
 	reports chan struct{} // capacity 1: one report at a time
 
@@ -80,7 +82,7 @@ type device struct {
 
 func newSweep(api QueueAPI, from Source, act action, cfg Config) *sweep {
 	s := &sweep{
-		reader: newReader(api, from), cfg: cfg, act: act, aside: newSender(api, from.URL), pace: newPace(cfg.Rate), start: time.Now(),
+		reader: newReader(api, from), cfg: cfg, act: act, aside: newSender(api, from.URL), pace: perSecond(cfg.Rate), start: time.Now(),
 		reports: make(chan struct{}, 1), devices: map[string]*device{}, known: map[copyKey]bool{}, settled: map[copyKey]string{},
 		sent: map[[sha256.Size]byte]int{}, bareOf: map[string]string{}, heard: time.Now(),
 	}

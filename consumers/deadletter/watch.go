@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // AtOnce is how soon after its redrive an event must fail again for its failure to count as not mended.
@@ -129,10 +131,5 @@ func (w *watch) rule(l *Letter) *Rule {
 
 // backoff doubles with each redrive, up to a week.
 func backoff(after time.Duration, redrives int) time.Duration {
-	for range min(redrives, maxTimes) {
-		if after = 2 * after; after >= maxAfter {
-			return maxAfter
-		}
-	}
-	return min(after, maxAfter)
+	return awsx.Backoff{First: after, Most: maxAfter}.Doubled(redrives + 1)
 }

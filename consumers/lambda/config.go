@@ -2,21 +2,19 @@ package lambda
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/sqsapi"
 )
 
 // QueueAPI is what a Function needs of Amazon SQS; [*sqs.Client] has it.
 type QueueAPI interface {
-	SendMessage(ctx context.Context, in *sqs.SendMessageInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
-	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	sqsapi.Sender
+	sqsapi.VisibilityChanger
 }
 
 // Config sets how a Function works. The zero value is ready for production.

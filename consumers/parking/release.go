@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,24 +17,22 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/sqsapi"
 	"github.com/device-fanout/fanout/events"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // QueueAPI is what a release needs of Amazon SQS; [*sqs.Client] has it.
 type QueueAPI interface {
-	deadletter.DepthAPI
-	ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, optFns ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
-	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, optFns ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
-	SendMessage(ctx context.Context, in *sqs.SendMessageInput, optFns ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	sqsapi.Describer
+	sqsapi.Receiver
+	sqsapi.VisibilityChanger
+	sqsapi.Sender
 	DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, optFns ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
 }
 
 // Queues are those of the service whose device is released.
-type Queues struct {
-	Service string
-	URL     string
-	DLQURL  string
-}
+type Queues = sqsapi.Queues
 
 // ErrNotParked is the error of [Release] for a device that is not recorded.
 var ErrNotParked = errors.New("the device is not parked")
@@ -133,7 +130,7 @@ func (r *release) work(ctx context.Context) error {
 	// What is visible and was not shown stands behind what we hold of other devices. It may be of this one only if we hold ten of it:
 	// so many are shown at once.
 	depth := holds.InFlight
-	if len(r.returned) >= 10 {
+	if len(r.returned) >= awsx.MaxBatch {
 		depth = holds.Total()
 	}
 	if depth > len(r.held) {
@@ -212,7 +209,7 @@ func (r *release) receive(ctx context.Context) ([]types.Message, error) {
 	defer cancel()
 	out, err := r.api.ReceiveMessage(one, &sqs.ReceiveMessageInput{
 		QueueUrl:                    &r.queues.DLQURL,
-		MaxNumberOfMessages:         10,
+		MaxNumberOfMessages:         awsx.MaxBatch,
 		WaitTimeSeconds:             1, // a receive that does not wait asks a part of the servers only
 		VisibilityTimeout:           int32(visibility / time.Second),
 		MessageAttributeNames:       []string{"All"},
@@ -314,11 +311,9 @@ func (r *release) giveBack(ctx context.Context) error {
 	defer cancel()
 	for end := len(r.order); end > 0; {
 		var entries []types.ChangeMessageVisibilityBatchRequestEntry
-		for ; end > 0 && len(entries) < 10; end-- {
+		for ; end > 0 && len(entries) < awsx.MaxBatch; end-- {
 			if handle, ok := r.held[r.order[end-1]]; ok {
-				entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
-					Id: aws.String(strconv.Itoa(len(entries))), ReceiptHandle: &handle,
-				})
+				entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: awsx.EntryID(len(entries)), ReceiptHandle: &handle})
 			}
 		}
 		if len(entries) == 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/device-fanout/fanout/consumers/sqsapi"
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
@@ -27,8 +28,8 @@ type TopicAPI interface {
 // QueueAPI is what provisioning needs of Amazon SQS; [*sqs.Client] has it.
 type QueueAPI interface {
 	CreateQueue(ctx context.Context, in *sqs.CreateQueueInput, optFns ...func(*sqs.Options)) (*sqs.CreateQueueOutput, error)
-	GetQueueUrl(ctx context.Context, in *sqs.GetQueueUrlInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueUrlOutput, error)
-	GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+	sqsapi.Finder
+	sqsapi.Describer
 	SetQueueAttributes(ctx context.Context, in *sqs.SetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.SetQueueAttributesOutput, error)
 }
 
@@ -38,12 +39,8 @@ type Resources struct {
 	Queues   map[string]Queues // by service
 }
 
-// Queues are the queues of a service.
-type Queues struct {
-	URL            string
-	DLQURL         string // of what the consumer could not handle
-	DeliveryDLQURL string // of what SNS could not deliver; [FindQueues] leaves it empty
-}
+// Queues are the queues of a service. [FindQueues] leaves DeliveryDLQURL empty.
+type Queues = sqsapi.Queues
 
 // Apply creates the topic, and a queue, two dead-letter queues and a subscription for every service.
 func Apply(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Deployment) (Resources, error) {
@@ -115,7 +112,7 @@ func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicAR
 	if err != nil {
 		return Queues{}, fmt.Errorf("subscribe %s: %w", d.QueueName(s.Name), err)
 	}
-	return Queues{URL: url, DLQURL: dlqURL, DeliveryDLQURL: deliveryURL}, nil
+	return Queues{Service: s.Name, URL: url, DLQURL: dlqURL, DeliveryDLQURL: deliveryURL}, nil
 }
 
 // createQueue creates a FIFO queue for many groups, or a standard one, and returns its URL and ARN.
@@ -214,7 +211,7 @@ func FindQueues(ctx context.Context, queues QueueAPI, d topology.Deployment, ser
 	if err != nil {
 		return Queues{}, err
 	}
-	return Queues{URL: url, DLQURL: dlqURL}, nil
+	return Queues{Service: service, URL: url, DLQURL: dlqURL}, nil
 }
 
 // FindDeliveryDLQ looks up the URL of the queue of what SNS could not deliver to a service's queue.

@@ -69,3 +69,9 @@ func (a Answers) index(id *string) (int, bool) {
 	i, err := strconv.Atoi(aws.ToString(id))
 	return i, err == nil && i >= 0 && i < len(a)
 }
+
+// AttributeBytes is how much a message attribute adds to the size of its message. SNS and SQS count the UTF-8 bytes of the body, and of
+// every attribute's name, data type and value.
+func AttributeBytes(name, dataType string, valueBytes int) int {
+	return len(name) + len(dataType) + valueBytes
+}

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
 )
@@ -87,7 +86,7 @@ whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show th
 			if err != nil {
 				return err
 			}
-			c, err := consumers.New(api.queues(cfg), consumers.Queue{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL}, opened.Handle, cfg)
+			c, err := consumers.New(api.queues(cfg), q, opened.Handle, cfg)
 			if err != nil {
 				return err
 			}
@@ -188,30 +187,8 @@ func waitIdle(ctx context.Context, idle time.Duration, empty func() (bool, error
 
 // queueEmpty tells whether a queue has nothing visible, delayed or in flight, as far as SQS says.
 func queueEmpty(ctx context.Context, api *sqs.Client, url string) (bool, error) {
-	n, err := queueDepth(ctx, api, url)
-	return n == 0, err
-}
-
-// queueDepth is how many messages a queue has, visible, delayed and in flight, as far as SQS says.
-func queueDepth(ctx context.Context, api *sqs.Client, url string) (int, error) {
-	names := []types.QueueAttributeName{
-		types.QueueAttributeNameApproximateNumberOfMessages,
-		types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
-		types.QueueAttributeNameApproximateNumberOfMessagesDelayed,
-	}
-	out, err := api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: names})
-	if err != nil {
-		return 0, fmt.Errorf("read the depth of %s: %w", url, err)
-	}
-	depth := 0
-	for _, name := range names {
-		n, err := strconv.Atoi(out.Attributes[string(name)])
-		if err != nil {
-			return 0, fmt.Errorf("read the depth of %s: %s: got %q, want a number", url, name, out.Attributes[string(name)])
-		}
-		depth += n
-	}
-	return depth, nil
+	depth, err := deadletter.ReadDepth(ctx, api, url)
+	return err == nil && depth.Total() == 0, err
 }
 
 func printConsumed(g *globals, s consumers.Stats, took time.Duration, asJSON bool) error {

@@ -36,7 +36,7 @@ func (g *globals) redriveParking(ctx context.Context, api clients, d topology.De
 	if err != nil {
 		return errors.Join(err, closeLot())
 	}
-	return errors.Join(g.release(ctx, api, lot, parking.Queues{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL}, from, m), closeLot())
+	return errors.Join(g.release(ctx, api, lot, q, from, m), closeLot())
 }
 
 // release shows the plan, and does it if told to.

@@ -206,8 +206,7 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 		f.members = append(f.members, m)
 		cfg := consumerConfig(f.deployment, s, o.slots, g)
 		cfg.Parking = lot
-		q := f.resources.Queues[s.Name]
-		m.consumer, err = consumers.New(f.engine.SQS(), consumers.Queue{Service: s.Name, URL: q.URL, DLQURL: q.DLQURL},
+		m.consumer, err = consumers.New(f.engine.SQS(), f.resources.Queues[s.Name],
 			f.audit.watch(s.Name, s.Wants, opened.Handle), cfg)
 		if err != nil {
 			return err
