@@ -12,6 +12,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/infra/provision"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // Exit codes.
@@ -104,14 +105,13 @@ func hintFor(program string, err error) string {
 	if errors.As(err, &missing) {
 		return "for the local environment run `" + program + " up` or `" + program + " local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"
 	}
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		switch api.ErrorCode() {
-		case "AccessDenied", "AccessDeniedException", "AuthorizationError":
-			return "the credentials in use lack a permission; check AWS_PROFILE"
-		case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException":
-			return "the credentials in use are not valid here; log in again, or add --local for the local environment"
-		}
+	switch verdict := awsx.VerdictOf(err); {
+	case verdict.Class == awsx.Denied && verdict.By == "KMS":
+		return "the KMS key of the queue or topic can't be used; check its state, its policy and the credentials' kms permissions"
+	case verdict.Class == awsx.Denied:
+		return "the credentials in use lack a permission; check AWS_PROFILE"
+	case verdict.Class == awsx.Credentials, verdict.Class == awsx.Expired:
+		return "the credentials in use are not valid here; log in again, or add --local for the local environment"
 	}
 	var unreadable *smithy.DeserializationError
 	if errors.As(err, &unreadable) {
