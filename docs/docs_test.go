@@ -19,7 +19,6 @@ var planned = []string{
 	"consumers/internal/attempt",
 	"docs/decisions/sqlite-driver.md",
 	"examples/acme",
-	"internal/aws",
 }
 
 // pages gives every page that is checked, by its path from the root.
