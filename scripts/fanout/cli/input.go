@@ -20,13 +20,12 @@ const maxLineBytes = 1 << 20
 
 // exampleLine is an input line for help texts: an event of a type that the program knows.
 func exampleLine() string {
-	const lamp = `{"device_id":"lamp-7","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}`
-	types := events.Types()
-	if _, ok := events.Lookup("device.power.changed.v1"); ok || len(types) == 0 {
-		return lamp
+	kind, _ := events.Lookup(exampleType())
+	if kind.Name == "" || strings.HasPrefix(kind.Name, "device.power.") {
+		return `{"device_id":"lamp-7","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}`
 	}
-	data, _ := events.EncodeData(types[0].Sample) // it was checked when it was registered
-	return fmt.Sprintf(`{"device_id":"device-7","type":%q,"time":"2026-01-31T12:00:00Z","data":%s}`, types[0].Name, data)
+	data, _ := events.EncodeData(kind.Sample) // it was checked when it was registered
+	return fmt.Sprintf(`{"device_id":"device-7","type":%q,"time":"2026-01-31T12:00:00Z","data":%s}`, kind.Name, data)
 }
 
 // formats are the input formats that are known.

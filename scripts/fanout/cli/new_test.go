@@ -73,7 +73,7 @@ func TestNewService_CompilesPassesItsTestsAndRuns(t *testing.T) {
 	again := invoke(t, "", args...).want(t, exitUsage) // the topology in this program does not have it, but its folder is there
 	contains(t, "again", again.stderr, "folder "+filepath.Join("consumers", "dooralarm")+" is there already")
 
-	unformatted, err := exec.Command("gofmt", "-l", filepath.Join(folder, "consumers"), filepath.Join(folder, "infra", "topology"), filepath.Join(folder, "scripts")).CombinedOutput()
+	unformatted, err := exec.Command("gofmt", "-l", filepath.Join(folder, "consumers"), filepath.Join(folder, "infra", "declaration"), filepath.Join(folder, "scripts")).CombinedOutput()
 	if err != nil || len(unformatted) > 0 {
 		t.Errorf("gofmt: %v, not formatted:\n%s", err, unformatted)
 	}
@@ -105,6 +105,56 @@ func TestNewService_CompilesPassesItsTestsAndRuns(t *testing.T) {
 
 func TestNewService_OutsideOfTheRepository(t *testing.T) {
 	t.Parallel()
-	done := invoke(t, "", "new", "service", "lights", "--dir", t.TempDir()).want(t, exitFailed)
-	contains(t, "stderr", done.stderr, "no infra/declaration/declaration.go", "hint: run it in a checkout")
+	done := invoke(t, "", "new", "service", "lights", "--events", "device.power.changed.v1", "--dir", t.TempDir()).want(t, exitFailed)
+	contains(t, "stderr", done.stderr, "no infra/declaration/declaration.go", "hint: run it in the repository of this program")
+}
+
+// In a repository of their own, teams add with their own program: it knows their event types and services, and this one does not.
+func TestNew_InTheRepositoryOfAnotherModule(t *testing.T) {
+	t.Parallel()
+	acme := filepath.Join("..", "..", "..", "examples", "acme")
+	for _, args := range [][]string{
+		{"new", "service", "alarm", "--events", "device.contact.changed.v1", "--dir", acme},
+		{"new", "event", "acme.window.opened.v1", "--about", "Somebody opened a window", "--dir", acme},
+	} {
+		done := invoke(t, "", args...).want(t, exitFailed)
+		contains(t, "stderr", done.stderr, "is a repository of module example.com/acme/platform", "hint: there, run `go run ./cmd/platform new …`")
+	}
+}
+
+// A team starts a repository, adds an event type and a service that hears it, and all of it compiles and passes its tests.
+func TestInit_AndWhatIsAddedToItCompilesAndRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program of another module; run without -short")
+	}
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "shop")
+	done := invoke(t, "", "init", folder, "--module", "example.com/shop").want(t, exitOK) // from this checkout
+	contains(t, "standard output", done.stdout, filepath.Join(folder, "go.mod"), filepath.Join(folder, "cmd", "shop", "main.go"))
+	contains(t, "standard error", done.stderr, "go run ./cmd/shop up")
+	program := filepath.Join(folder, "shop")
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(program, args...)
+		cmd.Dir = folder
+		text, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("shop %s: %v\n%s", strings.Join(args, " "), err, text)
+		}
+		return string(text)
+	}
+	goTool(t, folder, "build", "-o", program, "./cmd/shop")
+	contains(t, "schema check", run("schema", "check"), "1 event types; the committed schemas are what the code says")
+	run("new", "event", "shop.window.opened.v1", "--about", "Somebody opened a window")
+	run("new", "event", "other.door_bell.rang.v3", "--about", "A bell rang")
+	goTool(t, folder, "build", "-o", program, "./cmd/shop")
+	contains(t, "schema write", run("schema", "write", "schemas"), "new      "+filepath.Join("schemas", "shop.window.opened.v1.json"))
+	run("new", "service", "alarm", "--about", "rings when a window opens", "--events", "shop.window.opened.v1,other.door_bell.rang.v3")
+	goTool(t, folder, "build", "-o", program, "./cmd/shop")
+	goTool(t, folder, "vet", "./...")
+	goTool(t, folder, "test", "-short", "./events/...", "./infra/declaration", "./services/alarm")
+	contains(t, "schema check", run("schema", "check"), "3 event types; the committed schemas are what the code says")
+	line := `{"device_id":"window-1","type":"shop.window.opened.v1","time":"2026-01-31T12:00:00Z","data":{"value":2}}` + "\n"
+	summary := run("up", "--addr", "127.0.0.1:0", "--input", writeFile(t, "events.ndjson", line), "--until-idle", "100ms", "--json")
+	contains(t, "up", summary, `"alarm":1`, `"chime":0`, `"history":1`)
 }

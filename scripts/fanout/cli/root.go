@@ -85,6 +85,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newConsole(g),
 		newTopology(g),
 		newSchema(g),
+		newInit(g),
 		newNew(g),
 		newReady(g),
 		newVersion(g),

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing/fstest"
 
@@ -22,7 +25,7 @@ import (
 
 func newSchema(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "schema", Short: "Look after the published schemas of the events", Args: aCommand, RunE: help}
-	cmd.AddCommand(newSchemaCheck(g))
+	cmd.AddCommand(newSchemaCheck(g), newSchemaWrite(g))
 	return cmd
 }
 
@@ -76,6 +79,60 @@ Exit codes:
 	f.StringVar(&folder, "folder", "schemas", "`FOLDER` of the schemas in that revision, from the top of the repository")
 	f.BoolVar(&asJSON, "json", false, "print the changes as JSON")
 	return cmd
+}
+
+func newSchemaWrite(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "write [FOLDER]",
+		Short: "Write the schemas of the event types in the code",
+		Long: `Writes the JSON Schema of every event type of this program into a folder, a file <type>.json each, and says which were new or
+have changed. A file there that belongs to no type is named and left alone. Without FOLDER it is schemas.`,
+		Example: `  ` + g.app.Name + ` schema write schemas`,
+		Args:    atMostOne("a folder or none"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			folder := "schemas"
+			if len(args) > 0 {
+				folder = args[0]
+			}
+			return g.writeSchemas(folder)
+		},
+	}
+}
+
+func (g *globals) writeSchemas(folder string) error {
+	inCode, err := schemasInCode()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("schemas: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(inCode)) {
+		path, what := filepath.Join(folder, name), "changed"
+		before, err := os.ReadFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			what = "new"
+		case err != nil:
+			return fmt.Errorf("schemas: %w", err)
+		case bytes.Equal(before, inCode[name].Data):
+			continue
+		}
+		if err := os.WriteFile(path, inCode[name].Data, 0o644); err != nil {
+			return fmt.Errorf("schemas: %w", err)
+		}
+		fmt.Fprintf(g.out, "%-8s %s\n", what, path)
+	}
+	present, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	if err != nil {
+		return fmt.Errorf("schemas: %w", err)
+	}
+	for _, path := range present {
+		if inCode[filepath.Base(path)] == nil {
+			fmt.Fprintf(g.err, "%s: %s belongs to no event type of this program; delete it if its type is gone\n", g.app.Name, path)
+		}
+	}
+	return nil
 }
 
 // schemasInCode are the schemas of the types registered in this program.

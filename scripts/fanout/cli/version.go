@@ -41,7 +41,10 @@ func versionOf(app App, build *debug.BuildInfo) versionInfo {
 			}
 			v.Fanout = cmp.Or(m.Version, v.Fanout)
 			if m.Replace != nil {
-				v.Fanout = strings.TrimSpace("replaced by " + m.Replace.Path + " " + m.Replace.Version)
+				v.Fanout = "replaced by " + m.Replace.Path
+				if m.Replace.Version != "" && m.Replace.Version != unknownVersion {
+					v.Fanout += " " + m.Replace.Version
+				}
 			}
 		}
 		for _, s := range build.Settings {

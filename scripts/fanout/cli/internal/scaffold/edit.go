@@ -2,6 +2,7 @@ package scaffold
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -10,11 +11,23 @@ import (
 	"go/token"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// addEntry adds a service to the list of services of the declaration.
-func addEntry(source []byte, s Service, types []eventType) ([]byte, error) {
+// addEntry adds a service to the list of services of the declaration, and imports the packages of its event types.
+func addEntry(source []byte, module string, s Service, types []goType) ([]byte, error) {
+	var entry bytes.Buffer
+	fmt.Fprintf(&entry, "{\nName: %q,\nAbout: %q,\nEvents: []string{\n", s.Name, s.About)
+	for _, t := range types {
+		changed, name, err := addImport(source, module, t.Path, t.Package)
+		if err != nil {
+			return nil, err
+		}
+		source = changed
+		fmt.Fprintf(&entry, "%s.%s{}.EventType(),\n", name, t.Name)
+	}
+	fmt.Fprintf(&entry, "},\nHandlerTimeout: %s,\n},\n", durationText(s.HandlerTimeout))
 	list, err := find(source, func(n ast.Node) *ast.CompositeLit {
 		list, ok := n.(*ast.CompositeLit)
 		if !ok {
@@ -32,50 +45,104 @@ func addEntry(source []byte, s Service, types []eventType) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the list []topology.Service: %w", err)
 	}
-	var entry bytes.Buffer
-	fmt.Fprintf(&entry, "{\nName: %q,\nAbout: %q,\nEvents: []string{\n", s.Name, s.About)
-	for _, t := range types {
-		fmt.Fprintf(&entry, "device.%s{}.EventType(),\n", t.GoType)
-	}
-	fmt.Fprintf(&entry, "},\nHandlerTimeout: %s,\n},\n", durationText(s.HandlerTimeout))
 	return insert(source, list, entry.String())
 }
 
-// addOpener adds a service to the map services, and imports its package.
-func addOpener(source []byte, name, pkg string) ([]byte, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution)
+// addOpener adds a service, whose package is at a path, to the map of services, and imports the package.
+func addOpener(source []byte, module, service, at string) ([]byte, error) {
+	pkg := path.Base(at)
+	source, name, err := addImport(source, module, at, pkg)
 	if err != nil {
 		return nil, err
 	}
-	for _, imported := range file.Imports {
-		if at, err := strconv.Unquote(imported.Path.Value); err == nil && path.Base(at) == pkg {
-			return nil, fmt.Errorf("it imports %s, so the service's package can't be called %s; choose another name", at, pkg)
-		}
+	if name != pkg {
+		return nil, fmt.Errorf("it imports another package called %s, so the service's package can't be called %s; choose another name", pkg, pkg)
 	}
-	ready, err := find(source, func(n ast.Node) *ast.CompositeLit {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok || len(spec.Names) != 1 || spec.Names[0].Name != "services" || len(spec.Values) != 1 {
+	openers, err := find(source, func(n ast.Node) *ast.CompositeLit {
+		list, ok := n.(*ast.CompositeLit)
+		if !ok {
 			return nil
 		}
-		list, _ := spec.Values[0].(*ast.CompositeLit)
+		if of, ok := list.Type.(*ast.SelectorExpr); !ok || of.Sel.Name != "Services" {
+			return nil
+		}
 		return list
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the map services: %w", err)
+		return nil, fmt.Errorf("the map cli.Services: %w", err)
 	}
-	source, err = insert(source, ready, fmt.Sprintf("%q: cli.OnDatabase(%s.Open),\n", name, pkg))
-	if err != nil {
-		return nil, err
-	}
-	const neighbour = `"github.com/device-fanout/fanout/scripts/fanout/cli"` // imported already; sorting puts the new one where it belongs
-	if !bytes.Contains(source, []byte(neighbour)) {
-		return nil, fmt.Errorf("no import of %s, beside which the service's package could stand", neighbour)
-	}
-	source = bytes.Replace(source, []byte(neighbour), fmt.Appendf(nil, "%s\n\t%q", neighbour, "github.com/device-fanout/fanout/consumers/"+pkg), 1)
-	return format.Source(source)
+	return insert(source, openers, fmt.Sprintf("%q: cli.OnDatabase(%s.Open),\n", service, pkg))
 }
 
-var errMissing = errors.New("not found; add the service by hand")
+// addImport makes a file of the module import the package pkg at a path, and returns what the file calls it: by its name, or with
+// "types" at its end where another one has that. pkg "_" imports it for its effect alone, if it is not imported.
+func addImport(source []byte, module, at, pkg string) (changed []byte, name string, err error) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "", source, parser.SkipObjectResolution|parser.ParseComments)
+	if err != nil {
+		return nil, "", err
+	}
+	used := imports{}
+	for _, spec := range file.Imports {
+		there, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, "", err
+		}
+		alias := ""
+		if spec.Name != nil {
+			alias = spec.Name.Name
+		}
+		if there == at {
+			switch {
+			case pkg == "_":
+				return source, cmp.Or(alias, path.Base(at)), nil
+			case alias == "_": // for its types alone, until now
+				from, to := int(spec.Name.Pos())-1, int(spec.Path.Pos())-1
+				source = append(source[:from:from], source[to:]...)
+				return source, pkg, nil
+			}
+			return source, cmp.Or(alias, pkg), nil
+		}
+		used[there] = alias
+	}
+	line := fmt.Sprintf("_ %q", at)
+	if name = pkg; pkg != "_" {
+		name, line = used.add(at, pkg), strconv.Quote(at)
+		if name != path.Base(at) {
+			line = name + " " + line
+		}
+	}
+	position, text := placeOfImport(file, module, line)
+	out := append(append(append([]byte{}, source[:position]...), text...), source[position:]...)
+	changed, err = format.Source(out)
+	return changed, name, err
+}
+
+// placeOfImport says where in a file an import of one of the module's own packages goes, and with what around it: to others of
+// the module's, or as a group of its own after the last import.
+func placeOfImport(file *ast.File, module, line string) (position int, text string) {
+	if len(file.Imports) == 0 {
+		return int(file.Name.End()) - 1, "\n\nimport " + line + "\n"
+	}
+	last, text := file.Imports[len(file.Imports)-1], "\n\n"+line
+	for _, spec := range file.Imports {
+		if strings.HasPrefix(spec.Path.Value, strconv.Quote(module)[:len(module)+1]) {
+			last, text = spec, "\n"+line
+		}
+	}
+	end := last.End()
+	if last.Comment != nil {
+		end = last.Comment.End()
+	}
+	for _, decl := range file.Decls {
+		if group, ok := decl.(*ast.GenDecl); ok && group.Tok == token.IMPORT && !group.Lparen.IsValid() && group.Pos() <= last.Pos() && last.End() <= group.End() {
+			text = "\nimport " + line // an import without parentheses
+		}
+	}
+	return int(end) - 1, text
+}
+
+var errMissing = errors.New("not found; add it by hand")
 
 // find returns the first composite literal that match finds.
 func find(source []byte, match func(ast.Node) *ast.CompositeLit) (found *ast.CompositeLit, err error) {
@@ -98,6 +165,9 @@ func find(source []byte, match func(ast.Node) *ast.CompositeLit) (found *ast.Com
 // insert puts text before the closing brace of list, and formats.
 func insert(source []byte, list *ast.CompositeLit, text string) ([]byte, error) {
 	at := int(list.Rbrace) - 1 // positions of a file of its own begin at 1
+	if n := len(list.Elts); n > 0 && !bytes.Contains(source[int(list.Elts[n-1].End())-1:at], []byte(",")) {
+		text = ",\n" + text // the list stands on one line
+	}
 	out := append(append(append([]byte{}, source[:at]...), text...), source[at:]...)
 	return format.Source(out)
 }

@@ -1,161 +1,41 @@
-// Package scaffold writes a new service into this repository: a package with a handler, its tests and a page about it, its entry
-// in the topology, and its line in the program that runs services. It compiles, passes its tests and runs as it is.
+// Package scaffold writes what teams begin with: a repository of their own, a service, an event type. What it writes compiles,
+// passes its own tests and runs as it is; nothing that is there is overwritten.
+//
+// A service and an event type are added to this repository or to one that [Init] wrote; [Find] tells which it is. Files are planned
+// first and written by [Write], so that a caller can show them.
 package scaffold
 
 import (
 	"bytes"
 	"embed"
-	"errors"
 	"fmt"
 	"go/format"
-	"go/token"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"reflect"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"text/template"
-	"time"
-	"unicode"
-
-	"github.com/device-fanout/fanout/events"
-	"github.com/device-fanout/fanout/events/device"
-	"github.com/device-fanout/fanout/infra/declaration"
-	"github.com/device-fanout/fanout/infra/topology"
 )
 
 //go:embed template
-var templates embed.FS
+var embedded embed.FS
 
-// Service is what a new service is to be.
-type Service struct {
-	Name           string
-	About          string   // one sentence, without its full stop
-	Events         []string // the types that it hears; at least one
-	HandlerTimeout time.Duration
-}
-
-// Where things are in the repository.
-const (
-	topologyFile = "infra/declaration/declaration.go"
-	servicesFile = "scripts/fanout/services.go"
-)
-
-// File is one that is written.
-type File struct {
-	Path    string // from the root of the repository
-	Content []byte
-	New     bool // it is not there yet
-}
-
-// eventType is an event type as the templates want it.
-type eventType struct{ Name, GoType, Method, Fields string }
-
-// Plan returns the files of a new service in the repository at root, and writes nothing. The error lists every fault of s.
-func Plan(root string, s Service) ([]File, error) {
-	data := struct {
-		Service
-		Package string
-		Types   []eventType
-	}{Service: s, Package: strings.ReplaceAll(s.Name, "-", "")}
-	data.About = strings.TrimSuffix(data.About, ".")
-	var faults []error
-	if data.About == "" || strings.ContainsAny(data.About, "\n\r") {
-		faults = append(faults, fmt.Errorf("scaffold: about: got %q, want one sentence that says what the service does", s.About))
-	}
-	if len(s.Events) == 0 {
-		faults = append(faults, errors.New("scaffold: events: there is none, want at least one type that the service hears"))
-	}
-	for _, name := range s.Events {
-		t, err := newEventType(name)
-		faults = append(faults, err)
-		data.Types = append(data.Types, t)
-	}
-	top := declaration.Topology()
-	top.Services = append(top.Services, topology.Service{Name: s.Name, About: data.About, Events: s.Events, HandlerTimeout: s.HandlerTimeout})
-	faults = append(faults, top.Validate())
-	folder := filepath.Join("consumers", data.Package)
-	if _, err := os.Stat(filepath.Join(root, folder)); err == nil && data.Package != "" {
-		faults = append(faults, fmt.Errorf("scaffold: name: folder %s is there already, choose another name", folder))
-	}
-	if token.IsKeyword(data.Package) {
-		faults = append(faults, fmt.Errorf("scaffold: name: package %s would be a keyword of Go, choose another name", data.Package))
-	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
-
-	var files []File
-	for _, file := range []struct{ template, name string }{
-		{"doc.go", "doc.go"}, {"service.go", data.Package + ".go"}, {"service_test.go", data.Package + "_test.go"}, {"README.md", "README.md"},
-	} {
-		content, err := render(file.template, data)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, File{Path: filepath.Join(folder, file.name), Content: content, New: true})
-	}
-	entry, err := edit(root, topologyFile, func(source []byte) ([]byte, error) { return addEntry(source, data.Service, data.Types) })
-	if err != nil {
-		return nil, err
-	}
-	line, err := edit(root, servicesFile, func(source []byte) ([]byte, error) { return addOpener(source, s.Name, data.Package) })
-	if err != nil {
-		return nil, err
-	}
-	return append(files, entry, line), nil
-}
-
-// Write writes the files of a plan. New ones are never put in the place of others.
-func Write(root string, files []File) error {
-	for _, f := range files {
-		path := filepath.Join(root, f.Path)
-		flags := os.O_WRONLY | os.O_TRUNC
-		if f.New {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				return fmt.Errorf("scaffold: %w", err)
-			}
-			flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-		}
-		file, err := os.OpenFile(path, flags, 0o644)
-		if err != nil {
-			return fmt.Errorf("scaffold: %w", err)
-		}
-		_, err = file.Write(f.Content)
-		if err := errors.Join(err, file.Close()); err != nil {
-			return fmt.Errorf("scaffold: %w", err)
-		}
-	}
-	return nil
-}
-
-// FindRoot returns the root of this repository, above the folder from.
-func FindRoot(from string) (string, error) {
-	start, err := filepath.Abs(from)
-	if err != nil {
-		return "", fmt.Errorf("scaffold: %w", err)
-	}
-	for dir := start; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(topologyFile))); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("scaffold: no %s in %s or above, want a checkout of this repository", topologyFile, start)
-		}
-	}
-}
+// templates are those that are embedded, but for a test that writes them.
+var templates fs.FS = embedded
 
 // render fills in a template, and formats what is Go.
 func render(name string, data any) ([]byte, error) {
-	t, err := template.ParseFS(templates, "template/"+name+".tmpl")
+	t, err := template.ParseFS(templates, "template/"+name+".tmpl", "template/repository/requirements.tmpl")
 	if err != nil {
 		return nil, fmt.Errorf("scaffold: %w", err)
 	}
 	var out bytes.Buffer
-	if err := t.Execute(&out, data); err != nil {
+	if err := t.Option("missingkey=error").Execute(&out, data); err != nil {
 		return nil, fmt.Errorf("scaffold: %w", err)
 	}
-	if filepath.Ext(name) != ".go" {
+	if path.Ext(name) != ".go" {
 		return out.Bytes(), nil
 	}
 	content, err := format.Source(out.Bytes())
@@ -165,34 +45,71 @@ func render(name string, data any) ([]byte, error) {
 	return content, nil
 }
 
-// edit reads a file and changes it.
-func edit(root, path string, change func([]byte) ([]byte, error)) (File, error) {
-	source, err := fs.ReadFile(os.DirFS(root), path)
-	if err != nil {
-		return File{}, fmt.Errorf("scaffold: %w", err)
+// imports are the packages that a file imports, by their paths, and the names that it gives them; a name is empty where it is the
+// package's own and the last element of its path.
+type imports map[string]string
+
+// importsOf are imports of packages under their own names.
+func importsOf(paths ...string) imports {
+	all := imports{}
+	for _, p := range paths {
+		all[p] = ""
 	}
-	content, err := change(source)
-	if err != nil {
-		return File{}, fmt.Errorf("scaffold: %s: %w", path, err)
-	}
-	return File{Path: filepath.FromSlash(path), Content: content}, nil
+	return all
 }
 
-// newEventType finds the Go type of an event type.
-func newEventType(name string) (eventType, error) {
-	t, ok := events.Lookup(name)
-	if !ok {
-		return eventType{}, nil // the topology says so, and what is near
+// add imports the package name at a path and returns what the file calls it: by its name, or with "types" at its end where
+// something else in the file is called so.
+func (i imports) add(at, name string) string {
+	if known, ok := i[at]; ok {
+		if known == "" {
+			return path.Base(at)
+		}
+		return known
 	}
-	goType := reflect.TypeOf(t.Sample)
-	if own := reflect.TypeFor[device.PowerChanged]().PkgPath(); goType.PkgPath() != own {
-		return eventType{}, fmt.Errorf("scaffold: events: %s is a type of package %s, want one of package device; add its handler by hand", name, goType.PkgPath())
+	for i.taken(name) {
+		name += "types"
 	}
-	fields := make([]string, goType.NumField())
-	for i := range fields {
-		fields[i] = goType.Field(i).Name
+	i[at] = ""
+	if name != path.Base(at) {
+		i[at] = name
 	}
-	method := []rune(goType.Name())
-	method[0] = unicode.ToLower(method[0])
-	return eventType{Name: name, GoType: goType.Name(), Method: string(method), Fields: strings.Join(fields, ", ")}, nil
+	return name
+}
+
+// taken tells whether a name is that of an imported package, or stands for something else in the templates.
+func (i imports) taken(name string) bool {
+	for at, alias := range i {
+		if name == alias || alias == "" && name == path.Base(at) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"name", "schema", "schemaBase", "count", "tx", "data", "event", "err", "ctx", "s", "t"}, name)
+}
+
+// block is the import declaration of a file of the module: the standard library, other modules, and its own packages.
+func (i imports) block(module string) string {
+	var groups [3][]string
+	for _, at := range slices.Sorted(maps.Keys(i)) {
+		line := strconv.Quote(at)
+		if alias := i[at]; alias != "" {
+			line = alias + " " + line
+		}
+		first, _, _ := strings.Cut(at, "/")
+		group := 1
+		switch {
+		case !strings.Contains(first, "."):
+			group = 0
+		case at == module || strings.HasPrefix(at, module+"/"):
+			group = 2
+		}
+		groups[group] = append(groups[group], line)
+	}
+	var blocks []string
+	for _, lines := range groups {
+		if len(lines) > 0 {
+			blocks = append(blocks, strings.Join(lines, "\n"))
+		}
+	}
+	return "import (\n" + strings.Join(blocks, "\n\n") + "\n)"
 }

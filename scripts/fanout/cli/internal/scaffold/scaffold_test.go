@@ -6,17 +6,30 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/device-fanout/fanout/infra/declaration"
 )
 
 // root is that of the repository.
 var root = filepath.Join("..", "..", "..", "..", "..")
 
+// here is this repository.
+func here(t *testing.T) Repository {
+	t.Helper()
+	r, err := Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func valid() Service {
 	return Service{Name: "lights", About: "keeps lights", Events: []string{"device.power.changed.v1"}, HandlerTimeout: time.Second}
 }
 
-func TestPlan_SaysEverythingThatIsWrong(t *testing.T) {
+func TestPlanService_SaysEverythingThatIsWrong(t *testing.T) {
 	t.Parallel()
+	r := here(t)
 	for name, test := range map[string]struct {
 		change func(*Service)
 		want   string
@@ -36,22 +49,25 @@ func TestPlan_SaysEverythingThatIsWrong(t *testing.T) {
 	} {
 		s := valid()
 		test.change(&s)
-		if files, err := Plan(root, s); err == nil || !strings.Contains(err.Error(), test.want) {
+		if files, err := r.PlanService(declaration.Topology(), s); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %d files, %v, want %q", name, len(files), err, test.want)
 		}
 	}
 }
 
-func TestPlan_TellsWhenTheRepositoryLooksDifferent(t *testing.T) {
+func TestPlanService_TellsWhenTheRepositoryLooksDifferent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
 		err  error
 	}{
-		{"topology", func() error { _, err := addEntry([]byte("package declaration"), valid(), nil); return err }()},
-		{"services", func() error { _, err := addOpener([]byte("package main"), "lights", "lights"); return err }()},
+		{"topology", func() error { _, err := addEntry([]byte("package declaration"), Fanout, valid(), nil); return err }()},
+		{"services", func() error {
+			_, err := addOpener([]byte("package main"), Fanout, "lights", Fanout+"/consumers/lights")
+			return err
+		}()},
 	} {
-		if test.err == nil || !strings.Contains(test.err.Error(), "add the service by hand") {
+		if test.err == nil || !strings.Contains(test.err.Error(), "add it by hand") {
 			t.Errorf("%s: got %v, want advice", test.name, test.err)
 		}
 	}
@@ -72,10 +88,18 @@ func TestWrite_OverwritesNothing(t *testing.T) {
 	}
 }
 
-// The comments of the file stay, and what is added can be read.
+// The comments of the file stay, what is added can be read, and the event types' packages are imported once.
 func TestAddEntry(t *testing.T) {
 	t.Parallel()
-	source := `package declaration
+	const source = `package declaration
+
+import (
+	_ "embed"
+
+	"github.com/device-fanout/fanout/infra/topology"
+
+	_ "example.com/acme/platform/events/acme" // for its types
+)
 
 // Topology is it.
 func Topology() topology.Topology {
@@ -86,13 +110,108 @@ func Topology() topology.Topology {
 `
 	s := valid()
 	s.HandlerTimeout = 90 * time.Second
-	got, err := addEntry([]byte(source), s, []eventType{{GoType: "PowerChanged"}})
+	got, err := addEntry([]byte(source), "example.com/acme/platform", s, []goType{
+		{Path: "example.com/acme/platform/events/acme", Package: "acme", Name: "DoorbellPressed"},
+		{Path: "example.com/acme/platform/events/topology", Package: "topology", Name: "LoopFound"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"// Topology is it.", "// all of them", `{Name: "a"},`, "device.PowerChanged{}.EventType(),", "HandlerTimeout: 90 * time.Second,"} {
-		if !strings.Contains(string(got), want) {
-			t.Errorf("file: got\n%s\nwant %q in it", got, want)
+	const want = `package declaration
+
+import (
+	_ "embed"
+
+	"github.com/device-fanout/fanout/infra/topology"
+
+	"example.com/acme/platform/events/acme" // for its types
+	topologytypes "example.com/acme/platform/events/topology"
+)
+
+// Topology is it.
+func Topology() topology.Topology {
+	return topology.New(environments, []topology.Service{ // all of them
+		{Name: "a"},
+		{
+			Name:  "lights",
+			About: "keeps lights",
+			Events: []string{
+				acme.DoorbellPressed{}.EventType(),
+				topologytypes.LoopFound{}.EventType(),
+			},
+			HandlerTimeout: 90 * time.Second,
+		},
+	})
+}
+`
+	if string(got) != want {
+		t.Errorf("file: got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAddOpener_WhateverTheFileLooksLike(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{
+		"package main\n\nvar services = cli.Services{\"a\": cli.History}\n":                            "import \"example.com/shop/services/lights\"\n",
+		"package main\n\nimport \"x/cli\"\n\nvar services = cli.Services{}\n":                          "import \"x/cli\"\nimport \"example.com/shop/services/lights\"\n",
+		"package main\n\nimport (\n\t\"x/cli\"\n)\n\nfunc f() { _ = App{Services: cli.Services{}} }\n": "\t\"x/cli\"\n\n\t\"example.com/shop/services/lights\"\n",
+	} {
+		got, err := addOpener([]byte(source), "example.com/shop", "lights", "example.com/shop/services/lights")
+		if err != nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+		for _, part := range []string{want, `"lights": cli.OnDatabase(lights.Open)`} {
+			if !strings.Contains(string(got), part) {
+				t.Errorf("got\n%s\nwant %q in it", got, part)
+			}
+		}
+	}
+}
+
+func TestPlanEvent(t *testing.T) {
+	t.Parallel()
+	r := here(t)
+	files, err := r.PlanEvent(Event{Name: "device.smoke_alarm.went_off.v2", About: "A smoke alarm went off."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, filepath.ToSlash(f.Path))
+	}
+	if got, want := strings.Join(names, " "), "events/device/smokealarmwentoffv2.go events/device/smokealarmwentoffv2_test.go"; got != want {
+		t.Errorf("files: got %s, want %s: the package is there and is imported", got, want)
+	}
+	if got := string(files[0].Content); !strings.Contains(got, "events.Register(schemaBase, SmokeAlarmWentOffV2{Value: 1.5}, \"A smoke alarm went off.\")") {
+		t.Errorf("file: got\n%s\nwant its registration", got)
+	}
+	files, err = r.PlanEvent(Event{Name: "acme.doorbell.pressed.v1", About: "Somebody pressed a doorbell"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := files[len(files)-1]; len(files) != 4 || last.New || !strings.Contains(string(last.Content), "\t_ \"github.com/device-fanout/fanout/events/acme\"\n") {
+		t.Errorf("a new package: got %d files, want a page about the package, and the declaration to import it", len(files))
+	}
+}
+
+func TestPlanEvent_SaysEverythingThatIsWrong(t *testing.T) {
+	t.Parallel()
+	r := here(t)
+	for _, test := range []struct {
+		event Event
+		want  string
+	}{
+		{Event{Name: "doorbell", About: "x"}, `name: got "doorbell", want small letters`},
+		{Event{Name: "acme.v1", About: "x"}, `name: got "acme.v1"`},
+		{Event{Name: "acme.Doorbell.pressed.v1", About: "x"}, `name: got "acme.Doorbell.pressed.v1"`},
+		{Event{Name: "device.power.changed.v1", About: "x"}, "is registered already, by device.PowerChanged"},
+		{Event{Name: "device.power_changed.v1", About: "x"}, "package events/device declares PowerChanged already"},
+		{Event{Name: "func.power.changed.v1", About: "x"}, "can't be called func here"},
+		{Event{Name: "acme.doorbell.pressed.v1"}, `about: got "", want one sentence`},
+		{Event{Name: "eventstest.doorbell.pressed.v1", About: "a\nb"}, `about: got "a\nb"`},
+	} {
+		if files, err := r.PlanEvent(test.event); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: got %d files, %v, want %q", test.event, len(files), err, test.want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package {{.Package}}
+package chime
 
 import (
 	"context"
@@ -10,14 +10,15 @@ import (
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/events"
-	"github.com/device-fanout/fanout/events/device"
+
+	"example.com/acme/platform/events/acme"
 )
 
 // name is the service's name in the topology and in the inbox.
-const name = "{{.Name}}"
+const name = "chime"
 
 // schema creates the service's tables. A released step is never changed; a new one is appended.
-const schema = `CREATE TABLE {{.Package}}_devices (
+const schema = `CREATE TABLE chime_devices (
 	device_id  TEXT PRIMARY KEY,
 	events     BIGINT NOT NULL, -- how many were handled
 	last_event TEXT NOT NULL    -- the ID of the newest
@@ -31,10 +32,10 @@ type Service struct{ db *database.DB }
 func Open(ctx context.Context, target string) (*Service, error) {
 	db, err := database.Open(ctx, target)
 	if err != nil {
-		return nil, fmt.Errorf("{{.Package}}: %w", err)
+		return nil, fmt.Errorf("chime: %w", err)
 	}
 	if err := db.Migrate(ctx, name, inbox.Schema(inbox.Dialect(db.Kind())), schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("{{.Package}}: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("chime: %w", err), db.Close())
 	}
 	return &Service{db: db}, nil
 }
@@ -56,25 +57,23 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 			return err
 		}
 		switch data := event.Data.(type) {
-{{- range .Types}}
-		case device.{{.GoType}}:
-			return s.{{.Method}}(ctx, tx, event, data, newest)
-{{- end}}
+		case acme.DoorbellPressed:
+			return s.doorbellPressed(ctx, tx, event, data, newest)
 		}
-		return consumers.Known(consumers.CodeNoHandler, fmt.Errorf("{{.Package}}: no handler for %s", event.Type()))
+		return consumers.Known(consumers.CodeNoHandler, fmt.Errorf("chime: no handler for %s", event.Type()))
 	})
 }
-{{range .Types}}
-// {{.Method}} handles {{.Name}}. The work goes here, with data's {{.Fields}}. newest is false for an event
+
+// doorbellPressed handles acme.doorbell.pressed.v1. The work goes here, with the data's Button, Seconds. newest is false for an event
 // that comes late, after a newer one of its device and type: such a one must not overwrite state.
-func (s *Service) {{.Method}}(ctx context.Context, tx database.Tx, event events.Event, _ device.{{.GoType}}, newest bool) error {
+func (s *Service) doorbellPressed(ctx context.Context, tx database.Tx, event events.Event, _ acme.DoorbellPressed, newest bool) error {
 	return count(ctx, tx, event, newest)
 }
-{{end}}
+
 // count counts the event, and notes it as the last one if it is the newest.
 func count(ctx context.Context, tx database.Tx, event events.Event, newest bool) error {
-	statement := `INSERT INTO {{.Package}}_devices (device_id, events, last_event) VALUES ($1, 1, $2)
-		ON CONFLICT (device_id) DO UPDATE SET events = {{.Package}}_devices.events + 1`
+	statement := `INSERT INTO chime_devices (device_id, events, last_event) VALUES ($1, 1, $2)
+		ON CONFLICT (device_id) DO UPDATE SET events = chime_devices.events + 1`
 	if newest {
 		statement += `, last_event = excluded.last_event`
 	}
@@ -85,12 +84,12 @@ func count(ctx context.Context, tx database.Tx, event events.Event, newest bool)
 // Device returns how many events of a device were handled, and the ID of the newest. Of a device that never sent anything
 // it returns zero.
 func (s *Service) Device(ctx context.Context, deviceID string) (n int64, last string, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT events, last_event FROM {{.Package}}_devices WHERE device_id = $1`, deviceID).Scan(&n, &last)
+	err = s.db.QueryRowContext(ctx, `SELECT events, last_event FROM chime_devices WHERE device_id = $1`, deviceID).Scan(&n, &last)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, "", nil
 	}
 	if err != nil {
-		return 0, "", fmt.Errorf("{{.Package}}: read device %q: %w", deviceID, err)
+		return 0, "", fmt.Errorf("chime: read device %q: %w", deviceID, err)
 	}
 	return n, last, nil
 }
