@@ -83,7 +83,11 @@ func Register[T Data](base SchemaBase, sample T, summary string) {
 	old := current()
 	next := &registry{byName: maps.Clone(old.byName), byGoType: maps.Clone(old.byGoType)}
 	if other := next.byName[e.Name]; other != nil {
-		panic(fmt.Sprintf("events: Register of %s: type %q is already that of %s", goType, e.Name, other.goType))
+		advice := "give one of them another name or, where it replaces the other, the next version"
+		if other.goType == goType {
+			advice = "register it once, in an init function of the file that declares it"
+		}
+		panic(fmt.Sprintf("events: Register of %s: type %q is already that of %s; %s", goType, e.Name, other.goType, advice))
 	}
 	next.byName[e.Name], next.byGoType[goType] = e, e
 	registered.Store(next)

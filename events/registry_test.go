@@ -198,7 +198,8 @@ func (aText) EventType() string          { return "test.bad.v1" }
 func TestRegister_PanicsWithWhatToChange(t *testing.T) {
 	t.Parallel()
 	for want, register := range map[string]func(){
-		"already that of device.PowerChanged": func() { events.Register(testSchemas, duplicate{}, "x") },
+		`"device.power.changed.v1" is already that of device.PowerChanged; give one of them another name`: func() { events.Register(testSchemas, duplicate{}, "x") },
+		"is already that of device.MotionChanged; register it once":                                       func() { events.Register(testSchemas, device.MotionChanged{}, "x") },
 		`EventType "Device Power.v1"`:         func() { events.Register(testSchemas, badName{}, "x") },
 		`EventType "test.no.version"`:         func() { events.Register(testSchemas, noVersion{}, "x") },
 		"want a constant of the Go type":      func() { events.Register(testSchemas, changingName{A: "x"}, "x") },

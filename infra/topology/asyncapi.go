@@ -60,7 +60,6 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 			"title": "Fanout " + strings.ReplaceAll(t.name(), "-", " "), "version": "1.0.0",
 			"description": "Device events, published once to an SNS FIFO topic and delivered raw to the SQS queue of every service that wants them, " +
 				"in order per device. Every message is a CloudEvents 1.0 JSON event.",
-			"license": object{"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
 		},
 		"defaultContentType": mediaType,
 		"servers": object{
@@ -69,6 +68,9 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 		},
 		"channels": channels, "operations": operations,
 		"components": object{"messages": messages, "schemas": data},
+	}
+	if t.name() == DefaultName { // this module's own; those of others are theirs to license
+		document["info"].(object)["license"] = object{"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
 	}
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
