@@ -25,7 +25,7 @@ func newConsume(g *globals) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "consume SERVICE",
-		Short: "Run one of the ready services: history, state or push",
+		Short: "Run one service on its queue",
 		Long: `Runs a service on its queue until it is interrupted (SIGINT, SIGTERM), and then drains: it starts nothing new, hands
 back what it has not started, finishes what is running and deletes what is done. What it has handed back, another one
 can take at once.
@@ -33,9 +33,9 @@ can take at once.
 On a terminal it shows what it does and which devices are blocked, by which event and why. With --health-addr the
 same can be asked for by HTTP.
 
-history and state keep a database; push offers its events by WebSocket, and a page that shows them. A client
-of push that comes back gets what it has missed: the last thousand events, and, with --data or --database,
-whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
+Of the ready services, history and state keep a database; push offers its events by WebSocket, and a page that
+shows them. A client of push that comes back gets what it has missed: the last thousand events, and, with --data or
+--database, whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
 		Args:              exactly(1, "a service"),
 		ValidArgsFunction: g.serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {

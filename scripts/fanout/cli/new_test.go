@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/scaffold"
 )
 
 // repository copies the repository's files into a new folder, without what tools have left in it.
@@ -122,6 +124,34 @@ func TestNew_InTheRepositoryOfAnotherModule(t *testing.T) {
 	}
 }
 
+func TestNewEvent_SaysWhatItWritesAndWhatComesNext(t *testing.T) {
+	t.Parallel()
+	args := []string{"new", "event", "device.smoke.detected.v1", "--about", "A smoke alarm went off."}
+	done := invoke(t, "", append(args, "--dry-run")...).want(t, exitOK)
+	want := "new      " + filepath.Join("events", "device", "smokedetected.go") + "\nnew      " + filepath.Join("events", "device", "smokedetected_test.go") + "\n"
+	if done.stdout != want || done.stderr != "nothing was written\n" {
+		t.Errorf("--dry-run: got %q and %q, want %q", done.stdout, done.stderr, want)
+	}
+	folder := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod": "module " + modulePath + "\n", "infra/declaration/declaration.go": "package declaration\n\nimport \"time\"\n",
+	} {
+		path := filepath.Join(folder, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done = invoke(t, "", append(args, "--dir", folder)...).want(t, exitOK)
+	contains(t, "standard output", done.stdout, "changed  "+filepath.Join("infra", "declaration", "declaration.go"))
+	contains(t, "standard error", done.stderr, "write its fields into "+filepath.Join("events", "device", "smokedetected.go"), "go generate ./schemas")
+	again := invoke(t, "", append(args, "--dir", folder)...).want(t, exitUsage)
+	contains(t, "again", again.stderr, "package events/device declares SmokeDetected already")
+	invoke(t, "", "new", "event", "device.power.changed.v1", "--about", "x").want(t, exitUsage)
+}
+
 // A team starts a repository, adds an event type and a service that hears it, and all of it compiles and passes its tests.
 func TestInit_AndWhatIsAddedToItCompilesAndRuns(t *testing.T) {
 	if testing.Short() {
@@ -143,14 +173,25 @@ func TestInit_AndWhatIsAddedToItCompilesAndRuns(t *testing.T) {
 		}
 		return string(text)
 	}
-	goTool(t, folder, "build", "-o", program, "./cmd/shop")
-	contains(t, "schema check", run("schema", "check"), "1 event types; the committed schemas are what the code says")
-	run("new", "event", "shop.window.opened.v1", "--about", "Somebody opened a window")
-	run("new", "event", "other.door_bell.rang.v3", "--about", "A bell rang")
-	goTool(t, folder, "build", "-o", program, "./cmd/shop")
+	for _, e := range []scaffold.Event{
+		{Name: "shop.window.opened.v1", About: "Somebody opened a window"}, {Name: "other.door_bell.rang.v3", About: "A bell rang"},
+	} {
+		shop, err := scaffold.Find(filepath.Join(folder, "events"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := shop.PlanEvent(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := scaffold.Write(folder, files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goTool(t, folder, "build", "-ldflags=-s -w", "-o", program, "./cmd/shop")
 	contains(t, "schema write", run("schema", "write", "schemas"), "new      "+filepath.Join("schemas", "shop.window.opened.v1.json"))
 	run("new", "service", "alarm", "--about", "rings when a window opens", "--events", "shop.window.opened.v1,other.door_bell.rang.v3")
-	goTool(t, folder, "build", "-o", program, "./cmd/shop")
+	goTool(t, folder, "build", "-ldflags=-s -w", "-o", program, "./cmd/shop")
 	goTool(t, folder, "vet", "./...")
 	goTool(t, folder, "test", "-short", "./events/...", "./infra/declaration", "./services/alarm")
 	contains(t, "schema check", run("schema", "check"), "3 event types; the committed schemas are what the code says")

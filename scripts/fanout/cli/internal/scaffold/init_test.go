@@ -132,6 +132,13 @@ func TestInit_NamesComeFromTheModulePath(t *testing.T) {
 			t.Errorf("%s: %d files, %v, want a program %s", path, len(files), err, want[0])
 		}
 	}
+	files, err := PlanInit(Init{Module: "example.com/shop", Version: "v1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mod := string(files[0].Content); !strings.Contains(mod, "\nrequire github.com/device-fanout/fanout v1.2.3\n") || strings.Contains(mod, "replace ") {
+		t.Errorf("go.mod with a released version: got\n%s", mod)
+	}
 	for _, path := range []string{
 		"", "shop", "/shop", "../shop", "https://example.com/shop", "example.com/a shop", "example.com/shop/", "example.com/9",
 		"example.com", "github.com/device-fanout/fanout", "github.com/device-fanout/fanout/x",
