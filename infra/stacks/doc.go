@@ -10,6 +10,28 @@
 //
 // An environment has a stack with the topic, a stack with what operations need, and a stack for every service, so that a team
 // deploys its own. Stacks know each other by names alone: none exports anything, and adding a service changes none but its own.
+// Every name begins with the scope of the deployment, [topology.Deployment.Scope], so that environments, and topologies of different
+// names, fit into one account.
 //
-// The synthesized templates are checked, and the synthesis fails where events could be lost or stalled.
+// # What a team adds
+//
+// [App] takes tags, a permissions boundary and the name of the team's own program. Its Extend gets the stacks when everything that
+// the topology declares is in them, and adds to them as any CDK program does:
+//
+//	stacks.App{
+//		Topology: declaration.Topology(),
+//		Extend: func(s *stacks.Stacks) {
+//			orders := s.Service("orders")
+//			table := awsdynamodb.NewTable(orders.Stack, jsii.String("Table"), &awsdynamodb.TableProps{…})
+//			table.GrantReadWriteData(orders.Role)
+//			orders.AddEnvironment("ORDERS_TABLE", *table.TableName())
+//		},
+//	}
+//
+// # Checks
+//
+// The synthesized templates are checked, and the synthesis fails where events could be lost or stalled, whether this package or
+// Extend is the cause: a subscription that is not raw or has no dead-letter queue, a queue that others may send to or that a second
+// consumer reads, a key that SNS may not use, dead letters that are not kept for long enough. Resources that are not attached to the
+// topic or to a service's queue are not looked at, nor are nested stacks.
 package stacks

@@ -20,10 +20,10 @@ import (
 // Stacks are the stacks of one environment, for [App.Extend] to add to. Names of a team's own resources should begin with
 // Deployment.Scope() and a hyphen, so that those of two environments differ.
 //
-// What refers to a resource of another stack makes CloudFormation export it there, and the two can then be changed and deleted in
-// one order only; a service's own stack is the place for what one service needs.
+// A service's own stack is the place for what that service needs. What refers to a resource of another stack makes CloudFormation
+// export it there, and the two stacks can then be changed and deleted in one order only.
 type Stacks struct {
-	// App is the root of the stacks; a team's own stack begins with awscdk.NewStack(stacks.App, …).
+	// App is the root of all stacks.
 	App awscdk.App
 	// Deployment is the topology in the environment that is deployed: names, services, and the environment's own settings.
 	Deployment topology.Deployment
@@ -32,6 +32,14 @@ type Stacks struct {
 	Operations *OperationsStack
 	// Services are in the topology's order. Service finds one by its name.
 	Services []*ServiceStack
+
+	target target
+}
+
+// NewStack makes a stack of the team's own, in the account and the region of the others and with their tags. Its name is name after
+// the scope of the deployment, such as dev-orders; about says what is in it.
+func (s *Stacks) NewStack(name, about string) awscdk.Stack {
+	return newStack(s.App, s.target, s.Deployment.Scope()+"-"+name, about, "")
 }
 
 // Service is the stack of the service called name. It panics if the topology declares no such service.

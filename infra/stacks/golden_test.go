@@ -11,7 +11,7 @@ import (
 )
 
 // TestTemplates_AreAsReviewed compares every template with its golden file, without what is the same in all of them. After a change
-// that is meant: go test ./infra -run AsReviewed -update, and read the diff.
+// that is meant: go test ./infra/stacks -run AsReviewed -update, and read the diff.
 func TestTemplates_AreAsReviewed(t *testing.T) {
 	for _, name := range environments {
 		compare(t, name, environment(t, name))
@@ -47,7 +47,7 @@ func compare(t *testing.T, folder string, d deployed) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s differs from what was reviewed; see with go test ./infra -run AsReviewed -update && git diff", path)
+			t.Errorf("%s differs from what was reviewed; see with go test ./infra/stacks -run AsReviewed -update && git diff", path)
 		}
 	}
 }

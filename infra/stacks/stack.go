@@ -15,7 +15,7 @@ const appName = "fanout"
 // build declares all stacks of a target, with what the app adds to them.
 func build(app awscdk.App, t target) (err error) {
 	defer recovered(&err)
-	all := &Stacks{App: app, Deployment: t.Deployment, Operations: newOperationsStack(app, t), Topic: newTopicStack(app, t)}
+	all := &Stacks{App: app, Deployment: t.Deployment, Operations: newOperationsStack(app, t), Topic: newTopicStack(app, t), target: t}
 	all.Topic.Stack.AddStackDependency(all.Operations.Stack, nil)
 	for _, s := range t.Services {
 		service := newServiceStack(app, t, s)
