@@ -1,5 +1,5 @@
-// Package declaration is what this repository deploys: the environments of environments.json, and the services below. The command
-// line, the CDK app and the local environment all read it. To add a service, add an entry.
+// Package declaration holds the topology that this repository deploys: the environments of environments.json, and the services below.
+// The command line, the CDK app and the local environment all read it. To add a service, add an entry.
 package declaration
 
 import (

@@ -33,7 +33,7 @@ type QueueAPI interface {
 	SetQueueAttributes(ctx context.Context, in *sqs.SetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.SetQueueAttributesOutput, error)
 }
 
-// Resources is where a deployment is.
+// Resources are the topic and the queues of a deployment.
 type Resources struct {
 	TopicARN string
 	Queues   map[string]Queues // by service
@@ -86,7 +86,7 @@ func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicAR
 		"VisibilityTimeout":             seconds(s.VisibilityTimeout()),
 		"ReceiveMessageWaitTimeSeconds": seconds(d.Environment.WaitTime),
 		"RedrivePolicy":                 marshal(map[string]any{"deadLetterTargetArn": dlqARN, "maxReceiveCount": s.MaxReceiveCount}),
-		"RedriveAllowPolicy":            marshal(map[string]any{"redrivePermission": "denyAll"}), // it is nobody's dead-letter queue
+		"RedriveAllowPolicy":            marshal(map[string]any{"redrivePermission": "denyAll"}), // no queue may use it as its dead-letter queue
 		"Policy":                        marshal(queuePolicy(arns+d.QueueName(s.Name), topicARN)),
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicAR
 	return Queues{Service: s.Name, URL: url, DLQURL: dlqURL, DeliveryDLQURL: deliveryURL}, nil
 }
 
-// createQueue creates a FIFO queue for many groups, or a standard one, and returns its URL and ARN.
+// createQueue creates a high-throughput FIFO queue, or a standard one, and returns its URL and ARN.
 func createQueue(ctx context.Context, queues QueueAPI, name string, standard bool, attributes map[string]string) (url, arn string, err error) {
 	if !standard {
 		attributes["FifoQueue"] = "true"
@@ -172,7 +172,7 @@ func Find(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Depl
 	return r, nil
 }
 
-// NotFoundError says that a resource of a deployment is not there.
+// NotFoundError says that a resource of a deployment does not exist at the endpoint.
 type NotFoundError struct {
 	Kind, Name, Environment string
 	Err                     error

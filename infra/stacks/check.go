@@ -294,7 +294,7 @@ func (c *checker) checkKey(r resource, property string) {
 	c.fault(r, "%s is encrypted with a key that does not let SNS use it for %s; allow sns.amazonaws.com kms:Decrypt and kms:GenerateDataKey in its policy, or every delivery fails", r.name(), c.topic)
 }
 
-// checkAlarmTarget wants somebody to hear of alarms in production.
+// checkAlarmTarget wants somebody to be notified of alarms in production.
 func (c *checker) checkAlarmTarget() {
 	if !c.Environment.Production {
 		return
@@ -306,7 +306,7 @@ func (c *checker) checkAlarmTarget() {
 		}
 	}
 	if topic, ok := c.topics[alarms]; ok {
-		c.fault(topic, "nobody hears of alarms in production; declare an alarm_target for %q in environments.json", c.Environment.Name)
+		c.fault(topic, "nobody is notified of alarms in production; declare an alarm_target for %q in environments.json", c.Environment.Name)
 	}
 }
 

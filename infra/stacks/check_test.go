@@ -114,7 +114,7 @@ func TestCheck_FindsWhatLosesOrStallsEvents(t *testing.T) {
 		}), "the policy of prod-push.fifo allows more than the topic to use it"},
 		"no alarm target": {func(all []resource) []resource {
 			return slices.DeleteFunc(all, func(r resource) bool { return r.kind == "AWS::SNS::Subscription" && r.stack == "prod-operations" })
-		}, `nobody hears of alarms in production; declare an alarm_target for "prod"`},
+		}, `nobody is notified of alarms in production; declare an alarm_target for "prod"`},
 		"101 subscriptions": {func(all []resource) []resource {
 			i := slices.IndexFunc(all, func(r resource) bool { return r.kind == "AWS::SNS::Subscription" && r.stack == "prod-push" })
 			return append(all, slices.Repeat(all[i:i+1], 98)...)

@@ -23,7 +23,7 @@ const stopMargin = 20 * time.Second
 // databaseVariable is where a consumer finds the URL of its database.
 const databaseVariable = "FANOUT_DATABASE"
 
-// healthAddress is where a task answers /readyz, for nobody but itself.
+// healthAddress is where a task serves /readyz: to its own health check only.
 const healthAddress = "127.0.0.1:8080"
 
 // newFargate runs a service's consumer as tasks, and returns the metric of their number.

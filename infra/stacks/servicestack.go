@@ -87,7 +87,7 @@ func (made *ServiceStack) newQueues(t target) {
 	main.VisibilityTimeout = duration(s.VisibilityTimeout().Seconds())
 	main.ReceiveMessageWaitTime = duration(t.Environment.WaitTime.Seconds())
 	main.DeadLetterQueue = &awssqs.DeadLetterQueue{Queue: made.DLQ, MaxReceiveCount: jsii.Number(s.MaxReceiveCount)}
-	main.RedriveAllowPolicy = &awssqs.RedriveAllowPolicy{RedrivePermission: awssqs.RedrivePermission_DENY_ALL} // it is nobody's dead-letter queue
+	main.RedriveAllowPolicy = &awssqs.RedriveAllowPolicy{RedrivePermission: awssqs.RedrivePermission_DENY_ALL} // no queue may use it as its dead-letter queue
 	made.Queue = awssqs.NewQueue(stack, jsii.String("Queue"), main)
 	suppress(made.DeliveryDLQ, "AwsSolutions-SQS3", "it is a dead-letter queue itself, that of the subscription")
 }

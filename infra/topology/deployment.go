@@ -118,7 +118,7 @@ func (d Deployment) queueName(service, suffix string) string {
 	return name + fifoSuffix
 }
 
-// MaxSilence is how long a service's queue may get no event before that is an alarm; zero means for ever.
+// MaxSilence is how long a service's queue may get no event before that is an alarm; zero means that it is none.
 func (d Deployment) MaxSilence(s Service) time.Duration {
 	switch {
 	case d.Environment.MaxSilence == 0 || s.MaxSilence < 0:

@@ -28,7 +28,7 @@ type Environment struct {
 	// ArchiveDays is how many days the topic keeps every event, so that it can be replayed to a new subscription, up to 365.
 	// Zero keeps none.
 	ArchiveDays int
-	// AlarmTarget is who hears of alarms: a mail address or an https URL. Empty means nobody.
+	// AlarmTarget is who is notified of alarms: a mail address or an https URL. Empty means nobody.
 	AlarmTarget string
 	// MaxSilence is how long no event at all may pass before that is an alarm, in whole minutes up to 24 h. Zero means that
 	// silence is no alarm here.
@@ -36,10 +36,10 @@ type Environment struct {
 	// Network is where consumers run on Fargate.
 	Network Network
 
-	throwAway bool // this is one of the many that a "-*" stands for
+	throwAway bool // it is one of the many that a name ending in "-*" declares
 }
 
-// ThrowAway tells whether the environment is one of many short-lived copies, of which nothing is kept.
+// ThrowAway tells whether the environment is one of many short-lived copies, whose resources are deleted with their stacks.
 func (e Environment) ThrowAway() bool { return e.throwAway || strings.HasSuffix(e.Name, anyName) }
 
 // anyName ends the name of a declaration that stands for many environments.
@@ -63,7 +63,7 @@ type Network struct {
 	Subnets           []string `json:"subnets"`            // private ones
 }
 
-// environmentsFileName is what faults call the file.
+// environmentsFileName is the name of the file in error messages.
 const environmentsFileName = "environments.json"
 
 // ParseEnvironments reads a list of environments as it stands in environments.json. It refuses keys that it does not know and

@@ -33,8 +33,8 @@ type Service struct {
 	Owner string
 	// Events are the event types that the service hears; they become its filter policy. None means all.
 	Events []string
-	// Standard chooses a standard queue: no order, so that a slow device holds back nobody, and duplicates in the ordinary course
-	// of things. It is for consumers with a runtime of their own; the package consumers reads FIFO queues.
+	// Standard chooses a standard queue, which keeps no order and delivers duplicates as a matter of course; a slow event holds back no
+	// other. It is for consumers with a runtime of their own: package consumers reads FIFO queues only.
 	Standard bool
 	// HandlerTimeout is the time that the handling of one event may take, its quick retries included, before its context ends: from
 	// 100 ms to 1 h. It must be declared. The queue's visibility timeout follows from it; see [Service.VisibilityTimeout].
@@ -43,11 +43,12 @@ type Service struct {
 	// the retention. Zero means 5 min, or twice the visibility timeout if that is more.
 	MaxAge time.Duration
 	// MaxSilence is how long the queue may get no event before that is an alarm, in whole minutes up to 24 h. Zero means as long
-	// as the environment says; a negative value means for ever, for a service that hears of rare things.
+	// as the environment says; a negative value means no alarm, for a service of rare events.
 	MaxSilence time.Duration
 	// MaxReceiveCount is how often a message may be received before SQS itself moves it to the dead-letter queue, from
-	// MinReceiveCount to 1000. Zero means 10, or 1000 with the group policy block, which lets nothing go there. It is a backstop
-	// for crashes only: consumers decide on dead letters themselves, and every receive counts for all messages that it returns, so that a low count would dead-letter events that nobody tried.
+	// MinReceiveCount to 1000. Zero means 10, or 1000 with the group policy block, under which no event may go there. It is a
+	// backstop for crashes only: consumers decide on dead letters themselves, and every receive counts for all messages that it
+	// returns, so that a low count would dead-letter events that nobody tried.
 	MaxReceiveCount int
 	// GroupPolicy says what happens to a device's later events when one goes to the dead-letter queue.
 	// Empty means [failure.Skip].
