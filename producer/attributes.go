@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"strconv"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -9,14 +8,6 @@ import (
 )
 
 var dataTypeString = aws.String("String")
-
-// entryIDs are the IDs of the entries of a batch: their positions.
-var entryIDs = func() (ids [MaxBatchEntries]*string) {
-	for i := range ids {
-		ids[i] = aws.String(strconv.Itoa(i))
-	}
-	return ids
-}()
 
 // attributeCache has the message attributes of the types and sources that were sent, since nearly all messages share theirs with
 // many others. It is safe for concurrent use; what it returns must not be changed.

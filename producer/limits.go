@@ -1,12 +1,16 @@
 package producer
 
-import "time"
+import (
+	"time"
+
+	awsx "github.com/device-fanout/fanout/internal/aws"
+)
 
 // Quotas of Amazon SNS that a Producer keeps to.
 const (
 	// MaxBatchEntries is the most that one PublishBatch carries.
 	// See https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html.
-	MaxBatchEntries = 10
+	MaxBatchEntries = awsx.MaxBatch
 
 	// DefaultMaxMessageBytes is the default MaximumMessageSize of a topic: 256 KiB.
 	// See https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html.
@@ -31,16 +35,17 @@ const (
 	attributeTrace      = "traceparent"
 )
 
-// messageBytes is the size of a message as SNS and SQS count it: the UTF-8 bytes of the body and of every
-// attribute's name, data type and value.
+// messageBytes is the size of a message.
 func messageBytes(event *pending) int {
-	const dataType = len("String")
-	size := len(event.body) + 2*dataType + len(attributeType) + len(event.eventType) + len(attributeSource) + len(event.event.Source)
+	size := len(event.body)
+	add := func(name, value string) { size += awsx.AttributeBytes(name, "String", len(value)) }
+	add(attributeType, event.eventType)
+	add(attributeSource, event.event.Source)
 	if event.trace.Parent != "" {
-		size += dataType + len(attributeTrace) + len(event.trace.Parent)
+		add(attributeTrace, event.trace.Parent)
 	}
 	if event.trace.State != "" {
-		size += dataType + len(attributeTraceState) + len(event.trace.State)
+		add(attributeTraceState, event.trace.State)
 	}
 	return size
 }

@@ -38,5 +38,5 @@ func (c *pace) slowDown(now time.Time) {
 		return
 	}
 	c.limit = max(1, c.limit/2)
-	c.until = now.Add(backoff(c.failures))
+	c.until = now.Add(backoff.After(c.failures))
 }

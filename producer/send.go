@@ -3,20 +3,20 @@ package producer
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
+	awsx "github.com/device-fanout/fanout/internal/aws"
 	"github.com/device-fanout/fanout/producer/internal/spool"
 )
 
-const (
-	firstBackoff = 50 * time.Millisecond
-	maxBackoff   = 5 * time.Second
-)
+const maxBackoff = 5 * time.Second
+
+// backoff is the delay before a failed event is sent again, and before more is sent to a topic in trouble.
+var backoff = awsx.Backoff{First: 50 * time.Millisecond, Most: maxBackoff}
 
 // send makes requests, first with batch, until there is none worth sending. It makes the next where the last has ended, because the
 // stack that a request needs is there already.
@@ -44,7 +44,7 @@ func (p *Producer) sendOne(batch []entry) []entry {
 		}
 		head.attempts++
 		entries = append(entries, types.PublishBatchRequestEntry{
-			Id:                     entryIDs[i],
+			Id:                     awsx.EntryID(i),
 			Message:                aws.String(string(head.body)),
 			MessageGroupId:         &head.event.DeviceID,
 			MessageDeduplicationId: &head.event.ID,
@@ -58,7 +58,7 @@ func (p *Producer) sendOne(batch []entry) []entry {
 	}
 	for i, f := range unsent {
 		if f != 0 {
-			outcomes[i] = outcome{fate: f, code: batch[i].code, err: batch[i].err}
+			outcomes[i] = outcome{f, &awsx.Answer{Verdict: awsx.Verdict{Code: batch[i].code}, Err: batch[i].err}}
 		}
 	}
 	return p.settle(batch, outcomes, answer)
@@ -89,7 +89,7 @@ func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEnt
 		for _, o := range outcomes {
 			if o.fate != confirmed {
 				end.Failed++
-				end.Code = o.code
+				end.Code = o.Code
 			}
 		}
 		ended(end)
@@ -99,8 +99,8 @@ func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEnt
 		answer.took = took
 		return outcomes, answer
 	}
-	answer.throttled = throttled(outcomes[0].code)
-	answer.failed = outcomes[0].fate == retryable || p.store != nil && outcomes[0].fate == refused && !outcomes[0].aboutEvent
+	answer.throttled = outcomes[0].Class == awsx.Throttled
+	answer.failed = outcomes[0].fate == retryable || p.store != nil && outcomes[0].fate == refused && !outcomes[0].aboutEvent()
 	return outcomes, answer
 }
 
@@ -117,16 +117,16 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 		o := outcomes[i]
 		if o.fate == confirmed {
 			refs = append(refs, head.ref)
-			head.tell(Result{MessageID: o.messageID, SequenceNumber: o.sequenceNumber}, &p.cfg.Hooks)
+			head.tell(Result{MessageID: o.MessageID, SequenceNumber: o.SequenceNumber}, &p.cfg.Hooks)
 			done++
 			continue
 		}
-		head.code, head.err = o.code, o.err
-		head.unknown = head.unknown || o.unknown
+		head.code, head.err = o.Code, o.Err
+		head.unknown = head.unknown || o.Class == awsx.Unknown
 		if o.fate == refusedTogether {
 			head.alone = true
 		}
-		if delay := backoff(head.attempts); p.sendAgain(head, o, delay) {
+		if delay := backoff.After(head.attempts); p.sendAgain(head, o, delay) {
 			again[i] = delay
 			continue
 		}
@@ -191,7 +191,7 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 // sendAgain tells whether an event that was not confirmed is to be sent again, after delay.
 func (p *Producer) sendAgain(head entry, o outcome, delay time.Duration) bool {
 	if p.store != nil {
-		return !(o.fate == refused && o.aboutEvent) // all other trouble ends some time, and the event is safe until then
+		return !(o.fate == refused && o.aboutEvent()) // all other trouble ends some time, and the event is safe until then
 	}
 	return (o.fate == retryable || o.fate == refusedTogether) &&
 		p.requests.Err() == nil && time.Since(head.first)+delay <= p.cfg.GiveUpAfter
@@ -286,13 +286,6 @@ func (event *pending) failure(closing bool) error {
 	}
 }
 
-// backoff is the delay before the attempt that follows attempt number n: 50 ms doubling up to 5 s, less a random part of up to
-// a half, so that many producers do not come back at once.
-func backoff(n int) time.Duration {
-	d := min(firstBackoff<<min(max(n-1, 0), 10), maxBackoff)
-	return d - rand.N(d/2)
-}
-
 // warn logs failed entries, at most once a second.
 func (p *Producer) warn(batch []entry, outcomes []outcome) {
 	failed := 0
@@ -316,6 +309,6 @@ func (p *Producer) warn(batch []entry, outcomes []outcome) {
 	p.mu.Unlock()
 	if !silent {
 		p.cfg.Logger.Warn("publish failed", "entries", failed, "of", len(batch), "will_retry", example.fate == retryable || example.fate == refusedTogether,
-			"code", example.code, "device_id", device, "err", example.err)
+			"code", example.Code, "device_id", device, "err", example.Err)
 	}
 }

@@ -1,0 +1,56 @@
+package producer
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sns/types"
+	"github.com/aws/smithy-go"
+
+	awsx "github.com/device-fanout/fanout/internal/aws"
+)
+
+// TestJudge_WhoseVerdict: a request fails for what lies in an event, for the topic, or for whoever had to agree before it; only the
+// first ends an event that is safe in a spool.
+func TestJudge_WhoseVerdict(t *testing.T) {
+	t.Parallel()
+	of := func(service, code, message string) error {
+		return &smithy.OperationError{ServiceID: service, Err: &smithy.GenericAPIError{Code: code, Message: message, Fault: smithy.FaultClient}}
+	}
+	through := func(err error) error { return &smithy.OperationError{ServiceID: "SNS", Err: err} }
+	for _, tt := range []struct {
+		name       string
+		err        error
+		want       fate
+		aboutEvent bool
+	}{
+		{"event", of("SNS", "InvalidParameter", "Invalid parameter: Message too long"), refusedTogether, true},
+		{"topic", of("SNS", "InvalidParameter", "Invalid parameter: TopicArn"), refused, false},
+		{"topic is gone", of("SNS", "NotFound", ""), refused, false},
+		{"permission", of("SNS", "AuthorizationError", ""), refused, false},
+		{"clock", of("SNS", "SignatureDoesNotMatch", ""), refused, false},
+		{"KMS", of("SNS", "KMSDisabled", ""), refused, false},
+		{"STS", through(of("STS", "ValidationError", "")), refused, false},
+		{"KMS throttles", of("SNS", "KMSThrottling", ""), retryable, false},
+		{"STS throttles", through(of("STS", "Throttling", "")), retryable, false},
+		{"expired", of("SNS", "ExpiredToken", ""), retryable, false},
+		{"no answer", errors.New("reset"), retryable, false},
+	} {
+		for i, o := range judge(2, nil, tt.err) {
+			if o.fate != tt.want || o.aboutEvent() != tt.aboutEvent {
+				t.Errorf("%s, entry %d: got %d, about the event %t, want %d, %t", tt.name, i, o.fate, o.aboutEvent(), tt.want, tt.aboutEvent)
+			}
+		}
+	}
+	if o := judge(1, nil, of("SNS", "InvalidParameter", ""))[0]; o.fate != refused || !o.aboutEvent() {
+		t.Errorf("an event alone: got %+v, want it refused", o)
+	}
+	for i, o := range judge(2, &sns.PublishBatchOutput{Failed: []types.BatchResultErrorEntry{{Id: aws.String("1"), SenderFault: true}}}, nil) {
+		want, unknown := []fate{retryable, refused}[i], i == 0
+		if o.fate != want || (o.Class == awsx.Unknown) != unknown {
+			t.Errorf("entry %d: got %+v, want %d, unknown %t", i, o, want, unknown)
+		}
+	}
+}
