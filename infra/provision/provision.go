@@ -3,7 +3,6 @@ package provision
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/sqsapi"
 	"github.com/device-fanout/fanout/infra/topology"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // TopicAPI is what provisioning needs of Amazon SNS; [*sns.Client] has it.
@@ -221,8 +221,7 @@ func FindDeliveryDLQ(ctx context.Context, queues QueueAPI, d topology.Deployment
 
 func findQueue(ctx context.Context, queues QueueAPI, d topology.Deployment, name string) (string, error) {
 	out, err := queues.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
-	var missing *sqstypes.QueueDoesNotExist
-	if errors.As(err, &missing) {
+	if awsx.VerdictOf(err).Class == awsx.Gone {
 		return "", &NotFoundError{Kind: "queue", Name: name, Environment: d.Environment.Name, Err: err}
 	}
 	if err != nil {

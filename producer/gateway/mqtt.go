@@ -13,6 +13,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/device-fanout/fanout/events"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // MQTT says which broker to subscribe to, and how.
@@ -47,10 +48,10 @@ const (
 	reconnectEvery = 2 * time.Second
 	// disconnectWait is how long the last acknowledgements may take to leave.
 	disconnectWait = 250 * time.Millisecond
-
-	mqttBackoff    = 100 * time.Millisecond
-	maxMQTTBackoff = 30 * time.Second
 )
+
+// mqttBackoff is how long a message that could not be published waits for its next attempt.
+var mqttBackoff = awsx.Backoff{First: 100 * time.Millisecond, Most: 30 * time.Second}
 
 func (cfg MQTT) validate() error {
 	var faults []error
@@ -165,10 +166,6 @@ func (s *subscription) options() *mqtt.ClientOptions {
 		}
 	})
 	return o
-}
-
-func mqttRetryAfter(failures int) time.Duration {
-	return min(mqttBackoff<<min(failures-1, 10), maxMQTTBackoff)
 }
 
 // parseMessage reads a message as an event of the device that its topic names.

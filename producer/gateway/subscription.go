@@ -59,7 +59,7 @@ func newSubscription(g *Gateway, cfg MQTT, sending context.Context) *subscriptio
 		waiting: map[uint16]*held{}, complaints: rate.Sometimes{First: 10, Interval: time.Second},
 	}
 	s.lanes = newLanes(sending, g.send)
-	s.lanes.backoff = mqttRetryAfter
+	s.lanes.backoff = mqttBackoff.After
 	s.lanes.pace = func(device string) time.Duration { return reserve(g.limits.ofDevice(s.limited(), device, g.cfg.Limit)) }
 	return s
 }
