@@ -53,7 +53,7 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 		v.fate = handled
 		return
 	}
-	event, err := events.Decode([]byte(m.body))
+	event, err := r.decode(m)
 	if r.cfg.Hooks.Handle != nil {
 		hooked, finish := r.cfg.Hooks.Handle(ctx, m.delivery(r.queue.Service, event))
 		ctx = hooked
@@ -106,6 +106,14 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 			return
 		}
 	}
+}
+
+// decode reads the event in a message.
+func (r *run) decode(m *message) (events.Event, error) {
+	if r.cfg.UnknownTypes {
+		return events.DecodeAny([]byte(m.body))
+	}
+	return events.Decode([]byte(m.body))
 }
 
 // refuse makes it the verdict of a dead letter.

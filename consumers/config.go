@@ -62,6 +62,10 @@ type Config struct {
 	GroupPolicy GroupPolicy
 	// Parking is where parked devices are recorded, for all processes of the service alike. [Park] needs it.
 	Parking parking.Lot
+	// UnknownTypes hands the handler also events of types that this program has not registered: their payload is an [events.Raw].
+	// It is for services that store or pass on events as they are. Without it such an event is a known error, with the code
+	// unknown_type; and so it is in a [Mux] without a handler for events.Raw.
+	UnknownTypes bool
 	// Hooks hear of every event that is handled, for traces and metrics. See package telemetry.
 	Hooks Hooks
 	// Logger hears of starts, stops, dead letters and trouble. Nil logs nothing. Event bodies are never logged.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/parking"
-	"github.com/device-fanout/fanout/events"
 )
 
 // isLast tells whether a message is delivered for the last time before SQS moves it to the dead-letter queue, where that must park its
@@ -24,7 +23,7 @@ func (r *run) attemptLast(ctx context.Context, m *message, v *verdict) {
 		MessageID: m.id, EventType: m.eventType(), Class: string(deadletter.Moved), Code: deadletter.CodeReceiveCount,
 		Error: "its last delivery has no verdict: the process that handled it has ended, or has lost it",
 	}
-	if event, err := events.Decode([]byte(m.body)); err == nil {
+	if event, err := r.decode(m); err == nil {
 		cause.EventID, cause.EventType = event.ID, event.Type()
 	}
 	if err := r.insist(ctx, m, func(ctx context.Context) error { return r.park(ctx, m, cause) }); err != nil {

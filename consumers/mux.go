@@ -23,10 +23,11 @@ type Mux struct {
 	handlers map[string]Handler
 }
 
-// On registers a handler for the events whose payload is a T. A second one for the same type panics.
+// On registers a handler for the events whose payload is a T. A second one for the same type panics. A T of [events.Raw] stands for
+// all types that this program has not registered; see Config.UnknownTypes.
 func On[T events.Data](m *Mux, handle func(ctx context.Context, event events.Event, data T) error) {
 	var zero T
-	name := zero.EventType()
+	name := zero.EventType() // empty for events.Raw
 	if _, twice := m.handlers[name]; twice {
 		panic(fmt.Sprintf("consumers: two handlers for %s", name))
 	}
@@ -42,20 +43,31 @@ func On[T events.Data](m *Mux, handle func(ctx context.Context, event events.Eve
 	}
 }
 
-// Dispatch passes the event to the handler of its type. Without one, the error is known and has the code [CodeNoHandler].
+// Dispatch passes the event to the handler of its type. Without one, the error is known and has the code [CodeNoHandler], or
+// unknown_type if this program has not registered the type.
 func (m *Mux) Dispatch(ctx context.Context, event events.Event) error {
-	handle, ok := m.handlers[event.Type()]
-	if !ok {
+	name := event.Type()
+	_, isRaw := event.Data.(events.Raw)
+	if isRaw {
+		name = ""
+	}
+	handle, ok := m.handlers[name]
+	switch {
+	case !ok && isRaw:
+		return Known(string(events.CodeUnknownType), fmt.Errorf("consumers: type %s is not registered in this program, and no handler takes events.Raw", event.Type()))
+	case !ok:
 		return Known(CodeNoHandler, fmt.Errorf("consumers: no handler for %s; there are handlers for %s", event.Type(), strings.Join(m.Types(), ", ")))
 	}
 	return handle(ctx, event)
 }
 
-// Types lists the event types that have a handler, sorted.
+// Types lists the event types that have a handler, sorted; events.Raw is not among them.
 func (m *Mux) Types() []string {
 	names := make([]string, 0, len(m.handlers))
 	for name := range m.handlers {
-		names = append(names, name)
+		if name != "" {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"reflect"
 )
 
@@ -23,19 +24,31 @@ func Encode(e Event) ([]byte, error) {
 	out = append(out, `,"source":`...)
 	out = appendString(out, e.Source)
 	out = append(out, `,"type":`...)
-	out = appendString(out, found.Name)
+	out = appendString(out, e.Type())
 	out = append(out, `,"subject":`...)
 	out = appendString(out, e.DeviceID)
 	out = append(out, `,"time":`...)
 	out = appendTime(out, e.Time)
-	out = append(out, `,"datacontenttype":"`+dataContentType+`","dataschema":`...)
-	out = appendString(out, found.SchemaURI)
+	out = append(out, `,"datacontenttype":"`+dataContentType+`"`...)
+	raw, _ := e.Data.(Raw)
+	schema := raw.Schema
+	if found != nil {
+		schema = found.SchemaURI
+	}
+	if schema != "" {
+		out = append(out, `,"dataschema":`...)
+		out = appendString(out, schema)
+	}
 	if e.Sequence != "" {
 		out = append(out, `,"sequence":`...)
 		out = appendString(out, e.Sequence)
 	}
 	out = append(out, `,"data":`...)
-	out = found.root.appendValue(out, reflect.ValueOf(e.Data))
+	if found == nil {
+		out = appendRaw(out, raw)
+	} else {
+		out = found.root.appendValue(out, reflect.ValueOf(e.Data))
+	}
 	return append(out, '}'), nil
 }
 
@@ -48,19 +61,15 @@ func Decode(body []byte) (Event, error) {
 	return r.decode(body)
 }
 
-// EncodeData returns a payload alone as JSON, after validating it. The error is an [*Error].
+// EncodeData returns a payload alone as JSON, after validating it: a [Raw] one as it stands. The error is an [*Error].
 func EncodeData(data Data) ([]byte, error) {
 	var bad faults
-	found := bad.checkGoType(data)
-	if found != nil {
-		found.checkData(&bad, data)
-	}
+	found, name := bad.checkPayload(data)
 	if !bad.none() {
-		name := ""
-		if found != nil {
-			name = found.Name
-		}
 		return nil, bad.error(Event{}, name)
+	}
+	if found == nil {
+		return bytes.Clone(data.(Raw).JSON), nil
 	}
 	return found.root.appendValue(nil, reflect.ValueOf(data)), nil
 }

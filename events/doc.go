@@ -63,7 +63,8 @@
 // pointer; bounds are the rules of [Rule]. Fields may be booleans, integers, float64, strings,
 // [time.Time], structs and slices.
 //
-// A program knows the types of the packages that it imports. An event of another type fails with [CodeUnknownType].
+// A program knows the types of the packages that it imports. An event of another type fails with [CodeUnknownType], but for a program
+// that stores or passes on events without looking into them: [DecodeAny] gives their payloads as [Raw], and Encode takes them.
 //
 // # Changing a type
 //

@@ -132,6 +132,8 @@ func (r *reader) event(raw *envelope, short bool) (Event, error) {
 	case found != nil:
 		e.Data = r.decodeData(found, raw[attrData])
 		found.checkData(&r.faults, e.Data)
+	case r.unknownTypes && eventType != "":
+		e.Data = r.raw(eventType, r.text(raw, attrDataSchema, wantSchema), raw[attrData])
 	}
 	if !r.none() {
 		return Event{}, r.error(e, eventType)
@@ -147,7 +149,7 @@ func (r *reader) checkWireAttributes(raw *envelope) {
 	} else if string(value) != wantVersion {
 		r.envelopeField("specversion", describeJSON(value), wantVersion)
 	}
-	r.text(raw, attrDataSchema, "a URI")
+	r.text(raw, attrDataSchema, wantSchema)
 	const wantContentType = `"` + dataContentType + `" or nothing`
 	if contentType := r.text(raw, attrDataContentType, wantContentType); contentType != "" && contentType != dataContentType {
 		media, _, err := mime.ParseMediaType(contentType)
@@ -186,7 +188,7 @@ func (r *reader) findType(raw *envelope) (*entry, string) {
 	switch {
 	case name == "":
 		r.envelopeField("type", "", wantType)
-	case found == nil:
+	case found == nil && !r.unknownTypes:
 		r.addUnknownType(name)
 	}
 	return found, name

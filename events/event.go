@@ -22,11 +22,11 @@ type Event struct {
 	Time time.Time
 	// Sequence sorts by order of acceptance within a device. The producer sets it; it is empty before.
 	Sequence string
-	// Data is the payload. Its Go type decides the event's type.
+	// Data is the payload. Its Go type decides the event's type, unless it is a [Raw].
 	Data Data
 }
 
-// Data is a payload that can be published: a struct value of a type passed to [Register].
+// Data is a payload that can be published: a struct value of a type passed to [Register], or a [Raw].
 type Data interface {
 	// EventType returns the event's type on the wire, such as "device.power.changed.v1".
 	// It is a constant of the Go type: it must not depend on the value.

@@ -15,9 +15,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(body(map[string]string{"time": `"2005-01-08T08:24:54.123456789123+01:00"`, "sequence": `"0"`})))
 	f.Add([]byte(body(map[string]string{"type": `"device.reading.measured.v1"`, "data": `{"quantity":"\ud83d\ude00\u0000\uffff","value":-0.0,"unit":"°C"}`})))
 	f.Add([]byte(body(map[string]string{"type": `"device.telemetry.reported.v1"`, "data": `{"counter":1.0e3,"rssi_dbm":[],"celsius":null}`})))
+	f.Add([]byte(body(map[string]string{"type": `"acme.doorbell.pressed.v3"`, "dataschema": `"https://acme.example/v3.json"`, "data": "{\n\"a\": [1e400, \"\\ud800\"],\"a\":null}"})))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		event, err := events.Decode(text)
 		checkOutcome(t, event, err)
+		checkAny(t, text, event, err)
 		if err != nil {
 			return
 		}

@@ -13,7 +13,8 @@ import (
 // "ON" for "on", and is slower.
 type reader struct {
 	faults
-	strict bool // whether an unknown field is wrong
+	strict       bool // whether an unknown field is wrong
+	unknownTypes bool // whether an event of an unknown type has a [Raw] payload
 }
 
 // decodeData reads raw as a payload of type e. It does not validate.

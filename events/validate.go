@@ -21,6 +21,7 @@ const (
 	wantSource   = "a URI reference of 1 to 512 characters, such as /gateways/home-1"
 	wantTime     = "a time in RFC 3339 from year 1 to 9999, such as 2006-01-02T15:04:05Z"
 	wantType     = "the event's type, such as device.power.changed.v1"
+	wantSchema   = "a URI"
 	wantData     = "the payload, a value of a type passed to events.Register"
 	wantDataType = "a type passed to events.Register"
 )
@@ -45,25 +46,31 @@ func (e Event) Validate() error {
 	return err
 }
 
-// check is Validate, and returns the registered type of the payload for who goes on.
+// check is Validate, and returns the registered type of the payload for who goes on. That is nil for a [Raw] payload.
 func (e Event) check() (*entry, error) {
 	var bad faults
 	bad.checkAttributes(e, "subject")
 	if !legalSource(e.Source) {
 		bad.envelopeField("source", quoteUnlessEmpty(e.Source), wantSource)
 	}
-	found := bad.checkGoType(e.Data)
-	if found != nil {
-		found.checkData(&bad, e.Data)
-	}
+	found, name := bad.checkPayload(e.Data)
 	if bad.none() {
 		return found, nil
 	}
-	name := ""
-	if found != nil {
-		name = found.Name
-	}
 	return nil, bad.error(e, name)
+}
+
+// checkPayload checks a payload, and returns its registered type, or nil if it has none, and the name of its type as far as it has one.
+func (f *faults) checkPayload(data Data) (found *entry, name string) {
+	if raw, ok := data.(Raw); ok {
+		f.checkRaw(raw)
+		return nil, raw.Type
+	}
+	if found = f.checkGoType(data); found == nil {
+		return nil, ""
+	}
+	found.checkData(f, data)
+	return found, found.Name
 }
 
 // checkAttributes checks what stands around the payload, but for the source and the type. devicePath is what the

@@ -16,11 +16,15 @@ var (
 // CodeNotStorable is the code of the known error that a handler makes of an error for which [NotStorable] is true.
 const CodeNotStorable = "data_not_storable"
 
-// NotStorable tells whether err says that a value cannot be held by its column, such as a NUL by one of type JSONB. The same
-// statement fails so whenever it is run again. It knows the answers of PostgreSQL, class 22 of SQLSTATE.
+// NotStorable tells whether err says that a value cannot be held by its column, such as a NUL or JSON that is nested too deep by one of
+// type JSONB. The same statement fails so whenever it is run again. It knows the answers of PostgreSQL, classes 22 and 54 of SQLSTATE.
 func NotStorable(err error) bool {
 	var answer interface{ SQLState() string }
-	return errors.As(err, &answer) && strings.HasPrefix(answer.SQLState(), "22")
+	if !errors.As(err, &answer) {
+		return false
+	}
+	state := answer.SQLState()
+	return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "54")
 }
 
 // OpenError says that a database cannot be opened. [Open] returns no other errors.

@@ -24,6 +24,9 @@
 //	data         the payload as JSON; JSONB on PostgreSQL
 //	recorded_at  when the row was written
 //
+// Events of types that this program has not registered are kept too, type and data as they came: the consumer is told so by
+// consumers.Config{UnknownTypes: true}.
+//
 // # Guarantees
 //
 // An event is there exactly once, however often it is delivered: the unique event ID refuses the second row, in the same

@@ -48,6 +48,10 @@ func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
 // Close waits for the events that are being recorded, and closes the database. It may be called more than once.
 func (s *Service) Close() error { return s.db.Close() }
 
+// UnknownTypes tells that the service takes events of types that this program has not registered, as [events.Raw]; see
+// consumers.Config.
+func (*Service) UnknownTypes() bool { return true }
+
 // Handle records event. It returns nil once the row is on disk, and also when it was there before. It blocks until then;
 // events that are handled at the same time are committed together. An error means that nothing was recorded,
 // or, if ctx ended during the commit, that it is not known; handling the event again is right in either case. Only a

@@ -25,15 +25,21 @@ type Row struct {
 	RecordedAt                                time.Time // in UTC, to the microsecond
 }
 
-// Event returns the event as it was handled. A type that this program has not registered is an [*events.Error].
+// Event returns the event as it was handled. The payload of a type that this program has not registered is an [events.Raw], without
+// its schema, which has no column. The error is an [*events.Error]: the row was written by a program with other bounds.
 func (r Row) Event() (events.Event, error) {
+	if _, ok := events.Lookup(r.Type); !ok {
+		return r.event(events.Raw{Type: r.Type, JSON: r.Data}), nil
+	}
 	data, err := events.DecodeData(r.Type, r.Data)
 	if err != nil {
 		return events.Event{}, fmt.Errorf("history: row %d, event %q of device %q: %w", r.Position, r.EventID, r.DeviceID, err)
 	}
-	return events.Event{
-		ID: r.EventID, Source: r.Source, DeviceID: r.DeviceID, Time: r.Time, Sequence: r.Sequence, Data: data,
-	}, nil
+	return r.event(data), nil
+}
+
+func (r Row) event(data events.Data) events.Event {
+	return events.Event{ID: r.EventID, Source: r.Source, DeviceID: r.DeviceID, Time: r.Time, Sequence: r.Sequence, Data: data}
 }
 
 // After returns up to limit rows whose position is greater than position, in the order of their positions. Begin with 0

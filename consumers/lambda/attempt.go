@@ -34,7 +34,11 @@ func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done
 		return false // no time left to start it; that is no attempt
 	}
 	failed := failure{class: deadletter.Known, eventType: aws.ToString(d.MessageAttributes["type"].StringValue)}
-	event, err := events.Decode([]byte(d.Body))
+	decode := events.Decode
+	if f.cfg.UnknownTypes {
+		decode = events.DecodeAny
+	}
+	event, err := decode([]byte(d.Body))
 	if err != nil {
 		failed.code, failed.text = codeOf(err), err.Error()
 		return f.sendDeadLetter(ctx, d, failed)

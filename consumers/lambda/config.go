@@ -37,6 +37,8 @@ type Config struct {
 	// Margin is how much of the function's time is kept back for dead letters and for handing back: no handler runs in it.
 	// The function's timeout must be longer. Zero means DefaultMargin.
 	Margin time.Duration
+	// UnknownTypes hands the handler also events of types that this program has not registered; see consumers.Config.
+	UnknownTypes bool
 	// Logger hears of dead letters and trouble. Nil logs nothing. Event bodies are never logged.
 	Logger *slog.Logger
 }

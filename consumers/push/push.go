@@ -103,6 +103,10 @@ func New(cfg Config) *Service {
 	return s
 }
 
+// UnknownTypes tells that the service takes events of types that this program has not registered, as [events.Raw]; see
+// consumers.Config.
+func (*Service) UnknownTypes() bool { return true }
+
 // Handle passes event on to the clients that chose its device and type. It never waits for them. The event is encoded
 // once, and not at all when nobody wants it. The error is that of [events.Encode], or [ErrClosed].
 func (s *Service) Handle(_ context.Context, event events.Event) error {

@@ -25,6 +25,9 @@
 //
 // Table inbox, of package inbox, holds the IDs of the events that were handled.
 //
+// Events of types that this program has not registered are kept too, type and data as they came: the consumer is told so by
+// consumers.Config{UnknownTypes: true}.
+//
 // # Guarantees
 //
 // State never goes backwards: a row is overwritten only by an event whose (time, sequence) is not smaller. Of the many

@@ -61,6 +61,10 @@ func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
 // Close waits for the events that are being handled, and closes the database. It may be called more than once.
 func (s *Service) Close() error { return s.db.Close() }
 
+// UnknownTypes tells that the service takes events of types that this program has not registered, as [events.Raw]; see
+// consumers.Config.
+func (*Service) UnknownTypes() bool { return true }
+
 // Handle makes event the state of its device unless that is newer. It returns nil once that is on disk, and also when
 // the event changed nothing because it was handled before or is older. It blocks until then; events that are
 // handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended during the

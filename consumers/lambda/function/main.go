@@ -48,5 +48,5 @@ func newFunction(ctx context.Context, getenv func(string) string) (*lambda.Funct
 	if err != nil {
 		return nil, fmt.Errorf("function: %w", err)
 	}
-	return lambda.New(sqs.NewFromConfig(cfg), queue, service.Handle, lambda.Config{Logger: logger})
+	return lambda.New(sqs.NewFromConfig(cfg), queue, service.Handle, lambda.Config{UnknownTypes: service.UnknownTypes(), Logger: logger})
 }

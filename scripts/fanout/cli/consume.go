@@ -81,7 +81,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			if err != nil {
 				return err
 			}
-			cfg.Parking = lot
+			cfg.Parking, cfg.UnknownTypes = lot, opened.UnknownTypes
 			seen, err := observe(healthAddr, q.URL, &cfg)
 			if err != nil {
 				return err

@@ -25,10 +25,13 @@ import (
 
 // Service is an opened service, able to handle events.
 type Service struct {
-	Handle  consumers.Handler
-	Address string                      // where it listens; empty if it does not
-	Past    push.Past                   // what happened, for clients of push that come back; nil if it keeps nothing
-	Close   func(context.Context) error // waits for what is being handled, at most until the context ends
+	Handle consumers.Handler
+	// UnknownTypes says that Handle also takes events of types that this program has not registered, with an [events.Raw] as payload.
+	// Without it they go to the service's dead-letter queue, with the code unknown_type.
+	UnknownTypes bool
+	Address      string                      // where it listens; empty if it does not
+	Past         push.Past                   // what happened, for clients of push that come back; nil if it keeps nothing
+	Close        func(context.Context) error // waits for what is being handled, at most until the context ends
 }
 
 // Services are the services of an [App] by their names in the topology.
@@ -95,7 +98,8 @@ func (g *globals) openService(ctx context.Context, name string, o serviceOptions
 	return open(ctx, opened)
 }
 
-// DatabaseService is a service that keeps a database and nothing else.
+// DatabaseService is a service that keeps a database and nothing else. One that takes events of types that its program has not
+// registered also has a method UnknownTypes() bool that says so; see [Service].
 type DatabaseService interface {
 	Handle(ctx context.Context, event events.Event) error
 	Close() error
@@ -109,7 +113,8 @@ func OnDatabase[S DatabaseService](open func(ctx context.Context, target string)
 			return nil, err
 		}
 		past, _ := any(s).(push.Past)
-		return &Service{Handle: s.Handle, Past: past, Close: func(context.Context) error { return s.Close() }}, nil
+		keeper, ok := any(s).(interface{ UnknownTypes() bool })
+		return &Service{Handle: s.Handle, UnknownTypes: ok && keeper.UnknownTypes(), Past: past, Close: func(context.Context) error { return s.Close() }}, nil
 	}
 }
 
@@ -131,7 +136,7 @@ func State(ctx context.Context, o Options) (*Service, error) {
 			o.Logger.Warn("the inbox's old rows could not be deleted; trying again in an hour", "service", o.Name, "err", err)
 		}
 	})
-	return &Service{Handle: s.Handle, Close: func(context.Context) error {
+	return &Service{Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Close: func(context.Context) error {
 		stop()
 		return s.Close()
 	}}, nil
@@ -186,7 +191,7 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener) // ends with server.Shutdown
 	return &Service{
-		Handle:  s.Handle,
+		Handle: s.Handle, UnknownTypes: s.UnknownTypes(),
 		Address: listener.Addr().String(),
 		Close: func(ctx context.Context) error {
 			return errors.Join(s.Close(ctx), server.Shutdown(ctx), closePast())

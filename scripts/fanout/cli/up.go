@@ -205,7 +205,7 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 		m := &member{name: s.Name, opened: opened, closeLot: closeLot}
 		f.members = append(f.members, m)
 		cfg := consumerConfig(f.deployment, s, o.slots, g)
-		cfg.Parking = lot
+		cfg.Parking, cfg.UnknownTypes = lot, opened.UnknownTypes
 		m.consumer, err = consumers.New(f.engine.SQS(), f.resources.Queues[s.Name],
 			f.audit.watch(s.Name, s.Wants, opened.Handle), cfg)
 		if err != nil {
