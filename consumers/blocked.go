@@ -50,7 +50,7 @@ type trouble struct {
 
 // stumble keeps what went wrong at an attempt.
 func (m *message) stumble(v *verdict) {
-	t := &trouble{since: time.Now(), reason: BlockedRetrying, eventID: v.eventID, attempts: v.attempts, code: v.code, text: v.text}
+	t := &trouble{since: time.Now(), reason: BlockedRetrying, eventID: v.EventID, attempts: v.Attempts, code: v.Code, text: v.Text}
 	if before := m.trouble.Load(); before != nil {
 		t.since = before.since
 	}
@@ -110,7 +110,7 @@ func (r *run) blocked() []Blocked {
 			continue
 		}
 		b := Blocked{
-			Service: r.queue.Service, DeviceID: m.device, MessageID: m.id, EventType: m.eventType(), ReceiveCount: m.receiveCount,
+			Service: r.queue.Service, DeviceID: m.Device, MessageID: m.ID, EventType: m.Type(), ReceiveCount: m.ReceiveCount,
 			Behind: behind, Since: m.receivedAt,
 		}
 		if t != nil {

@@ -34,7 +34,7 @@ func (r *run) unknownFailure(m *message, v *verdict) bool {
 	if b.failed == nil {
 		b.failed = map[string]bool{}
 	}
-	b.failed[m.device] = true
+	b.failed[m.Device] = true
 	if len(b.failed) < r.cfg.BreakAfter {
 		return false
 	}
@@ -48,9 +48,9 @@ func (r *run) openBreaker(v *verdict) {
 	if !b.open {
 		b.open, b.since, b.pause = true, time.Now(), minBreak
 		r.stats.breaks.Add(1)
-		r.cfg.Logger.Error("circuit breaker opens: events can't be handled; nothing is received until one can", "code", v.code, "err", v.text)
+		r.cfg.Logger.Error("circuit breaker opens: events can't be handled; nothing is received until one can", "code", v.Code, "err", v.Text)
 	}
-	b.reason = v.text
+	b.reason = v.Text
 	clear(b.failed)
 }
 

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/consumers/sqsapi"
 )
@@ -132,10 +131,9 @@ func (cfg Config) validate() error {
 	if err := cfg.GroupPolicy.Validate(); err != nil {
 		fault("GroupPolicy: %w", err)
 	}
-	for _, code := range slices.Sorted(maps.Keys(cfg.Known)) {
-		if code == "" || cfg.Known[code] == nil {
-			fault("Known: got code %q with error %v, want a code and an error", code, cfg.Known[code])
-		}
+	_, wrong := attempt.Sentinels(cfg.Known)
+	for _, err := range wrong {
+		fault("%w", err)
 	}
 	if cfg.GroupPolicy == Park && cfg.Parking == nil {
 		fault("Parking: got nil, want a lot: GroupPolicy park records its devices there; see package parkingdb")

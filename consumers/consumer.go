@@ -12,20 +12,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 )
 
 // Consumer reads one service's queue. Make one with [New] and let it work with [Consumer.Run].
 type Consumer struct {
-	api     QueueAPI
-	queue   Queue
-	handler Handler
-	cfg     Config
-	stats   counters
+	api   QueueAPI
+	queue Queue
+	cfg   Config
+	stats counters
 
-	sentinels []sentinel
-	paused    atomic.Bool
-	wake      chan struct{}       // tells a run that paused has changed
-	current   atomic.Pointer[run] // nil while it does not run
+	service attempt.Service
+	paused  atomic.Bool
+	wake    chan struct{}       // tells a run that paused has changed
+	current atomic.Pointer[run] // nil while it does not run
 }
 
 // Stats counts what a Consumer has done so far.
@@ -73,8 +74,12 @@ func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, err
 		return nil, err
 	}
 	cfg.Logger = cfg.Logger.With("service", queue.Service)
+	known, _ := attempt.Sentinels(cfg.Known) // validated above
 	return &Consumer{
-		api: api, queue: queue, handler: handler, cfg: cfg, sentinels: sentinelsOf(cfg.Known), wake: make(chan struct{}, 1),
+		api: api, queue: queue, cfg: cfg, wake: make(chan struct{}, 1),
+		service: attempt.Service{
+			Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
+		},
 	}, nil
 }
 

@@ -26,7 +26,7 @@ func (r *run) sendDeadLetter(m *message, v *verdict) {
 			switch {
 			case m.state == gone: // the lease was lost meanwhile; if the copy is there, the message must not run again
 				if err == nil {
-					r.done.add(m.id)
+					r.done.add(m.ID)
 				}
 				l.current = nil
 			case err != nil: // we stop: the message comes again, before those behind it
@@ -34,8 +34,8 @@ func (r *run) sendDeadLetter(m *message, v *verdict) {
 				r.handBackWith(l, m)
 			default:
 				r.stats.deadLettered.Add(1)
-				r.cfg.Logger.Error("event dead-lettered", "event_id", v.eventID, "event_type", v.eventType, "device_id", m.group,
-					"message_id", m.id, "class", v.class, "code", v.code, "attempts", v.attempts, "receive_count", m.receiveCount, "err", v.text)
+				r.cfg.Logger.Error("event dead-lettered", "event_id", v.EventID, "event_type", v.EventType, "device_id", m.Group,
+					"message_id", m.ID, "class", v.Class, "code", v.Code, "attempts", v.Attempts, "receive_count", m.ReceiveCount, "err", v.Text)
 				r.finish(m)
 				r.deletes.hurry()
 				return
@@ -47,21 +47,9 @@ func (r *run) sendDeadLetter(m *message, v *verdict) {
 
 // deadLetter makes the copy for the dead-letter queue.
 func (r *run) deadLetter(m *message, v *verdict) *sqs.SendMessageInput {
-	in, recorded := deadletter.Failed{Body: m.body, Group: m.device, Attributes: m.attributes}.To(r.queue.DLQURL, deadletter.Record{
-		Service:      r.queue.Service,
-		Queue:        r.facts.arn,
-		Class:        v.class,
-		Code:         v.code,
-		Error:        v.text,
-		Fingerprint:  deadletter.FingerprintOf(r.queue.Service, v.class, v.code, v.eventType),
-		Attempts:     v.attempts,
-		ReceiveCount: m.receiveCount,
-		MessageID:    m.id,
-		SentAt:       m.sentAt,
-		FailedAt:     time.Now().UTC(),
-	})
+	in, recorded := m.DeadLetter(r.queue.DLQURL, r.queue.Service, r.facts.arn, v)
 	if !recorded {
-		r.cfg.Logger.Warn("no room for the dead-letter record: the message has ten attributes already", "message_id", m.id)
+		r.cfg.Logger.Warn("no room for the dead-letter record: the message has ten attributes already", "message_id", m.ID)
 	}
 	return in
 }
@@ -92,15 +80,15 @@ func (r *run) sendOnce(m *message, in *sqs.SendMessageInput) error {
 		if err == nil || !deadletter.WithoutRecord(in, err) {
 			return err
 		}
-		r.cfg.Logger.Error("the dead-letter queue refuses a message with its record; sending it without", "message_id", m.id,
-			"group_id", m.group, "err", err)
+		r.cfg.Logger.Error("the dead-letter queue refuses a message with its record; sending it without", "message_id", m.ID,
+			"group_id", m.Group, "err", err)
 	}
 }
 
 // sendFailed tells that an attempt has failed, and returns the pause before the next one.
 func (r *run) sendFailed(m *message, failures int, err error) time.Duration {
 	delay := min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second)
-	r.cfg.Logger.Error("sending to the dead-letter queue failed; the device waits", "message_id", m.id, "group_id", m.group,
+	r.cfg.Logger.Error("sending to the dead-letter queue failed; the device waits", "message_id", m.ID, "group_id", m.Group,
 		"failures", failures, "retry_in", delay, "err", err)
 	return delay
 }

@@ -2,8 +2,9 @@ package consumers
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers/failure"
 )
 
 // ErrLeaseLost is the cause of a handler's context ending when another consumer may hold the message by now: extending its
@@ -14,39 +15,16 @@ var ErrLeaseLost = errors.New("consumers: lease lost")
 // The event is then released, and counts as not attempted.
 var ErrStopping = errors.New("consumers: stopping")
 
-// KnownError is an error that no retry can mend. See [Known].
-type KnownError struct {
-	Code string
-	Err  error
-}
-
-func (e *KnownError) Error() string {
-	if e.Err == nil {
-		return e.Code
-	}
-	return e.Err.Error()
-}
-
-func (e *KnownError) Unwrap() error { return e.Err }
+// What the errors of [Known], [RetryAfter] and [Unavailable] are; find them with [errors.As].
+type (
+	KnownError       = failure.KnownError
+	RetryAfterError  = failure.RetryAfterError
+	UnavailableError = failure.UnavailableError
+)
 
 // Known marks err as one that no retry can mend: the event goes to the dead-letter queue at once, with class known and this
-// code. The code is short and stable, such as "no_such_device"; failures are grouped by it.
+// code. The code is short and stable, such as "no_such_device"; failures are grouped by it. err may be nil.
 func Known(code string, err error) error { return &KnownError{Code: code, Err: err} }
-
-// RetryAfterError hands a device back for a while. See [RetryAfter].
-type RetryAfterError struct {
-	Delay time.Duration
-	Err   error
-}
-
-func (e *RetryAfterError) Error() string {
-	if e.Err == nil {
-		return fmt.Sprintf("try again after %v", e.Delay)
-	}
-	return e.Err.Error()
-}
-
-func (e *RetryAfterError) Unwrap() error { return e.Err }
 
 // RetryAfter hands the event and its device's later events back to the queue: they come again, in order and perhaps to another
 // process, after d, in whole seconds from one to [MaxRetryAfter]. That counts as one receive, for the later events too. An event that
@@ -56,27 +34,15 @@ func RetryAfter(d time.Duration, err error) error { return &RetryAfterError{Dela
 // MaxRetryAfter is the longest delay of [RetryAfter]. SQS hides a message for twelve hours at most, the time it was held included.
 const MaxRetryAfter = 11 * time.Hour
 
-// UnavailableError says that what a handler depends on is down. See [Unavailable].
-type UnavailableError struct{ Err error }
-
-func (e *UnavailableError) Error() string {
-	if e.Err == nil {
-		return "a dependency is down"
-	}
-	return e.Err.Error()
-}
-
-func (e *UnavailableError) Unwrap() error { return e.Err }
-
 // Unavailable says that a dependency of the handler is down, so that no event can be handled at the moment. It opens the
 // consumer's circuit breaker: nothing is received or started, and the event is kept and tried again, until an attempt succeeds.
 func Unavailable(err error) error { return &UnavailableError{Err: err} }
 
 // Codes of failures that the runtime itself finds. A decoding failure has the code of its [events.Error] instead.
 const (
-	CodeNoHandler     = "no_handler"     // known: the service hears a type that it has no handler for
-	CodeGroupMismatch = "group_mismatch" // known: the message group is not the event's device
-	CodePanic         = "panic"          // the handler panicked
-	CodeTimeout       = "timeout"        // the handler's time was over
-	CodeError         = "error"          // any other error
+	CodeNoHandler     = failure.CodeNoHandler     // known: the service hears a type that it has no handler for
+	CodeGroupMismatch = failure.CodeGroupMismatch // known: the message group is not the event's device
+	CodePanic         = failure.CodePanic         // the handler panicked
+	CodeTimeout       = failure.CodeTimeout       // the handler's time was over
+	CodeError         = failure.CodeError         // any other error
 )

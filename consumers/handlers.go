@@ -24,7 +24,7 @@ func (r *run) startHandlers() {
 		m := l.waiting[0]
 		l.waiting[0] = nil
 		l.waiting = l.waiting[1:]
-		if r.done.has(m.id) { // it ended while this delivery of it was waiting
+		if r.done.has(m.ID) { // it ended while this delivery of it was waiting
 			r.finish(m)
 			r.proceed(l)
 			continue
@@ -81,10 +81,10 @@ func (r *run) handle(ctx context.Context, m *message) {
 	v := new(verdict)
 	defer func() { // deferred, since a handler may end its goroutine
 		if value := recover(); value != nil {
-			v.panicked(value)
+			v.Panicked(value)
 		}
 		m.cancel(nil)
-		r.post(func() { r.decide(m, v) })
+		r.post(func() { r.act(m, v) })
 	}()
 	if r.isLast(m) {
 		r.attemptLast(ctx, m, v)
@@ -100,7 +100,7 @@ func (r *run) reportOverdue() {
 		if m := l.current; m != nil && !m.overdue.IsZero() && time.Now().After(m.overdue) {
 			m.overdue, m.stuck = time.Time{}, true
 			r.cfg.Logger.Error("handler does not end although its context has ended; the device waits",
-				"message_id", m.id, "group_id", m.group, "handler_timeout", r.cfg.HandlerTimeout, "stack", stackOf(m.goroutine.Load()))
+				"message_id", m.ID, "group_id", m.Group, "handler_timeout", r.cfg.HandlerTimeout, "stack", stackOf(m.goroutine.Load()))
 			r.probed(m, false) // an open breaker tries another
 		}
 	}

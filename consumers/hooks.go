@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/events"
 )
@@ -27,19 +28,18 @@ type Delivery struct {
 	ReceiveCount int    // the first delivery is 1
 	SentAt       time.Time
 	ReceivedAt   time.Time
-
-	message *message
+	Attributes   map[string]types.MessageAttributeValue // of the message; they must not be changed
 }
 
 // Attribute gives the text of a message attribute, such as traceparent; it is empty for one that is not there.
 func (d Delivery) Attribute(name string) string {
-	return aws.ToString(d.message.attributes[name].StringValue)
+	return aws.ToString(d.Attributes[name].StringValue)
 }
 
 func (m *message) delivery(service string, e events.Event) Delivery {
 	return Delivery{
-		Service: service, Event: e, MessageID: m.id, DeviceID: m.device, Type: m.eventType(), ReceiveCount: m.receiveCount,
-		SentAt: m.sentAt, ReceivedAt: m.receivedAt, message: m,
+		Service: service, Event: e, MessageID: m.ID, DeviceID: m.Device, Type: m.Type(), ReceiveCount: m.ReceiveCount,
+		SentAt: m.SentAt, ReceivedAt: m.receivedAt, Attributes: m.Attributes,
 	}
 }
 
@@ -64,22 +64,6 @@ const (
 	VerdictReleased    Verdict = "released"    // the consumer stops, or the lease is lost
 )
 
-func (v *verdict) outcome() Outcome {
-	o := Outcome{Code: v.code, Error: v.text, Attempts: v.attempts}
-	switch v.fate {
-	case handled:
-		return Outcome{Verdict: VerdictHandled, Attempts: v.attempts}
-	case released:
-		return Outcome{Verdict: VerdictReleased, Attempts: v.attempts}
-	case later:
-		o.Verdict = VerdictRetryAfter
-	case down:
-		o.Verdict = VerdictUnavailable
-	case dead:
-		o.Verdict = VerdictExhausted
-		if v.known {
-			o.Verdict = VerdictKnown
-		}
-	}
-	return o
+func outcomeOf(v *verdict) Outcome {
+	return Outcome{Verdict: Verdict(v.Name()), Code: v.Code, Error: v.Text, Attempts: v.Attempts}
 }

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/parking"
 )
 
 // isLast tells whether a message is delivered for the last time before SQS moves it to the dead-letter queue, where that must park its
 // device.
 func (r *run) isLast(m *message) bool {
-	return r.cfg.GroupPolicy == Park && r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives && !m.isMark()
+	return r.cfg.GroupPolicy == Park && r.facts.maxReceives > 0 && m.ReceiveCount >= r.facts.maxReceives && !m.IsMark()
 }
 
 // attemptLast is attempt for the last delivery. If the handler takes the process with it, SQS moves the message, and nobody is left to
@@ -20,24 +21,24 @@ func (r *run) isLast(m *message) bool {
 // after that. A process that dies in between leaves a letter too many, which was handled, but nothing that overtakes.
 func (r *run) attemptLast(ctx context.Context, m *message, v *verdict) {
 	cause := parking.Cause{
-		MessageID: m.id, EventType: m.eventType(), Class: string(deadletter.Moved), Code: deadletter.CodeReceiveCount,
+		MessageID: m.ID, EventType: m.Type(), Class: string(deadletter.Moved), Code: deadletter.CodeReceiveCount,
 		Error: "its last delivery has no verdict: the process that handled it has ended, or has lost it",
 	}
-	if event, err := r.decode(m); err == nil {
+	if event, err := r.service.Decode(m.Body); err == nil {
 		cause.EventID, cause.EventType = event.ID, event.Type()
 	}
 	if err := r.insist(ctx, m, func(ctx context.Context) error { return r.park(ctx, m, cause) }); err != nil {
 		return // released
 	}
 	r.attempt(ctx, m, v)
-	if v.fate != handled {
+	if v.Kind != attempt.Handled {
 		return
 	}
 	err := r.insist(ctx, m, func(ctx context.Context) error {
-		return parking.Withdraw(ctx, r.cfg.Parking, r.queue.Service, m.device, m.id)
+		return parking.Withdraw(ctx, r.cfg.Parking, r.queue.Service, m.Device, m.ID)
 	})
 	if err != nil && !errors.Is(err, ErrLeaseLost) { // the device stays parked, so that the message must be in the dead-letter queue
-		v.fate = released
+		v.Kind = attempt.Released
 	}
 }
 
@@ -62,6 +63,6 @@ func (r *run) insist(ctx context.Context, m *message, change func(context.Contex
 // lotFailed tells that the lot does not answer, and returns the pause before it is asked again.
 func (r *run) lotFailed(m *message, failures int, err error) time.Duration {
 	again := min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
-	r.cfg.Logger.Error("the parking lot does not answer; the device waits", "group_id", m.group, "failures", failures, "retry_in", again, "err", err)
+	r.cfg.Logger.Error("the parking lot does not answer; the device waits", "group_id", m.Group, "failures", failures, "retry_in", again, "err", err)
 	return again
 }

@@ -184,7 +184,7 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 		case a.leaseOver:
 			r.lose(m, false)
 		default:
-			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.id, "group_id", m.group,
+			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.ID, "group_id", m.Group,
 				"left", m.leaseLeft(time.Now()).Round(time.Millisecond), "err", a.err)
 		}
 		r.proceed(m.lane) // it may have waited for the shield

@@ -2,31 +2,22 @@ package consumers
 
 import (
 	"context"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 )
 
 // message is one received message while it is held: from its receive until it was deleted, released or lost.
 // All fields are owned by the run loop, except where it says otherwise.
 type message struct {
-	// What SQS delivered; never changed.
-	id           string
-	handle       string
-	group        string
-	device       string // of the group: the same, but for a message of a release
-	isReleased   bool   // its group is that of a release
-	sequence     string // 20 digits on a FIFO queue, so that it sorts as text
-	body         string
-	attributes   map[string]types.MessageAttributeValue
-	receiveCount int
-	sentAt       time.Time
-	receivedAt   time.Time
+	attempt.Message // what SQS delivered; never changed
+	handle          string
+	sequence        string // 20 digits on a FIFO queue, so that it sorts as text
+	receivedAt      time.Time
 
 	lane  *lane
 	state state
@@ -46,9 +37,6 @@ type message struct {
 	goroutine atomic.Uint64           // of its handler
 }
 
-// isMark tells whether the message is the end mark of a release.
-func (m *message) isMark() bool { return m.isReleased && m.eventType() == parking.EndMark }
-
 // state is where a held message stands.
 type state int
 
@@ -61,19 +49,11 @@ const (
 
 func newMessage(in types.Message, lease time.Time) *message {
 	m := &message{
-		id:         aws.ToString(in.MessageId),
+		Message:    attempt.NewMessage(in),
 		handle:     aws.ToString(in.ReceiptHandle),
-		group:      in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
 		sequence:   in.Attributes[string(types.MessageSystemAttributeNameSequenceNumber)],
-		body:       aws.ToString(in.Body),
-		attributes: in.MessageAttributes,
+		receivedAt: time.Now(),
 	}
-	m.device, m.isReleased = parking.DeviceOf(in)
-	m.receiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
-		m.sentAt = time.UnixMilli(ms).UTC()
-	}
-	m.receivedAt = time.Now()
 	m.setLease(lease)
 	return m
 }
@@ -88,9 +68,6 @@ func (m *message) leaseLeft(now time.Time) time.Duration {
 	end := m.leaseEnd()
 	return min(end.Sub(now), end.Round(0).Sub(now.Round(0)))
 }
-
-// eventType is the type as the message attribute tells it, for messages whose body can't be read.
-func (m *message) eventType() string { return aws.ToString(m.attributes["type"].StringValue) }
 
 // lane holds the messages of one device in the order of the queue. It lives while there are any.
 type lane struct {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/parking"
 )
 
@@ -28,9 +29,9 @@ func (r *run) parked(ctx context.Context, messages []*message) (map[string]bool,
 	ask := map[string]bool{}
 	var devices []string
 	for _, m := range messages {
-		if !ask[m.device] {
-			ask[m.device] = true
-			devices = append(devices, m.device)
+		if !ask[m.Device] {
+			ask[m.Device] = true
+			devices = append(devices, m.Device)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(askTimeout, r.facts.visibility/4))
@@ -50,7 +51,7 @@ func (r *run) parked(ctx context.Context, messages []*message) (map[string]bool,
 // should this process die, they come again, and the device's live events must not run before that.
 func (r *run) undeleted(group string) bool {
 	for _, m := range r.held {
-		if m.group == group && m.state == finished {
+		if m.Group == group && m.state == finished {
 			return true
 		}
 	}
@@ -59,15 +60,15 @@ func (r *run) undeleted(group string) bool {
 
 // comeBack lets the end mark go on that may have waited for a message to be deleted.
 func (r *run) comeBack(m *message) {
-	if m.isReleased && r.lanes[m.group] != nil {
-		r.proceed(r.lanes[m.group])
+	if m.IsReleased && r.lanes[m.Group] != nil {
+		r.proceed(r.lanes[m.Group])
 	}
 }
 
 // comeAgain hands back the end mark that has waited for a message to be deleted which comes again instead.
 func (r *run) comeAgain(m *message) {
-	l := r.lanes[m.group]
-	if m.isReleased && l != nil && len(l.waiting) > 0 && l.waiting[0].isMark() {
+	l := r.lanes[m.Group]
+	if m.IsReleased && l != nil && len(l.waiting) > 0 && l.waiting[0].IsMark() {
 		r.release(reversed(l.waiting)...)
 		l.waiting = nil
 		r.proceed(l)
@@ -97,7 +98,7 @@ func (r *run) sendParked(m *message) {
 			switch {
 			case m.state == gone: // the lease was lost meanwhile
 				if where == inDLQ && err == nil {
-					r.done.add(m.id)
+					r.done.add(m.ID)
 				}
 				l.current = nil
 			case err != nil: // we stop
@@ -109,7 +110,7 @@ func (r *run) sendParked(m *message) {
 				m.state, m.cleared, m.failed = waiting, true, nil
 				m.trouble.Store(nil)
 				l.waiting = append([]*message{m}, l.waiting...)
-				l.asks = m.isReleased // of a release, each message asks: an earlier one may have failed
+				l.asks = m.IsReleased // of a release, each message asks: an earlier one may have failed
 				if r.draining {
 					r.handBack(l)
 				}
@@ -148,7 +149,7 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 		again := lookAtRelease
 		where, err, refused := free, error(nil), false
 		switch {
-		case m.isMark():
+		case m.IsMark():
 			where, err = ended, r.endRelease(ctx, m)
 		case !recorded:
 			if err = r.recordParked(ctx, m); err == nil {
@@ -160,11 +161,11 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 			found, err = r.askLot(ctx, m)
 			switch {
 			case err != nil:
-			case len(found) == 0 || m.isReleased && found[0].State == parking.Releasing && !found[0].FailedAgain:
+			case len(found) == 0 || m.IsReleased && found[0].State == parking.Releasing && !found[0].FailedAgain:
 				return free, nil
-			case found[0].Last == m.id: // it came again after it was recorded, before it was deleted
+			case found[0].Last == m.ID: // it came again after it was recorded, before it was deleted
 				return inDLQ, nil
-			case found[0].State == parking.Releasing && !m.isReleased: // its letters come first
+			case found[0].State == parking.Releasing && !m.IsReleased: // its letters come first
 				m.hinders(BlockedReleasing, nil)
 				where = held
 				r.post(func() { r.waitsLong(m) })
@@ -178,10 +179,10 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 					break
 				}
 				var ok bool
-				ok, err = parking.Confirm(ctx, lot, service, m.device, m.id, m.isReleased && found[0].State == parking.Releasing)
+				ok, err = parking.Confirm(ctx, lot, service, m.Device, m.ID, m.IsReleased && found[0].State == parking.Releasing)
 				if err == nil && !ok { // the release has begun meanwhile, and sent the last letter that it knows of
 					r.cfg.Logger.Warn("the device was released while its event went to the dead-letter queue; the event is handled here, and a copy of it may be too",
-						"message_id", m.id, "group_id", m.group)
+						"message_id", m.ID, "group_id", m.Group)
 					continue
 				}
 				where = inDLQ
@@ -210,7 +211,7 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 func (r *run) askLot(ctx context.Context, m *message) ([]parking.Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return r.cfg.Parking.Find(ctx, r.queue.Service, m.device)
+	return r.cfg.Parking.Find(ctx, r.queue.Service, m.Device)
 }
 
 // recordParked records the failure of a message before its dead letter is sent.
@@ -219,26 +220,26 @@ func (r *run) recordParked(ctx context.Context, m *message) error {
 	defer cancel()
 	v := m.failed
 	return r.park(ctx, m, parking.Cause{
-		MessageID: m.id, EventID: v.eventID, EventType: v.eventType, Class: string(v.class), Code: v.code, Error: v.text, Attempts: v.attempts,
+		MessageID: m.ID, EventID: v.EventID, EventType: v.EventType, Class: string(v.Class), Code: v.Code, Error: v.Text, Attempts: v.Attempts,
 	})
 }
 
 func (r *run) park(ctx context.Context, m *message, cause parking.Cause) error {
-	if m.isReleased {
-		return parking.FailAgain(ctx, r.cfg.Parking, r.queue.Service, m.device, cause)
+	if m.IsReleased {
+		return parking.FailAgain(ctx, r.cfg.Parking, r.queue.Service, m.Device, cause)
 	}
-	return parking.Park(ctx, r.cfg.Parking, r.queue.Service, m.device, cause)
+	return parking.Park(ctx, r.cfg.Parking, r.queue.Service, m.Device, cause)
 }
 
 func (r *run) endRelease(ctx context.Context, m *message) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	mark, err := parking.ParseMark(m.body)
-	if err != nil || mark.Device != m.device {
-		r.cfg.Logger.Error("end mark of a release can't be read; it is dropped", "message_id", m.id, "group_id", m.group, "err", err)
+	mark, err := parking.ParseMark(m.Body)
+	if err != nil || mark.Device != m.Device {
+		r.cfg.Logger.Error("end mark of a release can't be read; it is dropped", "message_id", m.ID, "group_id", m.Group, "err", err)
 		return nil
 	}
-	return parking.End(ctx, r.cfg.Parking, r.queue.Service, m.device, mark.Release)
+	return parking.End(ctx, r.cfg.Parking, r.queue.Service, m.Device, mark.Release)
 }
 
 // parkedVerdict is what the dead letter says: why the device was parked for this message, or which other one it follows.
@@ -247,14 +248,17 @@ func parkedVerdict(m *message, d parking.Device) *verdict {
 		return m.failed
 	}
 	c := d.Cause
-	if c.MessageID == m.id { // it came again before it was deleted
+	if c.MessageID == m.ID { // it came again before it was deleted
 		return &verdict{
-			fate: dead, failedAttempt: failedAttempt{code: c.Code, text: c.Error}, class: deadletter.Class(c.Class),
-			eventID: c.EventID, eventType: c.EventType, attempts: c.Attempts,
+			Failure: attempt.Failure{Kind: attempt.Dead, Code: c.Code, Text: c.Error}, Class: deadletter.Class(c.Class),
+			EventID: c.EventID, EventType: c.EventType, Attempts: c.Attempts,
 		}
 	}
 	return &verdict{
-		fate: dead, class: deadletter.Parked, eventType: m.eventType(),
-		failedAttempt: failedAttempt{code: CodeParked, text: fmt.Sprintf("follows event %s of its parked device, which failed with code %s", c.EventID, c.Code)},
+		Failure: attempt.Failure{
+			Kind: attempt.Dead, Code: CodeParked,
+			Text: fmt.Sprintf("follows event %s of its parked device, which failed with code %s", c.EventID, c.Code),
+		},
+		Class: deadletter.Parked, EventType: m.Type(),
 	}
 }

@@ -159,7 +159,7 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 		if err != nil { // each asks for itself, and waits: handed back they would use up their receives
 			parked = map[string]bool{}
 			for _, m := range messages {
-				parked[m.device] = true
+				parked[m.Device] = true
 			}
 			r.received(messages, parked)
 			r.waitAfterFailure(err)

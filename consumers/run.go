@@ -191,7 +191,7 @@ func (r *run) drain() {
 func (r *run) handBack(l *lane) {
 	keep := 0
 	for i, m := range l.waiting {
-		if r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives && m.trouble.Load() == nil {
+		if r.facts.maxReceives > 0 && m.ReceiveCount >= r.facts.maxReceives && m.trouble.Load() == nil {
 			keep = i + 1
 		}
 	}
@@ -203,19 +203,19 @@ func (r *run) handBack(l *lane) {
 func (r *run) received(messages []*message, parked map[string]bool) {
 	for _, m := range messages {
 		r.stats.received.Add(1)
-		if m.receiveCount > 1 {
+		if m.ReceiveCount > 1 {
 			r.stats.redelivered.Add(1)
 		}
-		if old := r.held[m.id]; old != nil { // its lease ended without our knowing; the new delivery takes its place
+		if old := r.held[m.ID]; old != nil { // its lease ended without our knowing; the new delivery takes its place
 			r.lose(old, true)
 		}
-		r.held[m.id] = m
+		r.held[m.ID] = m
 		m.lane = r.lane(m)
-		if r.done.has(m.id) {
+		if r.done.has(m.ID) {
 			r.finish(m)
 			continue
 		}
-		m.lane.asks = m.lane.asks || parked[m.device]
+		m.lane.asks = m.lane.asks || parked[m.Device]
 		m.lane.insert(m)
 	}
 	for _, m := range messages {
@@ -229,9 +229,9 @@ func (r *run) received(messages []*message, parked map[string]bool) {
 
 // lane finds or makes the lane of a message. Without a group, which only a standard queue allows, a message is alone.
 func (r *run) lane(m *message) *lane {
-	key := m.group
+	key := m.Group
 	if key == "" {
-		key = "\x00" + m.id
+		key = "\x00" + m.ID
 	}
 	l := r.lanes[key]
 	if l == nil {
@@ -246,7 +246,7 @@ func (r *run) proceed(l *lane) {
 	switch {
 	case l.current != nil || l.queued || l.shields > 0:
 	case l.blocker != nil && l.blocker.state == waiting:
-	case len(l.waiting) > 0 && l.waiting[0].isMark() && r.undeleted(l.group):
+	case len(l.waiting) > 0 && l.waiting[0].IsMark() && r.undeleted(l.group):
 		r.deletes.hurry()
 	case len(l.waiting) > 0 && l.asks && !l.waiting[0].cleared && r.cfg.Parking != nil:
 		r.follow(l)
@@ -311,8 +311,8 @@ func (r *run) forget(m *message) {
 	delete(r.blocking, m)
 	delete(r.lasting, m)
 	r.shielded(m)
-	if r.held[m.id] == m {
-		delete(r.held, m.id)
+	if r.held[m.ID] == m {
+		delete(r.held, m.ID)
 	}
 }
 
@@ -323,11 +323,11 @@ func (r *run) lose(m *message, cameBack bool) {
 		return
 	}
 	r.stats.leasesLost.Add(1)
-	r.cfg.Logger.Warn("lease lost", "message_id", m.id, "group_id", m.group, "receive_count", m.receiveCount)
+	r.cfg.Logger.Warn("lease lost", "message_id", m.ID, "group_id", m.Group, "receive_count", m.ReceiveCount)
 	was := m.state
 	if was == finished {
 		r.deletes.remove(m)
-		r.done.add(m.id) // it will be delivered again, to be deleted without running
+		r.done.add(m.ID) // it will be delivered again, to be deleted without running
 	}
 	if m.cancel != nil {
 		m.cancel(ErrLeaseLost)

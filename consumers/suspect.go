@@ -9,7 +9,7 @@ const suspectAfter = 2
 // too, it comes again alone, time after time, until SQS moves it to the dead-letter queue. Otherwise its receives would count for
 // those beside it and behind it as well, and they would be moved there with it, untried.
 func (r *run) isSuspect(m *message) bool {
-	return m.receiveCount > suspectAfter && !r.trusted.has(m.id) && !r.draining
+	return m.ReceiveCount > suspectAfter && !r.trusted.has(m.ID) && !r.draining
 }
 
 // shield hides the followers of a suspect for longer than itself, before it is run.
@@ -29,7 +29,7 @@ func (r *run) hide(m, suspect *message) {
 	}
 	times := 10
 	if r.facts.maxReceives > 0 {
-		times = min(max(r.facts.maxReceives-suspect.receiveCount, 0)+2, times)
+		times = min(max(r.facts.maxReceives-suspect.ReceiveCount, 0)+2, times)
 	}
 	m.isHidden = true
 	r.shieldFor(m, time.Duration(times)*r.facts.visibility)
@@ -94,5 +94,5 @@ func (r *run) startSuspect() {
 
 // isBusy tells whether a suspect may still kill the process, or would come again if another one did.
 func (r *run) isBusy(m *message) bool {
-	return m != nil && (m.state == running || m.state == finished) && !m.stuck && !r.trusted.has(m.id)
+	return m != nil && (m.state == running || m.state == finished) && !m.stuck && !r.trusted.has(m.ID)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/sqsapi"
 )
 
@@ -37,6 +38,10 @@ type Config struct {
 	// Margin is how much of the function's time is kept back for dead letters and for handing back: no handler runs in it.
 	// The function's timeout must be longer. Zero means DefaultMargin.
 	Margin time.Duration
+	// Known are errors of the service's own that no retry can mend, by their codes; see consumers.Config.
+	Known map[string]error
+	// Hooks hear of every event that is handled, for traces and metrics; see consumers.Hooks.
+	Hooks consumers.Hooks
 	// UnknownTypes hands the handler also events of types that this program has not registered; see consumers.Config.
 	UnknownTypes bool
 	// Logger hears of dead letters and trouble. Nil logs nothing. Event bodies are never logged.
@@ -70,6 +75,10 @@ func (cfg Config) validate() error {
 		if field.value < 0 {
 			faults = append(faults, fmt.Errorf("lambda: config: %s: got %v, want more than 0", field.name, field.value))
 		}
+	}
+	_, wrong := attempt.Sentinels(cfg.Known)
+	for _, err := range wrong {
+		faults = append(faults, fmt.Errorf("lambda: config: %w", err))
 	}
 	if cfg.Deliveries < 1 {
 		faults = append(faults, fmt.Errorf("lambda: config: Deliveries: got %d, want at least 1", cfg.Deliveries))

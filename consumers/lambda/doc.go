@@ -1,5 +1,6 @@
-// Package lambda runs the handler of a service as an AWS Lambda function behind its FIFO queue, with the verdicts of package
-// consumers as far as Lambda lets them be.
+// Package lambda runs the handler of a service as an AWS Lambda function behind its FIFO queue. What an error means, its code, the record
+// of a dead letter and what hooks are told are those of package consumers; when an event comes again, and how its queue is told, are
+// Lambda's.
 //
 //	function, err := lambda.New(sqs.NewFromConfig(cfg), consumers.Queue{Service: "lights", URL: url, DLQURL: dlqURL}, mux.Dispatch, lambda.Config{})
 //	if err != nil {
@@ -17,12 +18,16 @@
 //
 //	verdict                    the message                                  later ones of its device in the batch
 //	nil                        deleted                                      the next one runs
-//	a Known error              to the DLQ, then deleted                     the next one runs after that
+//	a Known error, or one      to the DLQ, then deleted                     the next one runs after that
+//	that matches Config.Known
 //	any other error, a panic   tried again in process; then reported, and   reported and handed back with it
 //	                           handed back for HandBack; at its third
 //	                           delivery to the DLQ instead, then deleted    the next one runs after that
 //	a RetryAfter error         as that, without tries in process; handed    reported and handed back with it
 //	                           back for its delay
+//	Unavailable(err)           reported and handed back for HandBack, twice reported and handed back with it
+//	                           as long each time, up to 15 min; never to
+//	                           the DLQ by the function
 //	what can't be decoded      as a Known error; no handler is called
 //	no time left to start it   reported and handed back                     reported and handed back with it
 //	the DLQ can't be reached   reported and handed back                     reported and handed back with it
@@ -35,7 +40,8 @@
 //
 // Every delivery counts for all messages of a batch, tried or not. The function gives up on an event at its third
 // delivery ([Config.Deliveries]); the queue's own maxReceiveCount must be well above that (the topology's is 10), because
-// when it is reached SQS moves messages to the DLQ untried.
+// when it is reached SQS moves messages to the DLQ untried. With HandBack at five seconds, an event whose handler returns Unavailable
+// reaches the tenth delivery after half an hour.
 //
 // # What it does not do
 //

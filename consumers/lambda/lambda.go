@@ -14,14 +14,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 )
 
 // Function handles the batches of one service's queue. Make one with [New] and pass its Handle to Lambda.
 type Function struct {
 	api     QueueAPI
 	queue   consumers.Queue
-	handler consumers.Handler
 	cfg     Config
+	service attempt.Service
 }
 
 // New makes a Function of queue. It makes no request. The error lists every fault of queue and cfg.
@@ -35,59 +36,43 @@ func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Con
 		return nil, err
 	}
 	cfg.Logger = cfg.Logger.With("service", queue.Service)
-	return &Function{api: api, queue: queue, handler: handler, cfg: cfg}, nil
-}
-
-// delivery is one message of a batch.
-type delivery struct {
-	awsevents.SQSMessage
-
-	// What its device's goroutine finds out.
-	done  bool          // handled, or its dead letter is confirmed
-	delay time.Duration // how long it is to stay hidden when it is handed back
-}
-
-// receiveCount is how often the message was delivered, this time included.
-func (d *delivery) receiveCount() int {
-	n, _ := strconv.Atoi(d.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-	return n
+	known, _ := attempt.Sentinels(cfg.Known) // validated above
+	return &Function{api: api, queue: queue, cfg: cfg, service: attempt.Service{
+		Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
+	}}, nil
 }
 
 // Handle handles a batch and reports what Lambda must not delete: an event that failed, and all later ones of its device.
 // It returns when all handlers have; the package comment tells what becomes of each message. The error is always nil: an
 // error would make Lambda deliver the whole batch again.
 func (f *Function) Handle(ctx context.Context, batch awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
-	if deadline, ok := ctx.Deadline(); ok && f.cutShort(ctx) { // no invocation has more
+	if deadline, ok := ctx.Deadline(); ok && f.timeIsUp(ctx) { // no invocation has more
 		f.cfg.Logger.Error("no event is started: the time left is within the margin; the function's timeout must be longer",
 			"time_left", time.Until(deadline), "margin", f.cfg.Margin)
 	}
 	deliveries := make([]*delivery, len(batch.Records))
 	lanes := make(map[string][]*delivery)
 	for i, m := range batch.Records {
-		d := &delivery{SQSMessage: m, delay: f.cfg.HandBack}
+		d := newDelivery(m)
+		d.delay = f.cfg.HandBack
 		deliveries[i] = d
-		group := d.group()
-		lanes[group] = append(lanes[group], d)
+		lanes[d.Group] = append(lanes[d.Group], d)
 	}
 	var running sync.WaitGroup
 	for _, lane := range lanes {
 		running.Go(func() {
-			defer f.handBack(ctx, lane) // also when a handler ends the goroutine
 			f.handleLane(ctx, lane)
+			f.handBack(ctx, lane)
 		})
 	}
 	running.Wait()
 	var response awsevents.SQSEventResponse
 	for _, d := range deliveries {
 		if !d.done { // unless proven otherwise: what is not reported is deleted
-			response.BatchItemFailures = append(response.BatchItemFailures, awsevents.SQSBatchItemFailure{ItemIdentifier: d.MessageId})
+			response.BatchItemFailures = append(response.BatchItemFailures, awsevents.SQSBatchItemFailure{ItemIdentifier: d.ID})
 		}
 	}
 	return response, nil
-}
-
-func (d *delivery) group() string {
-	return d.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]
 }
 
 // handleLane handles the events of one device, one after another, up to the first that is not done.
@@ -109,7 +94,7 @@ func (f *Function) handBack(ctx context.Context, lane []*delivery) {
 			hidden = int32(lane[i].delay.Seconds())
 		}
 		in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &lane[i].ReceiptHandle, VisibilityTimeout: hidden,
+			Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &lane[i].handle, VisibilityTimeout: hidden,
 		})
 	}
 	if len(in.Entries) == 0 {
@@ -121,6 +106,6 @@ func (f *Function) handBack(ctx context.Context, lane []*delivery) {
 	}
 	if err != nil {
 		f.cfg.Logger.Warn("events of a device could not be handed back; they come after the visibility timeout",
-			"group_id", lane[0].group(), "err", err)
+			"group_id", lane[0].Group, "err", err)
 	}
 }

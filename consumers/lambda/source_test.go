@@ -3,6 +3,7 @@ package lambda_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -112,6 +113,22 @@ func (s *source) batch(ctx context.Context) (response awsevents.SQSEventResponse
 		}
 	}
 	return response, len(out.Messages)
+}
+
+// depth is how many messages the queue holds.
+func (s *source) depth() int {
+	s.t.Helper()
+	names := []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible}
+	out, err := s.api.GetQueueAttributes(s.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &s.queue.URL, AttributeNames: names})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	total := 0
+	for _, name := range names {
+		n, _ := strconv.Atoi(out.Attributes[string(name)])
+		total += n
+	}
+	return total
 }
 
 // run calls the function until nothing has come for longer than anything is hidden.

@@ -4,38 +4,39 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 )
 
 // What a verdict comes to, by the group policy.
 
-// decide acts on a verdict.
-func (r *run) decide(m *message, v *verdict) {
+// act does what a verdict asks for.
+func (r *run) act(m *message, v *verdict) {
 	r.running--
 	m.overdue, m.stuck = time.Time{}, false
-	if v.fate != handled {
-		r.trusted.add(m.id)
+	if v.Kind != attempt.Handled {
+		r.trusted.add(m.ID)
 	}
-	r.probed(m, v.fate == handled || v.fate == later || v.fate == dead && v.known)
+	r.probed(m, v.Kind == attempt.Handled || v.Kind == attempt.RetryAfter || v.Kind == attempt.Dead && v.Known)
 	l := m.lane
 	if m.state == gone { // the lease was lost meanwhile: nothing is deleted on this handler's behalf
-		if v.fate == handled {
+		if v.Kind == attempt.Handled {
 			r.stats.handled.Add(1)
-			r.done.add(m.id)
+			r.done.add(m.ID)
 		}
 		l.current = nil
 		r.proceed(l)
 		return
 	}
-	switch v.fate {
-	case handled:
+	switch v.Kind {
+	case attempt.Handled:
 		r.stats.handled.Add(1)
 		clear(r.breaker.failed)
 		l.current = nil
 		r.finish(m)
 		r.proceed(l)
-	case later:
-		if r.cfg.GroupPolicy != Block && r.facts.maxReceives > 0 && m.receiveCount >= r.facts.maxReceives {
-			v.fate, v.class = dead, deadletter.Exhausted
+	case attempt.RetryAfter:
+		if r.cfg.GroupPolicy != Block && r.facts.maxReceives > 0 && m.ReceiveCount >= r.facts.maxReceives {
+			v.Kind, v.Class = attempt.Dead, deadletter.Exhausted
 			r.dead(m, v)
 			return
 		}
@@ -43,16 +44,16 @@ func (r *run) decide(m *message, v *verdict) {
 		l.current = nil
 		r.release(reversed(l.waiting)...)
 		l.waiting = nil
-		m.delay = min(max(v.delay, time.Second), MaxRetryAfter)
+		m.delay = min(max(v.Delay, time.Second), MaxRetryAfter)
 		r.release(m)
 		r.proceed(l)
-	case down:
+	case attempt.Unavailable:
 		m.hinders(BlockedBreaker, v)
 		r.openBreaker(v)
 		r.postpone(m)
-	case dead:
+	case attempt.Dead:
 		r.dead(m, v)
-	case released: // we stop
+	case attempt.Released: // we stop
 		l.current = nil
 		r.handBackWith(l, m)
 		r.proceed(l)
@@ -61,9 +62,9 @@ func (r *run) decide(m *message, v *verdict) {
 
 // dead sees to an event that failed for good, or that can't be handled at all.
 func (r *run) dead(m *message, v *verdict) {
-	if v.known {
+	if v.Known {
 		clear(r.breaker.failed)
-	} else if v.fate == dead && r.unknownFailure(m, v) {
+	} else if v.Kind == attempt.Dead && r.unknownFailure(m, v) {
 		m.hinders(BlockedBreaker, v)
 		r.postpone(m)
 		return
@@ -108,8 +109,8 @@ func (r *run) block(m *message, v *verdict) {
 	l.waiting = []*message{m}
 	l.blocker = m
 	pause := min(minBlock<<min(r.blocking[m]-1, 10), maxBlock)
-	r.cfg.Logger.Error("event blocks its device", "event_id", v.eventID, "event_type", v.eventType, "device_id", m.device,
-		"message_id", m.id, "code", v.code, "attempts", v.attempts, "retry_in", pause, "err", v.text)
+	r.cfg.Logger.Error("event blocks its device", "event_id", v.EventID, "event_type", v.EventType, "device_id", m.Device,
+		"message_id", m.ID, "code", v.Code, "attempts", v.Attempts, "retry_in", pause, "err", v.Text)
 	time.AfterFunc(pause, func() {
 		r.post(func() {
 			if l.blocker == m {

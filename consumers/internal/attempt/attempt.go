@@ -1,0 +1,144 @@
+package attempt
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/events"
+)
+
+// Service is what all attempts of a service have in common. It is not changed by them, and safe for concurrent use.
+type Service struct {
+	// Handler handles an event; nil means that it did.
+	Handler func(ctx context.Context, event events.Event) error
+	// UnknownTypes hands it also events of types that this program has not registered; see [events.Raw].
+	UnknownTypes bool
+	// Known are the service's own errors that no retry can mend.
+	Known []Sentinel
+	// Retries is how often an event is tried again at once after an unknown error; zero or less means never.
+	Retries int
+	// RetryDelay is the pause before the first retry; each further one is twice as long.
+	RetryDelay time.Duration
+}
+
+// Timing is what an adapter says about one attempt.
+type Timing struct {
+	// Timeout is how long handling may take, quick retries included. Then the handler's context ends.
+	Timeout time.Duration
+	// LeaseEnd is until when the message is ours; no retry begins that could not end before. Nil means for the whole Timeout.
+	LeaseEnd func() time.Time
+	// Hook is called before the handler with the event, which is empty if it can't be decoded. The handler's context is the one that it
+	// returns, or made from it; finish is called with the verdict. Nil is skipped.
+	Hook func(ctx context.Context, event events.Event) (hooked context.Context, finish func())
+	// Failed is called after each attempt that failed with an unknown error, and Retry before the next one begins. Nil is skipped.
+	Failed, Retry func()
+}
+
+// Decode reads the event in a message.
+func (s *Service) Decode(body string) (events.Event, error) {
+	if s.UnknownTypes {
+		return events.DecodeAny([]byte(body))
+	}
+	return events.Decode([]byte(body))
+}
+
+// Run decodes a message and calls the handler, with quick retries, and writes the verdict into v, which must be new. It blocks for as
+// long as the handler does. ctx ends when the message is not ours any more: whatever the handler says then is not about the event.
+//
+// A handler may end its goroutine, as t.FailNow does, so Run needs one that can be spared. The verdict is complete at any moment
+// at which that can happen.
+func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
+	defer func() {
+		if value := recover(); value != nil { // of a hook; the handler's own are caught below
+			v.Panicked(value)
+		}
+	}()
+	v.EventType = m.Type()
+	if m.IsMark() { // the end of a release that is no more, or a group policy that knows none
+		v.Kind = Handled
+		return
+	}
+	event, err := s.Decode(m.Body)
+	if t.Hook != nil {
+		hooked, finish := t.Hook(ctx, event)
+		ctx = hooked
+		defer finish()
+	}
+	if err != nil {
+		v.Refuse(Failure{Known: true, Code: codeOf(err), Text: err.Error()})
+		return
+	}
+	v.EventType, v.EventID = event.Type(), event.ID
+	if event.DeviceID != m.Device {
+		v.Refuse(Failure{Known: true, Code: failure.CodeGroupMismatch, Text: fmt.Sprintf(
+			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.Group, event.DeviceID)})
+		return
+	}
+	working, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	for {
+		v.Attempts++
+		if v.Attempts > 1 && t.Retry != nil {
+			t.Retry()
+		}
+		v.Refuse(Failure{Code: failure.CodePanic, Text: "handler ended its goroutine"}) // unless it returns
+		failed := s.call(working, event)
+		if failed == nil {
+			v.Failure = Failure{Kind: Handled}
+			return
+		}
+		if ctx.Err() != nil {
+			v.Failure = Failure{Kind: Released}
+			return
+		}
+		v.Refuse(*failed)
+		if v.Known || v.Kind != Dead {
+			return
+		}
+		if t.Failed != nil {
+			t.Failed()
+		}
+		if !s.again(ctx, working, t, v) {
+			return
+		}
+	}
+}
+
+// again waits for the next attempt, and tells whether there is to be one. If not the verdict stands, unless ctx ends meanwhile.
+func (s *Service) again(ctx, working context.Context, t Timing, v *Verdict) bool {
+	delay := s.RetryDelay << (v.Attempts - 1)
+	end, _ := working.Deadline()
+	if t.LeaseEnd != nil {
+		if lease := t.LeaseEnd(); lease.Before(end) {
+			end = lease
+		}
+	}
+	if v.Attempts > s.Retries || !time.Now().Add(delay).Before(end) {
+		return false
+	}
+	select {
+	case <-time.After(delay):
+		return true
+	case <-ctx.Done():
+		v.Failure = Failure{Kind: Released}
+		return false
+	}
+}
+
+// call calls the handler once. It returns nil for success; a panic, also one of the error's methods, is a failure like others.
+func (s *Service) call(ctx context.Context, event events.Event) (f *Failure) {
+	defer func() {
+		if value := recover(); value != nil {
+			caught := panicked(value)
+			f = &caught
+		}
+	}()
+	err := s.Handler(ctx, event)
+	if err == nil {
+		return nil
+	}
+	judged := Judge(err, s.Known)
+	return &judged
+}

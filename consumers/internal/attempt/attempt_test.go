@@ -1,0 +1,121 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/events"
+)
+
+var errBroken = errors.New("broken")
+
+const body = `{"specversion":"1.0","id":"e1","source":"x","subject":"hall","time":"2026-01-01T00:00:00Z","type":"acme.bell.v1","data":{}}`
+
+// run makes one attempt that has ten seconds, and counts what it tells.
+func run(ctx context.Context, t Timing, handle func(context.Context, events.Event) error) (v Verdict, failed, retries int) {
+	s := Service{Handler: handle, UnknownTypes: true, Retries: 3, RetryDelay: time.Second}
+	t.Timeout = 10 * time.Second
+	t.Failed = func() { failed++ }
+	t.Retry = func() { retries++ }
+	s.Run(ctx, &Message{Body: body, Device: "hall", Group: "hall"}, t, &v)
+	return v, failed, retries
+}
+
+func TestRun_RetriesWithGrowingPauses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		v, failed, retries := run(t.Context(), Timing{}, func(context.Context, events.Event) error {
+			at = append(at, time.Since(began))
+			return errBroken
+		})
+		if want := []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}; !reflect.DeepEqual(at, want) {
+			t.Errorf("attempts at %v, want %v", at, want)
+		}
+		want := Verdict{
+			Failure: Failure{Kind: Dead, Code: failure.CodeError, Text: "broken"},
+			Class:   failure.Exhausted, EventType: "acme.bell.v1", EventID: "e1", Attempts: 4,
+		}
+		if v != want || failed != 4 || retries != 3 {
+			t.Errorf("got %+v, %d failures, %d retries, want %+v, 4 and 3", v, failed, retries, want)
+		}
+	})
+}
+
+// No retry begins that could not end before the lease does, wherever the heartbeat has moved its end by then.
+func TestRun_NoRetryBeyondTheLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		lease := began.Add(2 * time.Second)
+		v, failed, retries := run(t.Context(), Timing{LeaseEnd: func() time.Time { return lease }}, func(context.Context, events.Event) error {
+			lease = lease.Add(500 * time.Millisecond)
+			return errBroken
+		})
+		if v.Attempts != 2 || failed != 2 || retries != 1 || time.Since(began) != time.Second {
+			t.Errorf("got %+v after %v, want two attempts within a second", v, time.Since(began))
+		}
+	})
+}
+
+// Once the message is not ours any more, nothing that the handler says is about the event, but that it succeeded.
+func TestRun_ReleasedWhenItIsNotOursAnyMore(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{errBroken, &failure.KnownError{Code: "refused"}, &failure.UnavailableError{}, nil} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			v, _, _ := run(ctx, Timing{}, func(context.Context, events.Event) error {
+				cancel()
+				return err
+			})
+			want := Failure{Kind: Released}
+			if err == nil {
+				want.Kind = Handled
+			}
+			if v.Failure != want || v.Attempts != 1 {
+				t.Errorf("%v: got %+v, want %+v", err, v, want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // while it waits for a retry
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(500*time.Millisecond, cancel)
+		if v, _, _ := run(ctx, Timing{}, func(context.Context, events.Event) error { return errBroken }); v.Failure != (Failure{Kind: Released}) {
+			t.Errorf("got %+v, want it released", v)
+		}
+	})
+}
+
+func TestRun_EndMarkOfARelease(t *testing.T) {
+	t.Parallel()
+	m := NewMessage(types.Message{
+		Body: aws.String("{}"), Attributes: map[string]string{"MessageGroupId": parking.Group("hall"), "ApproximateReceiveCount": "2", "SentTimestamp": "1700000000000"},
+		MessageAttributes: map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: aws.String(parking.EndMark)}},
+	})
+	if m.Device != "hall" || !m.IsReleased || m.ReceiveCount != 2 || m.SentAt.Unix() != 1_700_000_000 {
+		t.Errorf("got %+v", m)
+	}
+	var v Verdict
+	(&Service{}).Run(t.Context(), &m, Timing{}, &v)
+	if v.Kind != Handled || v.Attempts != 0 {
+		t.Errorf("got %+v, want it handled without a handler", v)
+	}
+}
+
+func TestSentinels(t *testing.T) {
+	t.Parallel()
+	list, faults := Sentinels(map[string]error{"b": errBroken, "a": errBroken, "": errBroken, "c": nil})
+	if len(faults) != 2 || len(list) != 2 || list[0].Code != "a" || list[1].Code != "b" {
+		t.Errorf("got %+v, %v, want a and b, and two faults", list, faults)
+	}
+}

@@ -1,0 +1,240 @@
+package lambda_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/lambda"
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/infra/local"
+)
+
+var (
+	errBroken = errors.New("broken")
+	errSold   = errors.New("device was sold")
+)
+
+// verdictRow is what a handler does, and what is to come of it.
+type verdictRow struct {
+	name    string
+	handle  consumers.Handler
+	body    string // instead of that of a good event
+	unknown bool   // Config.UnknownTypes
+
+	verdict  consumers.Verdict
+	class    deadletter.Class // of the dead letter; empty if there is to be none
+	code     string
+	text     string // what the error's text begins with
+	attempts int
+	waits    bool // the message stays in the queue
+}
+
+// verdicts is one table for the runtime and for Lambda.
+var verdicts = []verdictRow{
+	{name: "nil", handle: fails(nil), verdict: "handled", attempts: 1},
+	{name: "known", handle: fails(consumers.Known("refused", errBroken)), verdict: "known", class: deadletter.Known, code: "refused", text: "broken", attempts: 1},
+	{name: "known without an error", handle: fails(consumers.Known("refused", nil)), verdict: "known", class: deadletter.Known, code: "refused", text: "refused", attempts: 1},
+	{name: "wrapped known", handle: fails(fmt.Errorf("save: %w", consumers.Known("refused", errBroken))), verdict: "known", class: deadletter.Known, code: "refused", text: "save: broken", attempts: 1},
+	{name: "known before unavailable", handle: fails(consumers.Unavailable(consumers.Known("refused", errBroken))), verdict: "known", class: deadletter.Known, code: "refused", text: "broken", attempts: 1},
+	{name: "registered error", handle: fails(fmt.Errorf("save: %w", errSold)), verdict: "known", class: deadletter.Known, code: "sold", text: "save: device was sold", attempts: 1},
+	{name: "unknown", handle: fails(errBroken), verdict: "exhausted", class: deadletter.Exhausted, code: "error", text: "broken", attempts: 4},
+	{name: "an event's error", handle: fails(&events.Error{Code: events.CodeInvalidData, Err: errBroken}), verdict: "exhausted", class: deadletter.Exhausted, code: "invalid_data", text: "events: invalid data: broken", attempts: 4},
+	{name: "panic", handle: func(context.Context, events.Event) error { panic("nil map") }, verdict: "exhausted", class: deadletter.Exhausted, code: "panic", text: "handler panicked: nil map", attempts: 4},
+	{name: "error that panics", handle: fails((*reasonError)(nil)), verdict: "exhausted", class: deadletter.Exhausted, code: "panic", text: "handler panicked: runtime error", attempts: 4},
+	{name: "known that panics", handle: fails((*consumers.KnownError)(nil)), verdict: "exhausted", class: deadletter.Exhausted, code: "panic", text: "handler panicked: runtime error", attempts: 4},
+	{name: "ended goroutine", handle: func(context.Context, events.Event) error { runtime.Goexit(); return nil }, verdict: "exhausted", class: deadletter.Unknown, code: "panic", text: "handler ended its goroutine", attempts: 1},
+	{name: "timeout", handle: func(ctx context.Context, _ events.Event) error { <-ctx.Done(); return ctx.Err() }, verdict: "exhausted", class: deadletter.Unknown, code: "timeout", text: "context deadline exceeded", attempts: 1},
+	{name: "retry after", handle: fails(fmt.Errorf("x: %w", consumers.RetryAfter(time.Minute, errBroken))), verdict: "retry_after", code: "error", text: "x: broken", attempts: 1, waits: true},
+	{name: "unavailable", handle: fails(fmt.Errorf("x: %w", consumers.Unavailable(errBroken))), verdict: "unavailable", code: "error", text: "x: broken", attempts: 1, waits: true},
+	{name: "no JSON", body: "no JSON", verdict: "known", class: deadletter.Known, code: "malformed_json", text: "events: malformed JSON"},
+	{name: "unknown type", body: envelope("hall", "acme.bell.v1", "{}"), verdict: "known", class: deadletter.Known, code: "unknown_type", text: "events: unknown type"},
+	{name: "unknown type, taken", body: envelope("hall", "acme.bell.v1", "{}"), unknown: true, handle: fails(nil), verdict: "handled", attempts: 1},
+	{name: "invalid data", body: envelope("hall", "device.power.changed.v1", `{"on":5}`), verdict: "known", class: deadletter.Known, code: "invalid_data", text: "events: invalid data"},
+	{name: "other device", body: envelope("attic", "device.power.changed.v1", `{"on":true}`), verdict: "known", class: deadletter.Known, code: "group_mismatch", text: `consumers: message group is "hall", want the event's device "attic"`},
+}
+
+func fails(err error) consumers.Handler {
+	return func(context.Context, events.Event) error { return err }
+}
+
+// envelope is an event with any type and data.
+func envelope(deviceID, eventType, data string) string {
+	return fmt.Sprintf(`{"specversion":"1.0","id":"e1","source":"x","subject":%q,"time":"2026-01-01T00:00:00Z","type":%q,"data":%s}`, deviceID, eventType, data)
+}
+
+// runners handle the one event in a queue, by a table's row.
+var runners = map[string]func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks){
+	"runtime": func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks) {
+		c, err := consumers.New(s.api, s.queue, handle, consumers.Config{
+			Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second, WaitTime: time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		enough := 10 * time.Second
+		if row.waits {
+			enough = time.Second / 2 // before it is tried again
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), enough)
+		defer cancel()
+		if err := c.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	},
+	"lambda": func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks) {
+		cfg := lambda.Config{Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second}
+		if !row.waits {
+			cfg.Deliveries = 1 // so that the first one decides, as in the runtime
+		}
+		f, err := lambda.New(s.api, s.queue, handle, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.invoke = f.Handle
+		if response, n := s.batch(t.Context()); n != 1 || (reported(response) == 1) != row.waits {
+			t.Errorf("batch of %d: %d reported, want it reported only if the event waits", n, reported(response))
+		}
+	},
+}
+
+// The same error means the same in the runtime and in Lambda: in what becomes of the message, in the record of its dead letter, and in
+// what hooks are told.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	for _, row := range verdicts {
+		for runner, run := range runners {
+			t.Run(row.name+"/"+runner, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { checkVerdict(t, row, run) })
+			})
+		}
+	}
+}
+
+func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, verdictRow, consumers.Handler, consumers.Hooks)) {
+	s := newSource(t, local.New(local.Options{}))
+	body := row.body
+	if body == "" {
+		body = envelope("hall", "device.power.changed.v1", `{"on":true}`)
+	}
+	s.sendBody("hall", "e1", "some.type.v1", body)
+
+	type key struct{}
+	var mu sync.Mutex
+	var told []consumers.Outcome
+	var delivered consumers.Delivery
+	hooks := consumers.Hooks{Handle: func(ctx context.Context, d consumers.Delivery) (context.Context, func(consumers.Outcome)) {
+		return context.WithValue(ctx, key{}, true), func(o consumers.Outcome) {
+			mu.Lock()
+			defer mu.Unlock()
+			delivered, told = d, append(told, o)
+		}
+	}}
+	run(t, s, row, func(ctx context.Context, e events.Event) error {
+		if ctx.Value(key{}) == nil {
+			t.Error("the handler's context is not the hook's")
+		}
+		return row.handle(ctx, e)
+	}, hooks)
+
+	undecodable := row.attempts == 0 && strings.HasPrefix(row.text, "events: ")
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) != 1 || told[0].Verdict != row.verdict || told[0].Code != row.code || told[0].Attempts != row.attempts || !strings.HasPrefix(told[0].Error, row.text) {
+		t.Errorf("hook: got %+v, want %+v", told, row)
+	}
+	if d := delivered; d.Service != "lights" || d.MessageID == "" || d.DeviceID != "hall" || d.Type != "some.type.v1" || d.Attribute("type") != d.Type ||
+		d.ReceiveCount != 1 || d.SentAt.IsZero() || d.ReceivedAt.IsZero() || (d.Event.ID == "") != undecodable {
+		t.Errorf("hook: got %+v", d)
+	}
+	left := 0
+	if row.waits {
+		left = 1
+	}
+	if got := s.depth(); got != left {
+		t.Errorf("messages in the queue: got %d, want %d", got, left)
+	}
+	var records []deadletter.Record
+	for _, r := range s.letters() {
+		records = append(records, r)
+	}
+	if row.class == "" {
+		if len(records) != 0 {
+			t.Errorf("dead letters: got %+v, want none", records)
+		}
+		return
+	}
+	if len(records) != 1 {
+		t.Fatalf("dead letters: got %+v, want one", records)
+	}
+	eventType := "device.power.changed.v1"
+	if undecodable {
+		eventType = "some.type.v1" // what the attribute says, since the body can't be read
+	}
+	r := records[0]
+	if r.Class != row.class || r.Code != row.code || !strings.HasPrefix(r.Error, row.text) || r.Attempts != row.attempts || r.ReceiveCount != 1 ||
+		r.Service != "lights" || r.Queue != s.arn || r.MessageID != delivered.MessageID || !r.SentAt.Equal(delivered.SentAt) || r.FailedAt.IsZero() ||
+		r.Fingerprint != deadletter.FingerprintOf("lights", row.class, row.code, eventType) {
+		t.Errorf("record: got %+v, want %+v", r, row)
+	}
+}
+
+// An outage costs no dead letter, however often the event comes, and later events of its device wait behind it.
+func TestFunction_UnavailableIsNoDeadLetter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var l log
+		began := time.Now()
+		s := bench(t, func(_ context.Context, e events.Event) error {
+			l.add(fmt.Sprintf("%s@%v", e.ID, time.Since(began)))
+			if time.Since(began) < 5*time.Minute {
+				return consumers.Unavailable(errBroken)
+			}
+			return nil
+		}, lambda.Config{})
+		s.send(lamp("hall", 1), lamp("hall", 2))
+		if response, n := s.batch(t.Context()); n != 2 || reported(response) != 2 {
+			t.Errorf("batch of %d: %d reported, want both", n, reported(response))
+		}
+		for s.depth() > 0 {
+			s.batch(t.Context())
+			time.Sleep(time.Second)
+		}
+		want := "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@5m15s hall-2@5m15s"
+		if got := l.String(); got != want {
+			t.Errorf("started: got %q, want %q", got, want)
+		}
+		if all := s.letters(); len(all) != 0 {
+			t.Errorf("dead letters: got %+v, want none", all)
+		}
+	})
+}
+
+// A hook that panics fails its event, and neither the function nor the consumer.
+func TestVerdicts_HookThatPanics(t *testing.T) {
+	t.Parallel()
+	for runner, run := range runners {
+		t.Run(runner, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSource(t, local.New(local.Options{}))
+				s.sendBody("hall", "e1", "some.type.v1", envelope("hall", "device.power.changed.v1", `{"on":true}`))
+				run(t, s, verdictRow{}, fails(nil), consumers.Hooks{Handle: func(context.Context, consumers.Delivery) (context.Context, func(consumers.Outcome)) {
+					panic("oh")
+				}})
+				if all := s.letters(); len(all) != 1 || all["e1"].Code != consumers.CodePanic || all["e1"].Attempts != 0 {
+					t.Errorf("dead letters: got %+v, want one for the panic", all)
+				}
+			})
+		})
+	}
+}
