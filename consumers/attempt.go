@@ -16,7 +16,7 @@ func (r *run) attempt(ctx context.Context, m *message, v *verdict) {
 	t := attempt.Timing{
 		Timeout:  r.cfg.HandlerTimeout,
 		LeaseEnd: m.leaseEnd,
-		Failed:   func() { m.stumble(v) },
+		Failed:   func() { m.noteFailure(v) },
 		Retry:    func() { r.stats.retries.Add(1) },
 	}
 	if r.cfg.Hooks.Handle != nil {

@@ -34,7 +34,7 @@ const (
 	BlockedDeadLetter BlockedReason = "dead_letter" // its event is on the way to the dead-letter queue
 	BlockedStuck      BlockedReason = "stuck"       // its handler does not end though its context has ended
 	BlockedParked     BlockedReason = "parked"      // its event follows to the dead-letter queue
-	BlockedReleasing  BlockedReason = "releasing"   // its letters come back first
+	BlockedReleasing  BlockedReason = "releasing"   // its dead letters come back first
 	BlockedBreaker    BlockedReason = "breaker"     // the circuit breaker is open
 )
 
@@ -48,8 +48,8 @@ type trouble struct {
 	text     string
 }
 
-// stumble keeps what went wrong at an attempt.
-func (m *message) stumble(v *verdict) {
+// noteFailure keeps what went wrong at an attempt.
+func (m *message) noteFailure(v *verdict) {
 	t := &trouble{since: time.Now(), reason: BlockedRetrying, eventID: v.EventID, attempts: v.Attempts, code: v.Code, text: v.Text}
 	if before := m.trouble.Load(); before != nil {
 		t.since = before.since
@@ -57,10 +57,10 @@ func (m *message) stumble(v *verdict) {
 	m.trouble.Store(t)
 }
 
-// hinders gives another reason for which the message waits.
-func (m *message) hinders(reason BlockedReason, v *verdict) {
+// noteBlocked keeps why the message waits, and its failure if v is not nil.
+func (m *message) noteBlocked(reason BlockedReason, v *verdict) {
 	if v != nil {
-		m.stumble(v)
+		m.noteFailure(v)
 	}
 	t := trouble{since: time.Now()}
 	if before := m.trouble.Load(); before != nil {
@@ -71,22 +71,22 @@ func (m *message) hinders(reason BlockedReason, v *verdict) {
 }
 
 // Blocked lists the devices that are blocked now, the longest first. Of devices that are parked it has only those whose events
-// are on their way; the lot knows them all. It is empty when the consumer does not run. The error is ctx's.
+// are on their way; the parking store knows them all. It is empty when the consumer does not run. The error is ctx's.
 func (c *Consumer) Blocked(ctx context.Context) ([]Blocked, error) {
 	r := c.current.Load()
 	if r == nil {
 		return nil, nil
 	}
-	answer := make(chan []Blocked, 1)
+	reply := make(chan []Blocked, 1)
 	select {
-	case r.inbox <- func() { answer <- r.blocked() }:
+	case r.inbox <- func() { reply <- r.blocked() }:
 	case <-r.ended:
 		return nil, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	select {
-	case list := <-answer:
+	case list := <-reply:
 		return list, nil
 	case <-r.ended:
 		return nil, nil

@@ -101,7 +101,7 @@ func (r *run) mayStart() bool {
 		return false
 	}
 	if wait := time.Until(b.until); wait > 0 {
-		r.lookAgainIn(wait)
+		r.wakeWithin(wait)
 		return false
 	}
 	if len(r.ready) == 0 && len(b.tried) > 0 && ((b.polled || r.paused.Load()) && r.poll.underWay == 0 || len(r.held) >= r.mostHeld()) {

@@ -17,7 +17,7 @@ type Client struct {
 	receiver    *sqs.Client
 }
 
-// NewClient makes the client of a Consumer with settings c. Receives keep a connection for every poller and give up on an answer
+// NewClient makes the client of a Consumer with settings c. Receives keep a connection for every poller and give up on a response
 // five seconds after the wait time, other requests after ten seconds. An HTTP client in cfg that is not the SDK's own is used as it
 // is, for both. The options apply to both.
 func NewClient(cfg aws.Config, c Config, options ...func(*sqs.Options)) *Client {
@@ -28,8 +28,8 @@ func NewClient(cfg aws.Config, c Config, options ...func(*sqs.Options)) *Client 
 	}
 }
 
-// withPool gives a configuration its own HTTP connections: how many are kept, and how long an answer may take to begin.
-func withPool(cfg aws.Config, connections int, patience time.Duration) aws.Config {
+// withPool gives a configuration its own HTTP connections: how many are kept, and how long a response may take to begin.
+func withPool(cfg aws.Config, connections int, timeout time.Duration) aws.Config {
 	base, ok := cmp.Or[aws.HTTPClient](cfg.HTTPClient, awshttp.NewBuildableClient()).(*awshttp.BuildableClient)
 	if !ok {
 		return cfg
@@ -38,7 +38,7 @@ func withPool(cfg aws.Config, connections int, patience time.Duration) aws.Confi
 	cfg.HTTPClient = base.WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, connections)
 		t.MaxIdleConns = max(t.MaxIdleConns, connections)
-		t.ResponseHeaderTimeout = patience
+		t.ResponseHeaderTimeout = timeout
 	})
 	return cfg
 }

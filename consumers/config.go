@@ -133,10 +133,10 @@ func (cfg Config) validate() error {
 	}
 	_, wrong := attempt.Sentinels(cfg.Known)
 	for _, err := range wrong {
-		fault("%w", err)
+		fault("Known: %w", err)
 	}
 	if cfg.GroupPolicy == Park && cfg.Parking == nil {
-		fault("Parking: got nil, want a lot: GroupPolicy park records its devices there; see package parkingdb")
+		fault("Parking: got nil, want a parking store: GroupPolicy park records its devices there; see package parkingdb")
 	}
 	return errors.Join(faults...)
 }

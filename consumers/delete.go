@@ -64,7 +64,7 @@ func (r *run) startDeletes() {
 	d := &r.deletes
 	for len(d.pending) > 0 && d.underWay < maxDeletes {
 		if wait := r.deleteDelay(time.Now()); wait > 0 {
-			r.lookAgainIn(wait)
+			r.wakeWithin(wait)
 			return
 		}
 		n := min(len(d.pending), maxBatch)
@@ -137,7 +137,7 @@ func (r *run) deleted(batch []*message, answers answers) {
 		switch a := answers[i]; {
 		case a.err == nil:
 			r.forget(m)
-			r.comeBack(m)
+			r.resumeMark(m)
 		case a.leaseOver:
 			r.lose(m, false)
 		default:

@@ -58,7 +58,7 @@
 //     device was parked. When draining, an event that SQS would move at its next receive is run rather than handed back, unless
 //     one before it is handed back.
 //   - An event that kills its process ends in the dead-letter queue by its receive count, alone: from its third delivery on, an event
-//     without a verdict is run apart from others of that kind, and those and its followers are hidden for longer than itself
+//     without a verdict is run isolated from others of that kind, and those and its followers are hidden for longer than itself
 //     before, so that it comes again without them; a maxReceiveCount of three or less leaves no time for that. For a process that has
 //     not tried it, an event that others have handed back twice, by RetryAfter or in deploys, is one too: after an outage many may
 //     be run one at a time until they have a verdict. With [Park] it parks its device: that is recorded before its last delivery is

@@ -14,8 +14,8 @@ func (r *run) startHandlers() {
 		r.ready[0] = nil
 		r.ready = r.ready[1:]
 		l.queued = false
-		if l == r.nextSuspect {
-			r.nextSuspect = nil
+		if l == r.nextIsolated {
+			r.nextIsolated = nil
 		}
 		if len(l.waiting) == 0 {
 			r.proceed(l)
@@ -29,15 +29,15 @@ func (r *run) startHandlers() {
 			r.proceed(l)
 			continue
 		}
-		if r.isSuspect(m) {
-			r.apart = m
+		if r.mustIsolate(m) {
+			r.isolated = m
 		}
 		l.current = m
 		m.state = running
 		m.overdue = time.Now().Add(2 * r.cfg.HandlerTimeout)
 		r.running++
 		if m.trouble.Load() != nil {
-			m.hinders(BlockedRetrying, nil)
+			m.noteBlocked(BlockedRetrying, nil)
 		}
 		if r.breaker.open {
 			r.breaker.probe = m

@@ -18,7 +18,7 @@ func (r *run) isLast(m *message) bool {
 
 // attemptLast is attempt for the last delivery. If the handler takes the process with it, SQS moves the message, and nobody is left to
 // park the device: so the device is parked before, and that is taken back when the handler has succeeded. The message is deleted
-// after that. A process that dies in between leaves a letter too many, which was handled, but nothing that overtakes.
+// after that. A process that dies in between leaves one dead letter too many, whose event was handled, but nothing that overtakes.
 func (r *run) attemptLast(ctx context.Context, m *message, v *verdict) {
 	cause := parking.Cause{
 		MessageID: m.ID, EventType: m.Type(), Class: string(deadletter.Moved), Code: deadletter.CodeReceiveCount,
@@ -42,7 +42,7 @@ func (r *run) attemptLast(ctx context.Context, m *message, v *verdict) {
 	}
 }
 
-// insist makes a change to the lot, for as long as it takes. The error is ctx's cause.
+// insist makes a change in the parking store, for as long as it takes. The error is ctx's cause.
 func (r *run) insist(ctx context.Context, m *message, change func(context.Context) error) error {
 	for failures := 0; ; {
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
@@ -53,16 +53,16 @@ func (r *run) insist(ctx context.Context, m *message, change func(context.Contex
 		}
 		failures++
 		select {
-		case <-time.After(r.lotFailed(m, failures, err)):
+		case <-time.After(r.storeFailed(m, failures, err)):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// lotFailed tells that the lot does not answer, and returns the pause before it is asked again.
-func (r *run) lotFailed(m *message, failures int, err error) time.Duration {
+// storeFailed logs that the parking store can't be used, and returns the pause before the next try.
+func (r *run) storeFailed(m *message, failures int, err error) time.Duration {
 	again := min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
-	r.cfg.Logger.Error("the parking lot does not answer; the device waits", "group_id", m.Group, "failures", failures, "retry_in", again, "err", err)
+	r.cfg.Logger.Error("parking store unavailable, device held", "group_id", m.Group, "failures", failures, "retry_in", again, "err", err)
 	return again
 }

@@ -76,7 +76,7 @@ func (r *run) startRelease() (started bool) {
 		return false
 	}
 	if wait := time.Until(c.after); wait > 0 {
-		r.lookAgainIn(wait)
+		r.wakeWithin(wait)
 		return false
 	}
 	batch := c.take(&c.releases)
@@ -177,7 +177,7 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 		if m.state == gone {
 			continue
 		}
-		r.shielded(m) // whatever came of it: it is a precaution
+		r.hideAnswered(m) // whatever came of it: it is a precaution
 		switch a := answers[i]; {
 		case a.err == nil:
 		case a.leaseOver && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
@@ -187,6 +187,6 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.ID, "group_id", m.Group,
 				"left", m.leaseLeft(time.Now()).Round(time.Millisecond), "err", a.err)
 		}
-		r.proceed(m.lane) // it may have waited for the shield
+		r.proceed(m.lane) // it may have waited for that
 	}
 }

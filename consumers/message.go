@@ -27,11 +27,11 @@ type message struct {
 	cancel    context.CancelCauseFunc // ends the context of what runs for the message
 	overdue   time.Time               // when its handler should have ended long since; zero when none runs or it was reported
 	stuck     bool                    // that was reported
-	hide      time.Duration           // what the next extension asks for to shield it; zero for the usual
+	hide      time.Duration           // what the next extension asks for, so that the message stays hidden for longer; zero for the usual
 	isHidden  bool                    // that was asked for
 	asked     time.Duration           // what the extension under way asks for
 	delay     time.Duration           // after its release it stays hidden for so long
-	cleared   bool                    // the lot says that it may run
+	cleared   bool                    // the parking store says that it may run
 	failed    *verdict                // for which it goes to the dead-letter queue
 	trouble   atomic.Pointer[trouble] // what went wrong so far; the handler's goroutine writes too
 	goroutine atomic.Uint64           // of its handler
@@ -76,7 +76,7 @@ type lane struct {
 	current *message // its handler runs, or it is on its way to the dead-letter queue
 	queued  bool     // in the list of lanes that wait for a slot
 	blocker *message // at its head, to be tried again after a pause
-	shields int      // messages whose longer visibility timeout is not confirmed yet
+	hiding  int      // messages whose longer visibility timeout SQS has not confirmed yet
 	asks    bool     // its device is parked as far as we know: ask before every message
 }
 

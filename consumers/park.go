@@ -14,9 +14,9 @@ import (
 const CodeParked = "parked"
 
 const (
-	// lookAtRelease is how often a consumer that holds events of a device being released asks whether that is over.
-	lookAtRelease = time.Second
-	// askTimeout bounds a question to the lot.
+	// askAgain is how often a consumer that holds events of a device being released asks whether that is over.
+	askAgain = time.Second
+	// askTimeout bounds a request to the parking store.
 	askTimeout = 5 * time.Second
 )
 
@@ -58,15 +58,15 @@ func (r *run) undeleted(group string) bool {
 	return false
 }
 
-// comeBack lets the end mark go on that may have waited for a message to be deleted.
-func (r *run) comeBack(m *message) {
+// resumeMark lets the end mark go on that may have waited for a message to be deleted.
+func (r *run) resumeMark(m *message) {
 	if m.IsReleased && r.lanes[m.Group] != nil {
 		r.proceed(r.lanes[m.Group])
 	}
 }
 
-// comeAgain hands back the end mark that has waited for a message to be deleted which comes again instead.
-func (r *run) comeAgain(m *message) {
+// returnMark hands back the end mark that has waited for a message to be deleted which comes again instead.
+func (r *run) returnMark(m *message) {
 	l := r.lanes[m.Group]
 	if m.IsReleased && l != nil && len(l.waiting) > 0 && l.waiting[0].IsMark() {
 		r.release(reversed(l.waiting)...)
@@ -135,7 +135,7 @@ type place int
 
 const (
 	free  place = iota // it may run
-	inDLQ              // it may be deleted: the dead-letter queue and the lot have it
+	inDLQ              // it may be deleted: the dead-letter queue and the parking store have it
 	ended              // it may be deleted: it was the end mark
 	held               // it waits for its turn
 )
@@ -143,10 +143,10 @@ const (
 // parkingStep does what is to be done with a message, for as long as it takes. The error is ctx's cause, or ErrStopping when
 // draining begins while the message only waits.
 func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
-	lot, service := r.cfg.Parking, r.queue.Service
+	store, service := r.cfg.Parking, r.queue.Service
 	recorded := m.failed == nil
 	for failures, unsent := 0, 0; ; {
-		again := lookAtRelease
+		again := askAgain
 		where, err, refused := free, error(nil), false
 		switch {
 		case m.IsMark():
@@ -158,20 +158,20 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 			}
 		default:
 			var found []parking.Device
-			found, err = r.askLot(ctx, m)
+			found, err = r.findParked(ctx, m)
 			switch {
 			case err != nil:
 			case len(found) == 0 || m.IsReleased && found[0].State == parking.Releasing && !found[0].FailedAgain:
 				return free, nil
 			case found[0].Last == m.ID: // it came again after it was recorded, before it was deleted
 				return inDLQ, nil
-			case found[0].State == parking.Releasing && !m.IsReleased: // its letters come first
-				m.hinders(BlockedReleasing, nil)
+			case found[0].State == parking.Releasing && !m.IsReleased: // its dead letters come first
+				m.noteBlocked(BlockedReleasing, nil)
 				where = held
 				r.post(func() { r.waitsLong(m) })
 			default:
-				m.hinders(BlockedParked, nil)
-				// Only one attempt: when a release has begun meanwhile, a letter must not get between those that come back from it.
+				m.noteBlocked(BlockedParked, nil)
+				// Only one attempt: when a release has begun meanwhile, a new dead letter must not get between those that come back.
 				if err := r.sendOnce(m, r.deadLetter(m, parkedVerdict(m, found[0]))); err != nil {
 					unsent++
 					r.post(func() { r.waitsLong(m) })
@@ -179,8 +179,8 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 					break
 				}
 				var ok bool
-				ok, err = parking.Confirm(ctx, lot, service, m.Device, m.ID, m.IsReleased && found[0].State == parking.Releasing)
-				if err == nil && !ok { // the release has begun meanwhile, and sent the last letter that it knows of
+				ok, err = parking.Confirm(ctx, store, service, m.Device, m.ID, m.IsReleased && found[0].State == parking.Releasing)
+				if err == nil && !ok { // the release has begun meanwhile, and has sent the last dead letter that it knows of
 					r.cfg.Logger.Warn("the device was released while its event went to the dead-letter queue; the event is handled here, and a copy of it may be too",
 						"message_id", m.ID, "group_id", m.Group)
 					continue
@@ -196,7 +196,7 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 				return free, context.Cause(ctx)
 			}
 			failures++
-			again = r.lotFailed(m, failures, err)
+			again = r.storeFailed(m, failures, err)
 		}
 		select {
 		case <-time.After(again):
@@ -208,7 +208,7 @@ func (r *run) parkingStep(ctx context.Context, m *message) (place, error) {
 	}
 }
 
-func (r *run) askLot(ctx context.Context, m *message) ([]parking.Device, error) {
+func (r *run) findParked(ctx context.Context, m *message) ([]parking.Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	return r.cfg.Parking.Find(ctx, r.queue.Service, m.Device)

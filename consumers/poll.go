@@ -35,7 +35,7 @@ const pollLinger = 20 * time.Millisecond
 func (r *run) startPolls() {
 	for !r.draining && !r.paused.Load() && r.poll.underWay < r.poll.wanted {
 		if wait := time.Until(r.poll.after); wait > 0 {
-			r.lookAgainIn(wait)
+			r.wakeWithin(wait)
 			return
 		}
 		busy := r.running + len(r.ready)
@@ -89,7 +89,7 @@ func (r *run) worthAPoll(free int) bool {
 			r.poll.short = now
 		}
 		if wait := r.poll.short.Add(pollLinger).Sub(now); wait > 0 {
-			r.lookAgainIn(wait)
+			r.wakeWithin(wait)
 			return false
 		}
 	}
@@ -107,7 +107,7 @@ func (r *run) startReceive(n int, wait time.Duration, attempt string, again bool
 func (r *run) fetchLost() {
 	for len(r.poll.lost) > 0 {
 		if wait := time.Until(r.poll.after); wait > 0 {
-			r.lookAgainIn(wait)
+			r.wakeWithin(wait)
 			return
 		}
 		attempt, _ := r.poll.takeLost()

@@ -25,7 +25,7 @@ type run struct {
 	ended    chan struct{} // closed when the loop has returned
 	stopping chan struct{} // closed when draining begins
 
-	errands chan func() // requests, for goroutines that have nothing to do
+	toSend chan func() // requests, for goroutines that wait for another one to send
 
 	work     context.Context // of handlers; ends when draining takes too long
 	abort    context.CancelCauseFunc
@@ -36,9 +36,9 @@ type run struct {
 	lanes map[string]*lane    // by message group
 	ready []*lane             // lanes that wait for a slot, the longest waiting first
 
-	suspects    []*lane  // lanes whose heads are to run apart, the longest waiting first
-	nextSuspect *lane    // the one of them that waits for a slot
-	apart       *message // the suspect that was started last
+	toIsolate    []*lane  // lanes whose first messages are to be isolated, the longest waiting first
+	nextIsolated *lane    // the one of them that waits for a slot
+	isolated     *message // the isolated message that was started last
 
 	running  int               // handlers
 	workers  int               // goroutines for them
@@ -47,7 +47,7 @@ type run struct {
 	done     memory            // messages that are done with, though they may be delivered again
 	blocking map[*message]int  // messages that block their devices, and how often they did
 	lasting  map[*message]bool // messages that wait for the end of a release, or for the dead-letter queue to take them
-	trusted  memory            // messages whose handlers have ended before in this process
+	tried    memory            // messages whose handlers have ended before in this process, so that they do not kill it
 
 	breaker breaker
 	poll    polling
@@ -55,7 +55,7 @@ type run struct {
 	changes changing
 
 	draining bool
-	lookAt   time.Time // when the loop must turn again although nothing is reported; zero for never
+	wakeAt   time.Time // when the loop must turn again although nothing is reported; zero for never
 }
 
 func newRun(c *Consumer, f facts) *run {
@@ -65,7 +65,7 @@ func newRun(c *Consumer, f facts) *run {
 		inbox:    make(chan func(), 64),
 		ended:    make(chan struct{}),
 		stopping: make(chan struct{}),
-		errands:  make(chan func()),
+		toSend:   make(chan func()),
 		held:     map[string]*message{},
 		lanes:    map[string]*lane{},
 		jobs:     make(chan job, c.cfg.Slots),
@@ -78,7 +78,7 @@ func newRun(c *Consumer, f facts) *run {
 	return r
 }
 
-// post hands the loop something to do. It does not block for ever: after the loop's end there is nothing left to report to.
+// post hands the loop something to do. It returns at once after the loop has exited.
 func (r *run) post(report func()) {
 	select {
 	case r.inbox <- report:
@@ -86,17 +86,17 @@ func (r *run) post(report func()) {
 	}
 }
 
-// send makes a request on another goroutine, if possible one that has made some before: making a request takes a deep stack, and to grow
-// one anew for each costs as much as half a request.
+// send makes a request on another goroutine, if possible on one that has made some before: a request needs a deep stack, and growing a
+// new one for each takes half as long as the request itself.
 func (r *run) send(request func()) {
 	select {
-	case r.errands <- request:
+	case r.toSend <- request:
 	default:
 		go func() {
 			for request != nil {
 				request()
 				select {
-				case request = <-r.errands:
+				case request = <-r.toSend:
 				case <-r.ended:
 					request = nil
 				}
@@ -115,20 +115,20 @@ func (r *run) loop(ctx context.Context) error {
 	wake := time.NewTimer(time.Hour)
 	defer wake.Stop()
 	stop := ctx.Done()
-	var patience, last <-chan time.Time
+	var drained, last <-chan time.Time
 	for {
 		if r.draining && r.idle() {
 			r.cfg.Logger.Info("consumer stopped")
 			return nil
 		}
-		r.lookAt = time.Time{}
+		r.wakeAt = time.Time{}
 		r.startPolls()
-		r.startSuspect()
+		r.startIsolated()
 		r.startHandlers()
 		r.startDeletes()
 		r.startChanges()
-		if !r.lookAt.IsZero() {
-			wake.Reset(time.Until(r.lookAt))
+		if !r.wakeAt.IsZero() {
+			wake.Reset(time.Until(r.wakeAt))
 		}
 		select {
 		case report := <-r.inbox:
@@ -145,8 +145,8 @@ func (r *run) loop(ctx context.Context) error {
 		case <-stop:
 			stop = nil
 			r.drain()
-			patience = time.After(r.cfg.DrainTimeout)
-		case <-patience:
+			drained = time.After(r.cfg.DrainTimeout)
+		case <-drained:
 			r.abort(ErrStopping)
 			last = time.After(lastGrace)
 		case <-last:
@@ -164,10 +164,10 @@ func (r *run) idle() bool {
 	return len(r.held) == 0 && r.running == 0 && r.sending == 0 && r.poll.underWay == 0 && len(r.poll.lost) == 0 && r.deletes.underWay == 0 && r.changes.idle()
 }
 
-// lookAgainIn makes the loop turn once more within d.
-func (r *run) lookAgainIn(d time.Duration) {
-	if at := time.Now().Add(d); r.lookAt.IsZero() || at.Before(r.lookAt) {
-		r.lookAt = at
+// wakeWithin makes the loop turn once more within d.
+func (r *run) wakeWithin(d time.Duration) {
+	if at := time.Now().Add(d); r.wakeAt.IsZero() || at.Before(r.wakeAt) {
+		r.wakeAt = at
 	}
 }
 
@@ -177,7 +177,7 @@ func (r *run) drain() {
 	r.draining = true
 	r.stats.draining.Store(true)
 	close(r.stopping)
-	r.ready, r.suspects, r.nextSuspect = nil, nil, nil
+	r.ready, r.toIsolate, r.nextIsolated = nil, nil, nil
 	r.breaker = breaker{}
 	for _, l := range r.lanes {
 		l.queued, l.blocker = false, nil
@@ -222,7 +222,7 @@ func (r *run) received(messages []*message, parked map[string]bool) {
 		if m.state == waiting && r.draining {
 			r.handBack(m.lane)
 		}
-		r.shield(m.lane)
+		r.hideFollowers(m.lane)
 		r.proceed(m.lane)
 	}
 }
@@ -244,15 +244,15 @@ func (r *run) lane(m *message) *lane {
 // proceed lets a lane go on: its next message waits for a slot, or the lane ends.
 func (r *run) proceed(l *lane) {
 	switch {
-	case l.current != nil || l.queued || l.shields > 0:
+	case l.current != nil || l.queued || l.hiding > 0:
 	case l.blocker != nil && l.blocker.state == waiting:
 	case len(l.waiting) > 0 && l.waiting[0].IsMark() && r.undeleted(l.group):
 		r.deletes.hurry()
 	case len(l.waiting) > 0 && l.asks && !l.waiting[0].cleared && r.cfg.Parking != nil:
 		r.follow(l)
-	case len(l.waiting) > 0 && r.isSuspect(l.waiting[0]):
+	case len(l.waiting) > 0 && r.mustIsolate(l.waiting[0]):
 		l.queued = true
-		r.suspects = append(r.suspects, l)
+		r.toIsolate = append(r.toIsolate, l)
 	case len(l.waiting) > 0:
 		l.queued = true
 		r.ready = append(r.ready, l)
@@ -310,7 +310,7 @@ func (r *run) forget(m *message) {
 	m.state = gone
 	delete(r.blocking, m)
 	delete(r.lasting, m)
-	r.shielded(m)
+	r.hideAnswered(m)
 	if r.held[m.ID] == m {
 		delete(r.held, m.ID)
 	}
@@ -334,7 +334,7 @@ func (r *run) lose(m *message, cameBack bool) {
 	}
 	r.forget(m)
 	if was == finished {
-		r.comeAgain(m)
+		r.returnMark(m)
 	}
 	l := m.lane
 	switch {

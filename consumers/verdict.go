@@ -14,7 +14,7 @@ func (r *run) act(m *message, v *verdict) {
 	r.running--
 	m.overdue, m.stuck = time.Time{}, false
 	if v.Kind != attempt.Handled {
-		r.trusted.add(m.ID)
+		r.tried.add(m.ID)
 	}
 	r.probed(m, v.Kind == attempt.Handled || v.Kind == attempt.RetryAfter || v.Kind == attempt.Dead && v.Known)
 	l := m.lane
@@ -48,7 +48,7 @@ func (r *run) act(m *message, v *verdict) {
 		r.release(m)
 		r.proceed(l)
 	case attempt.Unavailable:
-		m.hinders(BlockedBreaker, v)
+		m.noteBlocked(BlockedBreaker, v)
 		r.openBreaker(v)
 		r.postpone(m)
 	case attempt.Dead:
@@ -65,7 +65,7 @@ func (r *run) dead(m *message, v *verdict) {
 	if v.Known {
 		clear(r.breaker.failed)
 	} else if v.Kind == attempt.Dead && r.unknownFailure(m, v) {
-		m.hinders(BlockedBreaker, v)
+		m.noteBlocked(BlockedBreaker, v)
 		r.postpone(m)
 		return
 	}
@@ -75,10 +75,10 @@ func (r *run) dead(m *message, v *verdict) {
 	case Park:
 		m.failed = v
 		m.lane.asks = true
-		m.hinders(BlockedDeadLetter, v)
+		m.noteBlocked(BlockedDeadLetter, v)
 		r.sendParked(m)
 	default:
-		m.hinders(BlockedDeadLetter, v)
+		m.noteBlocked(BlockedDeadLetter, v)
 		r.sendDeadLetter(m, v) // followers wait until it is there and m is deleted
 	}
 }
@@ -96,7 +96,7 @@ const maxBlockers = 10_000
 // stay withheld behind it.
 func (r *run) block(m *message, v *verdict) {
 	l := m.lane
-	m.hinders(BlockedPolicy, v)
+	m.noteBlocked(BlockedPolicy, v)
 	r.blocking[m]++
 	l.current = nil
 	if r.draining {

@@ -17,50 +17,50 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 )
 
-// patience is how long the consumer's loop may take to answer. It does nothing but memory work.
-const patience = 5 * time.Second
+// loopTimeout is how long the consumer's loop may take to answer. It does nothing but memory work.
+const loopTimeout = 5 * time.Second
 
 // Handler serves the paths of the package comment for c.
 func Handler(c *consumers.Consumer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		ctx, cancel := context.WithTimeout(r.Context(), loopTimeout)
 		defer cancel()
 		if _, err := c.Blocked(ctx); err != nil {
-			answer(w, http.StatusServiceUnavailable, status{"stuck", "the consumer's loop does not answer: " + err.Error()})
+			respond(w, http.StatusServiceUnavailable, status{"stuck", "the consumer's loop does not respond: " + err.Error()})
 			return
 		}
-		answer(w, http.StatusOK, status{Status: "ok"})
+		respond(w, http.StatusOK, status{Status: "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		s := c.Stats()
 		switch {
 		case !s.Running:
-			answer(w, http.StatusServiceUnavailable, status{"stopped", "the consumer does not run"})
+			respond(w, http.StatusServiceUnavailable, status{"stopped", "the consumer does not run"})
 		case s.Draining:
-			answer(w, http.StatusServiceUnavailable, status{"draining", "the consumer stops"})
+			respond(w, http.StatusServiceUnavailable, status{"draining", "the consumer stops"})
 		case s.Paused:
-			answer(w, http.StatusServiceUnavailable, status{"paused", "the consumer is paused"})
+			respond(w, http.StatusServiceUnavailable, status{"paused", "the consumer is paused"})
 		case s.Open:
-			answer(w, http.StatusServiceUnavailable, status{"breaker", "the circuit breaker is open: events can't be handled at the moment"})
+			respond(w, http.StatusServiceUnavailable, status{"breaker", "the circuit breaker is open: events can't be handled at the moment"})
 		default:
-			answer(w, http.StatusOK, status{Status: "ok"})
+			respond(w, http.StatusOK, status{Status: "ok"})
 		}
 	})
 	mux.HandleFunc("GET /blocked", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		ctx, cancel := context.WithTimeout(r.Context(), loopTimeout)
 		defer cancel()
 		list, err := c.Blocked(ctx)
 		if err != nil {
-			answer(w, http.StatusServiceUnavailable, status{"stuck", err.Error()})
+			respond(w, http.StatusServiceUnavailable, status{"stuck", err.Error()})
 			return
 		}
 		if list == nil {
 			list = []consumers.Blocked{}
 		}
-		answer(w, http.StatusOK, list)
+		respond(w, http.StatusOK, list)
 	})
-	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, c.Stats()) })
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, c.Stats()) })
 	return mux
 }
 
@@ -69,9 +69,9 @@ type status struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-func answer(w http.ResponseWriter, code int, body any) {
+func respond(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // a client that has gone needs no answer
+	_ = json.NewEncoder(w).Encode(body) // a client that has gone needs no response
 }

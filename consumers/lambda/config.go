@@ -78,7 +78,7 @@ func (cfg Config) validate() error {
 	}
 	_, wrong := attempt.Sentinels(cfg.Known)
 	for _, err := range wrong {
-		faults = append(faults, fmt.Errorf("lambda: config: %w", err))
+		faults = append(faults, fmt.Errorf("lambda: config: Known: %w", err))
 	}
 	if cfg.Deliveries < 1 {
 		faults = append(faults, fmt.Errorf("lambda: config: Deliveries: got %d, want at least 1", cfg.Deliveries))

@@ -25,9 +25,9 @@
 //	                           delivery to the DLQ instead, then deleted    the next one runs after that
 //	a RetryAfter error         as that, without tries in process; handed    reported and handed back with it
 //	                           back for its delay
-//	Unavailable(err)           reported and handed back for HandBack, twice reported and handed back with it
-//	                           as long each time, up to 15 min; never to
-//	                           the DLQ by the function
+//	Unavailable(err)           reported, never to the DLQ; handed back     reported and handed back with it
+//	                           for HandBack, then for twice as long each
+//	                           time, up to 15 min
 //	what can't be decoded      as a Known error; no handler is called
 //	no time left to start it   reported and handed back                     reported and handed back with it
 //	the DLQ can't be reached   reported and handed back                     reported and handed back with it

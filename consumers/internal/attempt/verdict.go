@@ -90,7 +90,7 @@ type Sentinel struct {
 func Sentinels(known map[string]error) (list []Sentinel, faults []error) {
 	for _, code := range slices.Sorted(maps.Keys(known)) {
 		if code == "" || known[code] == nil {
-			faults = append(faults, fmt.Errorf("Known: got code %q with error %v, want a code and an error", code, known[code]))
+			faults = append(faults, fmt.Errorf("got code %q with error %v, want a code and an error", code, known[code]))
 			continue
 		}
 		list = append(list, Sentinel{code, known[code]})

@@ -98,7 +98,7 @@ func TestShield_HidesNoLongerThanSQSAllows(t *testing.T) {
 		b.maxReceives(10)
 		b.set("VisibilityTimeout", "7200")
 		b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d2", "e3"))
-		b.suspect(3, 2*time.Hour)
+		b.dieTwice(3, 2*time.Hour)
 		var mu sync.Mutex
 		handled := map[string][]string{}
 		c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
@@ -115,8 +115,8 @@ func TestShield_HidesNoLongerThanSQSAllows(t *testing.T) {
 	})
 }
 
-// suspect receives all n messages twice, as processes do that die.
-func (b *bench) suspect(n int, visibility time.Duration) {
+// dieTwice receives all n messages twice, as processes do that die.
+func (b *bench) dieTwice(n int, visibility time.Duration) {
 	b.t.Helper()
 	for range 2 {
 		out, err := b.api.ReceiveMessage(b.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &b.queue.URL, MaxNumberOfMessages: 10})
@@ -134,7 +134,7 @@ func TestShield_HandedBackWhileItIsBeingHidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.send(motion("d1", "e1"), motion("d1", "e2"))
-		b.suspect(2, 30*time.Second)
+		b.dieTwice(2, 30*time.Second)
 		begin := time.Now()
 		api := &meddler{QueueAPI: b.api}
 		api.change = func(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
