@@ -119,25 +119,6 @@ func TestPublish_RejectsBadLinesAndPublishesTheRest(t *testing.T) {
 		"in 7, rejected 0, published 7, failed 0, in ")
 }
 
-func TestInput_ThatGivesNothing(t *testing.T) {
-	t.Parallel()
-	_, endpoint := localEngine(t)
-	missing, folder := filepath.Join(t.TempDir(), "missing.ndjson"), t.TempDir()
-	for _, input := range []struct{ name, want string }{
-		{"-", "fanout: input is empty, want at least one line"},
-		{writeFile(t, "empty.ndjson", ""), "fanout: input is empty, want at least one line"},
-		{missing, "fanout: input: open " + missing + ": no such file or directory"},
-		{folder, "fanout: input: " + folder + " is a folder, want a file"},
-	} {
-		up := background(t, strings.NewReader(""), upArgs(t.TempDir(), "--input", input.name, "--until-idle", "50ms")...)
-		publish := invoke(t, "", "publish", input.name, "--endpoint", endpoint).want(t, exitFailed)
-		contains(t, "publish "+input.name, publish.stderr, input.want)
-		defer func() {
-			contains(t, "up --input "+input.name, up.wait(t).want(t, exitFailed).stderr, input.want)
-		}()
-	}
-}
-
 func TestServices_WhoseDatabaseCannotBeOpened(t *testing.T) {
 	t.Parallel()
 	_, endpoint := localEngine(t)
@@ -209,7 +190,7 @@ func TestPorts_ThatAreTaken(t *testing.T) {
 }
 
 // unusedAddress is one on which nobody listens.
-func unusedAddress(t *testing.T) string {
+func unusedAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -12,19 +12,33 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
+// letter is a message about the lamp.
+type letter struct{ id, eventType, body string }
+
 // awsCLI publishes as somebody would who knows nothing of this project.
-func awsCLI(t *testing.T, endpoint, id, eventType, body string) {
+func awsCLI(t *testing.T, endpoint string, letters ...letter) {
 	t.Helper()
-	attributes, err := json.Marshal(map[string]map[string]string{"type": {"DataType": "String", "StringValue": eventType}})
+	var entries []map[string]any
+	for _, l := range letters {
+		entries = append(entries, map[string]any{
+			"Id": l.id, "Message": l.body, "MessageGroupId": "lamp", "MessageDeduplicationId": l.id,
+			"MessageAttributes": map[string]any{"type": map[string]string{"DataType": "String", "StringValue": l.eventType}},
+		})
+	}
+	text, err := json.Marshal(entries)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("aws", "--endpoint-url", endpoint, "--region", "eu-central-1", "sns", "publish",
-		"--topic-arn", "arn:aws:sns:eu-central-1:000000000000:dev-device-events.fifo", "--message", body,
-		"--message-group-id", "lamp", "--message-deduplication-id", id, "--message-attributes", string(attributes))
+	cmd := exec.Command("aws", "--endpoint-url", endpoint, "--region", "eu-central-1", "sns", "publish-batch",
+		"--topic-arn", "arn:aws:sns:eu-central-1:000000000000:dev-device-events.fifo", "--publish-batch-request-entries", string(text))
 	cmd.Env = append(cmd.Environ(), "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("aws sns publish: %v\n%s", err, text)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("aws sns publish-batch: %v\n%s", err, out)
+	}
+	var result struct{ Successful []any }
+	if err := json.Unmarshal(out, &result); err != nil || len(result.Successful) != len(letters) {
+		t.Fatalf("aws sns publish-batch: got %s, %v, want %d published", out, err, len(letters))
 	}
 }
 
@@ -75,10 +89,11 @@ func TestDeadLetters_OfTheAWSCLI(t *testing.T) {
 	up.stderr.find(t, `(dead letters)`)
 
 	const power, humidity, tea = "device.power.changed.v1", "device.humidity.measured.v1", "device.tea.brewed.v1"
-	awsCLI(t, endpoint, "bad-1", power, "this is no JSON")
-	awsCLI(t, endpoint, "bad-2", tea, cloudEvent("bad-2", tea, `{}`))
-	awsCLI(t, endpoint, "bad-3", humidity, cloudEvent("bad-3", humidity, `{"percent":140}`))
-	awsCLI(t, endpoint, "good", power, cloudEvent("good", power, `{"on":true}`))
+	awsCLI(t, endpoint,
+		letter{"bad-1", power, "this is no JSON"},
+		letter{"bad-2", tea, cloudEvent("bad-2", tea, `{}`)},
+		letter{"bad-3", humidity, cloudEvent("bad-3", humidity, `{"percent":140}`)},
+		letter{"good", power, cloudEvent("good", power, `{"on":true}`)})
 
 	// Behind the bad ones of its device, the good one is handled.
 	history := openDatabase(t, folder, "history")

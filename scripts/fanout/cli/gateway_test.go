@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,18 +40,10 @@ func trouble(engine *local.Engine) {
 func takeDelivered(t *testing.T, engine *local.Engine, into map[string][]string) {
 	t.Helper()
 	api := engine.SQS()
-	queue, err := api.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("dev-history.fifo")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The client leaves a WaitTimeSeconds of 0 out, and the queue's own would make the last, empty receive take seconds.
-	if _, err := api.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
-		QueueUrl: queue.QueueUrl, Attributes: map[string]string{"ReceiveMessageWaitTimeSeconds": "0"},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	url := queueURL(t, engine, "dev-history.fifo")
+	waitless(t, engine, url)
 	for {
-		out, err := api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: queue.QueueUrl, MaxNumberOfMessages: 10})
+		out, err := api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +56,7 @@ func takeDelivered(t *testing.T, engine *local.Engine, into map[string][]string)
 				t.Fatal(err)
 			}
 			into[event.Subject] = append(into[event.Subject], event.ID)
-			if _, err := api.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: queue.QueueUrl, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			if _, err := api.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -193,28 +184,15 @@ func TestGateway_RecordedData(t *testing.T) {
 // recordedLine is one line of recorded data with an ID.
 type recordedLine struct{ device, id, text string }
 
-// sampledLines is how many lines of each file are used unless all are asked for.
-const sampledLines = 800
-
 func recordedLines(t *testing.T, format, file string) []recordedLine {
 	t.Helper()
-	script, path := filepath.Join(recordedFolder, "to_events.py"), filepath.Join(recordedFolder, file)
-	for _, needed := range []string{script, path} {
-		if _, err := os.Stat(needed); err != nil {
-			t.Skipf("no recorded data in %s", recordedFolder)
-		}
-	}
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3, which makes input lines of the recorded data")
-	}
-	text, err := exec.Command(python, script, format, path).Output()
-	if err != nil {
-		t.Fatal(err)
+	atMost := 800
+	if os.Getenv("FANOUT_TEST_DATA") == "all" {
+		atMost = 0
 	}
 	var lines []recordedLine
 	seen := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
+	for _, line := range recorded(t, format, file, atMost) {
 		var e struct {
 			DeviceID string `json:"device_id"`
 			ID       string `json:"id"`
@@ -231,9 +209,6 @@ func recordedLines(t *testing.T, format, file string) []recordedLine {
 		}
 		seen[e.ID] = true
 		lines = append(lines, recordedLine{e.DeviceID, e.ID, strings.TrimSpace(line)})
-		if len(lines) == sampledLines && os.Getenv("FANOUT_TEST_DATA") != "all" {
-			break
-		}
 	}
 	return lines
 }
@@ -413,32 +388,4 @@ func TestGateway_PassesTheTraceOn(t *testing.T) {
 	}
 	p.interrupt()
 	p.wait(t).want(t, exitOK)
-}
-
-func TestGateway_SaysWhatIsWrong(t *testing.T) {
-	t.Parallel()
-	bad := writeFile(t, "keys.json", `{"keys":[{"name":"a b","sha256":"secret!"},{"name":"ok","sha256":"`+strings.Repeat("0", 64)+`","devices":["a*b"],"per_second":-1}]}`)
-	for _, c := range []struct {
-		args []string
-		code int
-		want []string
-	}{
-		{[]string{}, exitUsage, []string{"keys no-keys"}},
-		{[]string{"--no-keys", "--addr", "0.0.0.0:0"}, exitUsage, []string{"--no-keys with --addr 0.0.0.0:0", "hint: make keys"}},
-		{[]string{"--no-keys", "--addr", "nonsense"}, exitUsage, []string{`--addr: got "nonsense", want HOST:PORT`}},
-		{[]string{"--no-keys", "--rate", "-1"}, exitUsage, []string{"--rate: got -1"}},
-		{[]string{"--keys", ""}, exitFailed, []string{"keys: got no path", "hint: make the file with `fanout gateway key"}},
-		{[]string{"--keys", "nowhere.json"}, exitFailed, []string{"nowhere.json: no such file", "hint: make the file with `fanout gateway key"}},
-		{[]string{"--keys", bad}, exitFailed, []string{
-			`key 1 ("a b"): name: want`, `key 1 ("a b"): sha256: want the 64 hexadecimal digits`, `key 2 ("ok"): devices: got "a*b"`, `key 2 ("ok"): limit: got -1 events`,
-		}},
-		{[]string{"key"}, exitUsage, []string{"got 0 arguments, want the name of a key"}},
-		{[]string{"key", "a b", "--file", filepath.Join(t.TempDir(), "k")}, exitFailed, []string{`key name: got "a b", want 1 to 64 letters`}},
-	} {
-		done := invoke(t, "", append([]string{"gateway"}, c.args...)...).want(t, c.code)
-		contains(t, "standard error", done.stderr, c.want...)
-		if strings.Contains(done.stderr, "secret!") {
-			t.Errorf("standard error shows what may be a secret:\n%s", done.stderr)
-		}
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
 	"github.com/device-fanout/fanout/infra/declaration"
@@ -26,6 +28,8 @@ import (
 // patience is how long a test waits for something that must come. It is no measure of speed.
 const patience = 2 * time.Minute
 
+// TestMain lets the test binary be the program as well: under the name fanout it is in PATH, for scripts and for tests with signals or
+// much data.
 func TestMain(m *testing.M) {
 	// What the developer has configured for AWS must not reach the tests, and the tests must not reach AWS.
 	for _, setting := range os.Environ() {
@@ -36,13 +40,31 @@ func TestMain(m *testing.M) {
 	os.Setenv("AWS_CONFIG_FILE", os.DevNull)
 	os.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	os.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	goleak.VerifyTestMain(m,
+	testscript.Main(leakless{m}, map[string]func(){"fanout": func() { Main(testApp()) }})
+}
+
+// leakless runs the tests and then looks for goroutines that they have left behind.
+type leakless struct{ m *testing.M }
+
+func (l leakless) Run() int {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen { // most of these tests wait, for a long poll or for another process: more of them can run than there are cores
+		_ = flag.Set("test.parallel", "8")
+	}
+	code := l.m.Run()
+	if code != 0 {
+		return code
+	}
+	err := goleak.Find(
 		// Connections that the SDK keeps open for a while.
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
-		goleak.Cleanup(func(code int) {
-			os.RemoveAll(builtFolder)
-			os.Exit(code)
-		}))
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "goleak: after the tests:", err)
+		return 1
+	}
+	return 0
 }
 
 // testApp is the program of this repository.
@@ -192,14 +214,10 @@ type program struct {
 	stdout, stderr *output
 }
 
-// start runs the program. It is killed when the test ends, if it still runs.
+// start runs the program of [TestMain]. It is killed when the test ends, if it still runs.
 func start(t *testing.T, stdin io.Reader, args ...string) *program {
 	t.Helper()
-	path, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &program{Cmd: exec.Command(path, args...), stdout: newOutput(), stderr: newOutput()}
+	p := &program{Cmd: exec.Command("fanout", args...), stdout: newOutput(), stderr: newOutput()}
 	p.Stdin, p.Stdout, p.Stderr = stdin, p.stdout, p.stderr
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -223,23 +241,8 @@ func (p *program) end(t *testing.T) finished {
 	return finished{p.ProcessState.ExitCode(), p.stdout.String(), p.stderr.String()}
 }
 
-// builtFolder holds the program once a test has built it.
-var builtFolder string
-
-// built is the program as a user builds it, for tests with signals or much data.
-var built = sync.OnceValues(func() (path string, err error) {
-	if builtFolder, err = os.MkdirTemp("", "fanout-test-"); err != nil {
-		return "", err
-	}
-	path = filepath.Join(builtFolder, "fanout")
-	if text, err := exec.Command("go", "build", "-o", path, "..").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, text)
-	}
-	return path, nil
-})
-
 // localEngine runs SNS and SQS with the resources of environment dev, and returns its endpoint.
-func localEngine(t *testing.T) (*local.Engine, string) {
+func localEngine(t testing.TB) (*local.Engine, string) {
 	t.Helper()
 	engine := local.New(local.Options{})
 	t.Cleanup(func() {

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
-
-	"github.com/device-fanout/fanout/consumers/push"
 )
 
 // A phone was away while the service was restarted. It shows the token and gets what it missed from the history.
@@ -50,15 +48,5 @@ func TestConsume_PushResumesThroughTheHistory(t *testing.T) {
 	}
 	if done := job.end(t).want(t, exitOK); !strings.Contains(done.stderr, "push reads") {
 		t.Errorf("stderr: got %q, want it to say that push reads", done.stderr)
-	}
-}
-
-func TestConsume_RefusesABadToken(t *testing.T) {
-	t.Setenv(pushTokenVariable, "secret")
-	_, endpoint := localEngine(t)
-	done := invoke(t, "", "consume", "push", "--endpoint", endpoint, "--push-addr", "127.0.0.1:0").want(t, exitUsage)
-	contains(t, "stderr", done.stderr, pushTokenVariable, push.CheckToken("secret").Error())
-	if strings.Contains(done.stderr, "secret") {
-		t.Errorf("stderr: got the token in %q", done.stderr)
 	}
 }

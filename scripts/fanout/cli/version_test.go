@@ -6,21 +6,6 @@ import (
 	"testing"
 )
 
-func TestVersion(t *testing.T) {
-	t.Parallel()
-	short := invoke(t, "", "--version").want(t, exitOK).stdout
-	long := invoke(t, "", "version").want(t, exitOK).stdout
-	contains(t, "version", long, "fanout ", runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
-	if short != long {
-		t.Errorf("--version: got %q, want %q", short, long)
-	}
-	var fields versionInfo
-	invoke(t, "", "version", "--json").want(t, exitOK).decode(t, &fields)
-	if fields.Name != "fanout" || fields.Version == "" || fields.Fanout == "" || fields.Go != runtime.Version() || fields.Platform == "" {
-		t.Errorf("--json: got %+v, want every field", fields)
-	}
-}
-
 func TestVersion_FromTheBuild(t *testing.T) {
 	t.Parallel()
 	main := debug.Module{Path: "example.com/acme/platform", Version: "v1.2.3"}
