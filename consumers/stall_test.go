@@ -178,6 +178,9 @@ func TestStall_TheLotIsDown(t *testing.T) {
 // TestStall_ManyReleasedEventsCostNoLease: events that come back later by the hundred do not keep the heartbeat from the others.
 func TestStall_ManyReleasedEventsCostNoLease(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("receives 24,000 events; run without -short")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		const roundTrip = 20 * time.Millisecond

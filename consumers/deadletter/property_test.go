@@ -62,7 +62,11 @@ func (s *service) handle(ctx context.Context, e events.Event) error {
 // state.
 func TestRedrive_Property(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(5) {
+	seeds := uint64(5)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			folder := t.TempDir()

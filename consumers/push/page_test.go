@@ -76,6 +76,9 @@ func (l *cuttable) cut() {
 // connection is cut, and what was missed comes when the page is back.
 func TestPage_ShowsLiveEvents(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts a browser; run without -short")
+	}
 	ctx := browser(t)
 	const token = "0123456789abcdef"
 	service := push.New(push.Config{Token: token})

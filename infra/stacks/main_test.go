@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 // tested than are deployed.
 func newApp(t *testing.T) awscdk.App {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("the CDK runs in Node.js, which is slow to start; run without -short")
+	}
 	text, err := os.ReadFile("../../cdk.json")
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,9 @@ import (
 // The program as Lambda runs it: it asks the Runtime API for a batch, and answers there.
 func TestProgram_AnswersTheRuntimeAPI(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds the program; run without -short")
+	}
 	folder := t.TempDir()
 	program := filepath.Join(folder, "bootstrap")
 	if text, err := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", program, ".").CombinedOutput(); err != nil {

@@ -192,6 +192,9 @@ func deliverAt(t *testing.T, engine *local.Engine, service string, e events.Even
 // which devices can't go on, and releases one.
 // FANOUT_TEST_SCREENSHOTS=FOLDER keeps pictures of the pages at both widths, light and dark.
 func TestConsole_InABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser; run without -short")
+	}
 	var browser string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {

@@ -80,6 +80,9 @@ func show(t *testing.T, endpoint, service string, more ...string) []shown {
 
 func TestDeadLetters_OfTheAWSCLI(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("the AWS CLI is slow to start; run without -short")
+	}
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Skip("no AWS CLI (command aws) to publish with")
 	}

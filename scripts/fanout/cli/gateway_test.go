@@ -66,6 +66,9 @@ func takeDelivered(t *testing.T, engine *local.Engine, into map[string][]string)
 // However often the gateway is killed, what it has answered with 202 reaches the queue, in the order of every device.
 func TestGateway_KilledTenTimesUnderLoad(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("kills and starts the program many times; run without -short")
+	}
 	engine, endpoint := localEngine(t)
 	trouble(engine)
 	engine.Faults().Add(faults.Rule{Kind: faults.Delay, Action: "PublishBatch", Delay: 20 * time.Millisecond}) // so that much waits in the spool

@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 	os.Setenv("AWS_CONFIG_FILE", os.DevNull)
 	os.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	os.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	// What tests build in copies of the repository comes from the build cache if folders are no part of it.
+	os.Setenv("GOFLAGS", os.Getenv("GOFLAGS")+" -trimpath")
 	testscript.Main(leakless{m}, map[string]func(){"fanout": func() { Main(testApp()) }})
 }
 

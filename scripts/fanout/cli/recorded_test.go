@@ -24,6 +24,9 @@ func skipMuch(t *testing.T) {
 // recorded makes input lines of a file with recorded data: the first of them, or all if atMost is 0.
 func recorded(t *testing.T, format, file string, atMost int) []string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("recorded data are many; run without -short")
+	}
 	script, path := filepath.Join(recordedFolder, "to_events.py"), filepath.Join(recordedFolder, file)
 	for _, needed := range []string{script, path} {
 		if _, err := os.Stat(needed); err != nil {

@@ -56,6 +56,9 @@ func published(t *testing.T, input string) (endpoint string, inFlight func() int
 
 func TestConsume_KilledAndStartedAgainNoneMissingNoneTwice(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("kills and starts the program many times; run without -short")
+	}
 	input := generate(4000)
 	want := expect(input)
 	endpoint, inFlight, expire := published(t, input)
