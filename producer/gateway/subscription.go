@@ -223,11 +223,11 @@ func (s *subscription) hold(m received) (_ *held, again bool) {
 // release ends the holding of a message. It may be called by the producer, and must not wait for the connection.
 func (s *subscription) release(h *held, accepted bool) {
 	s.gateway.metrics.unacked.Dec()
-	if h.Qos() == 0 {
-		s.loose.Add(-looseBytes(h))
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if h.Qos() == 0 { // under the lock: a message that the broker delivers again takes the place of the one before
+		s.loose.Add(-looseBytes(h))
+	}
 	if accepted {
 		h.accepted = true
 		s.acknowledge(h)
