@@ -64,7 +64,7 @@ func TestRedrive_Property(t *testing.T) {
 	t.Parallel()
 	seeds := uint64(5)
 	if testing.Short() {
-		seeds = 2
+		seeds = 1
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

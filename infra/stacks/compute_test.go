@@ -32,6 +32,7 @@ var computeOnce sync.Once
 
 func withCompute(t *testing.T) deployed {
 	t.Helper()
+	skipShort(t)
 	computeOnce.Do(func() {
 		d := synthesize(t, computeTopology(), "env=prod", "image_tag="+tag)
 		mutex.Lock()

@@ -33,13 +33,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newApp makes an app with the flags of cdk.json, which only the cdk command passes by itself: without them other templates would be
-// tested than are deployed.
-func newApp(t *testing.T) awscdk.App {
+func skipShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("the CDK runs in Node.js, which is slow to start; run without -short")
 	}
+}
+
+// newApp makes an app with the flags of cdk.json, which only the cdk command passes by itself: without them other templates would be
+// tested than are deployed.
+func newApp(t *testing.T) awscdk.App {
+	t.Helper()
+	skipShort(t)
 	text, err := os.ReadFile("../../cdk.json")
 	if err != nil {
 		t.Fatal(err)

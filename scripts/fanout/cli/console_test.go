@@ -192,6 +192,7 @@ func deliverAt(t *testing.T, engine *local.Engine, service string, e events.Even
 // which devices can't go on, and releases one.
 // FANOUT_TEST_SCREENSHOTS=FOLDER keeps pictures of the pages at both widths, light and dark.
 func TestConsole_InABrowser(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a browser; run without -short")
 	}

@@ -53,7 +53,7 @@ func (l leakless) Run() int {
 	chosen := false
 	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
 	if !chosen { // most of these tests wait, for a long poll or for another process: more of them can run than there are cores
-		_ = flag.Set("test.parallel", "8")
+		_ = flag.Set("test.parallel", "16")
 	}
 	code := l.m.Run()
 	if code != 0 {

@@ -20,6 +20,7 @@ import (
 //	exits CODE PROGRAM ARGUMENT...  runs a program and checks its exit code
 //	refused ARGUMENT...             runs fanout and checks that it refuses its arguments: exit code 2, nothing on standard output, and on
 //	                                standard error the error and at most a hint
+//	shows ARGUMENT...               runs fanout and checks that it succeeds and writes nothing to standard error
 //	engine [LETTERS]                starts SNS and SQS with environment dev at $ENDPOINT, with as many dead letters of history
 //	fits                            checks that the lines of the last standard output fit a terminal
 //
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":   scriptExits,
 			"refused": scriptRefused,
+			"shows":   scriptShows,
 			"engine":  scriptEngine,
 			"fits":    scriptFits,
 		},
@@ -65,7 +67,7 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptRefused runs the command in this process, since there are many command lines to try.
+// scriptRefused runs the command in this process, as scriptShows does, since there are many command lines to try.
 func scriptRefused(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: refused [ARGUMENT...]")
@@ -76,6 +78,16 @@ func scriptRefused(ts *testscript.TestScript, neg bool, args []string) {
 	if code != exitUsage || stdout.Len() > 0 || !strings.HasPrefix(stderr.String(), "fanout: ") || strings.Count(stderr.String(), "\n") > 2 {
 		ts.Fatalf("got exit code %d, standard output %q, standard error\n%s\nwant code %d, nothing, and an error with at most a hint",
 			code, &stdout, &stderr, exitUsage)
+	}
+}
+
+func scriptShows(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: shows [ARGUMENT...]")
+	}
+	var stderr bytes.Buffer
+	if code := Run(context.Background(), testApp(), args, strings.NewReader(""), ts.Stdout(), &stderr); code != exitOK || stderr.Len() > 0 {
+		ts.Fatalf("got exit code %d and standard error\n%s\nwant code %d and nothing", code, &stderr, exitOK)
 	}
 }
 
