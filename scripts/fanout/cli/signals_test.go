@@ -100,6 +100,9 @@ func TestConsume_KilledAndStartedAgainNoneMissingNoneTwice(t *testing.T) {
 
 func TestConsume_TerminatedHandsBackAtOnce(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs the program as a process on thousands of events; run without -short")
+	}
 	for name, signal := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
