@@ -191,8 +191,10 @@ func deliverAt(t *testing.T, engine *local.Engine, service string, e events.Even
 // TestConsole_InABrowser: a person finds a failed event, reads why, redrives it with the plan shown first, and sees it handled; sees
 // which devices can't go on, and releases one.
 // FANOUT_TEST_SCREENSHOTS=FOLDER keeps pictures of the pages at both widths, light and dark.
+//
+// It runs alone: the page draws itself anew every few seconds, and a browser that other tests leave too little time reads and clicks what
+// has just been replaced.
 func TestConsole_InABrowser(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a browser; run without -short")
 	}
