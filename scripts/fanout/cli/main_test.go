@@ -50,8 +50,8 @@ type leakless struct{ m *testing.M }
 
 func (l leakless) Run() int {
 	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	chosen := false // it is also the number of workers of a fuzz target
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" || f.Name == "test.fuzz" })
 	if !chosen { // most of these tests wait, for a long poll or for another process: more of them can run than there are cores
 		_ = flag.Set("test.parallel", "16")
 	}
