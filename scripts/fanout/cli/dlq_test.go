@@ -170,7 +170,7 @@ func TestDLQ_ExportDropAndPublishAgain(t *testing.T) {
 	}
 }
 
-func TestDLQ_OfDeliveriesAndNative(t *testing.T) {
+func TestDLQ_OfDeliveries(t *testing.T) {
 	t.Parallel()
 	engine, endpoint := localEngine(t)
 	api, url := engine.SQS(), queueURL(t, engine, "dev-state-delivery-dlq.fifo")
@@ -193,7 +193,12 @@ func TestDLQ_OfDeliveriesAndNative(t *testing.T) {
 	if total(got) != 3 {
 		t.Errorf("%d came back, want 3", total(got))
 	}
+}
 
+func TestDLQ_Native(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	api, state := engine.SQS(), []string{"--endpoint", endpoint, "--state", t.TempDir()}
 	bury(t, engine, 0, lamps(50, 5), func(int) string { return "a" })
 	contains(t, "native", invoke(t, "", append([]string{"dlq", "redrive", "history", "--native", "--yes"}, state...)...).want(t, exitOK).stdout,
 		"SQS moved about 50 messages to dev-history.fifo")

@@ -219,7 +219,14 @@ type program struct {
 // start runs the program of [TestMain]. It is killed when the test ends, if it still runs.
 func start(t *testing.T, stdin io.Reader, args ...string) *program {
 	t.Helper()
+	return startWith(t, nil, stdin, args...)
+}
+
+// startWith is start with more environment variables.
+func startWith(t *testing.T, env []string, stdin io.Reader, args ...string) *program {
+	t.Helper()
 	p := &program{Cmd: exec.Command("fanout", args...), stdout: newOutput(), stderr: newOutput()}
+	p.Env = append(p.Environ(), env...)
 	p.Stdin, p.Stdout, p.Stderr = stdin, p.stdout, p.stderr
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

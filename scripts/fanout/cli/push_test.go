@@ -12,15 +12,15 @@ import (
 
 // A phone was away while the service was restarted. It shows the token and gets what it missed from the history.
 func TestConsume_PushResumesThroughTheHistory(t *testing.T) {
+	t.Parallel()
 	const token = "0123456789abcdef"
-	t.Setenv(pushTokenVariable, token)
 	input := generate(300)
 	folder := t.TempDir()
 	invoke(t, "", upArgs(folder, "--input", writeFile(t, "input.ndjson", input), "--until-idle", "100ms")...).want(t, exitOK)
 	recorded := rows(t, openDatabase(t, folder, "history"), `SELECT event_id, device_id, type, time, data FROM event_history ORDER BY position`)
 
 	_, endpoint := localEngine(t)
-	job := start(t, nil, "consume", "push", "--endpoint", endpoint, "--push-addr", "127.0.0.1:0", "--data", folder)
+	job := startWith(t, []string{pushTokenVariable + "=" + token}, nil, "consume", "push", "--endpoint", endpoint, "--push-addr", "127.0.0.1:0", "--data", folder)
 	address := "ws://" + job.stderr.find(t, `http://(\S+)\n`) + "/ws?after=" + recorded[0].ID
 	if _, response, err := websocket.Dial(t.Context(), address, nil); err == nil || response.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without the token: got %v, want status 401", err)
