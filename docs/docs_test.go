@@ -14,13 +14,6 @@ import (
 // root is the repository, as seen from here.
 const root = ".."
 
-// planned are paths that pages describe and that changes under way will bring. A path may only be missing while it stands here.
-var planned = []string{
-	"consumers/internal/attempt",
-	"docs/decisions/sqlite-driver.md",
-	"examples/acme",
-}
-
 // pages gives every page that is checked, by its path from the root.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
@@ -105,7 +98,7 @@ func TestDocs_PathsThatAreNamedExist(t *testing.T) {
 		for _, found := range code.FindAllStringSubmatch(withoutFences(text), -1) {
 			path := strings.TrimSuffix(found[1], "/")
 			first, _, _ := strings.Cut(path, "/")
-			if !filePath.MatchString(path) || !slices.Contains(folders, first) || isPlanned(path) {
+			if !filePath.MatchString(path) || !slices.Contains(folders, first) {
 				continue
 			}
 			if matches, err := filepath.Glob(filepath.Join(root, path)); err != nil || len(matches) == 0 {
@@ -113,10 +106,6 @@ func TestDocs_PathsThatAreNamedExist(t *testing.T) {
 			}
 		}
 	}
-}
-
-func isPlanned(path string) bool {
-	return slices.ContainsFunc(planned, func(p string) bool { return path == p || strings.HasPrefix(path, p+"/") })
 }
 
 func TestDocs_LinksLeadSomewhere(t *testing.T) {
@@ -131,9 +120,6 @@ func TestDocs_LinksLeadSomewhere(t *testing.T) {
 			to := page
 			if target != "" {
 				to = filepath.Join(filepath.Dir(page), target)
-			}
-			if isPlanned(to) {
-				continue
 			}
 			if _, err := os.Stat(filepath.Join(root, to)); err != nil {
 				t.Errorf("%s: the link %s leads nowhere: %v", page, found[1], err)

@@ -17,6 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	writeUntilKilled()
+	countUp()
 	goleak.VerifyTestMain(m)
 }
 
@@ -246,6 +247,36 @@ func TestDB_PlaceholdersMayRepeatInAnyOrder(t *testing.T) {
 			t.Errorf("name: got %q, %v, want %q", got, err, want)
 		}
 	})
+}
+
+// An argument too many or too few is an error, and not NULL or dropped.
+func TestDB_CountsArguments(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := open(t, target)
+		for _, args := range [][]any{{"hall"}, {"hall", 1, 2}} {
+			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
+				_, err := tx.ExecContext(ctx, `INSERT INTO lights (lit, name) VALUES ($2, $1)`, args...)
+				return err
+			})
+			if err == nil {
+				t.Errorf("%d arguments for $1 and $2: got no error", len(args))
+			}
+		}
+	})
+}
+
+// Question marks are SQLite's own; next to $1 nobody could tell which argument they mean.
+func TestDB_SQLitePlaceholdersAreNotMixed(t *testing.T) {
+	t.Parallel()
+	db := open(t, databasetest.SQLite(t))
+	var a, b string
+	if err := db.QueryRowContext(t.Context(), `SELECT ?, ?`, "hall", "attic").Scan(&a, &b); err != nil || a != "hall" || b != "attic" {
+		t.Errorf("question marks: got %q, %q, %v, want hall and attic", a, b, err)
+	}
+	if err := db.QueryRowContext(t.Context(), `SELECT $2, ?`, "hall", "attic").Scan(&a, &b); err == nil {
+		t.Errorf("both kinds: got %q and %q, want an error", a, b)
+	}
 }
 
 func TestDB_ManyWritersAtOnce(t *testing.T) {

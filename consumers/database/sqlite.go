@@ -8,20 +8,25 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	"github.com/ncruces/go-sqlite3"
 )
 
 const (
 	// busyTimeout is how long we wait for other processes that write to the same file; the pragmas say it in milliseconds.
 	busyTimeout = 5 * time.Second
+	// writerMemory is how many bytes of memory SQLite may use for the writer: all that it can address. The driver's own bound
+	// is 256 MB, and it panics there; an index on 1.5 million rows takes five times as much. Only what is used is taken
+	// from the machine.
+	writerMemory = 1 << 32
 	// readers is how many queries outside of writes run at once on SQLite.
 	readers = 4
 	// writerPragmas and readerPragmas set up connections. What synchronous says comes to them, full or relaxed.
-	// temp_store(2) keeps the journal of savepoints in memory.
+	// temp_store(2) keeps the journal of savepoints in memory, and what an index is made of: the image has no folder for
+	// temporary files.
 	writerPragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=foreign_keys(1)&_pragma=temp_store(2)"
 	readerPragmas = "_pragma=busy_timeout(5000)&_pragma=query_only(1)"
@@ -52,7 +57,7 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 	if relaxed {
 		pragmas = writerPragmas + synchronousNormal
 	}
-	writes, err := sql.Open("sqlite", uri+"?"+pragmas)
+	writes, err := openNumbered(uri + "?" + pragmas)
 	if err != nil {
 		return fail(err, wantTarget)
 	}
@@ -64,7 +69,7 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 	if err != nil {
 		return fail(errors.Join(err, writes.Close()), hintSQLite(err))
 	}
-	reads, err := sql.Open("sqlite", uri+"?"+readerPragmas)
+	reads, err := openNumbered(uri + "?" + readerPragmas)
 	if err != nil {
 		return fail(errors.Join(err, writes.Close()), wantTarget)
 	}
@@ -82,10 +87,12 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 // connect opens the writer's connection. Of several that switch a new file to WAL mode at once, SQLite refuses all but one
 // at once, without regard to busy_timeout. So that time is waited for here.
 func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	if strconv.IntSize == 64 { // else there are not that many addresses, and the driver's bound stays
+		ctx = sqlite3.WithMaxMemory(ctx, writerMemory)
+	}
 	for end := time.Now().Add(busyTimeout); ; {
 		conn, err := db.Conn(ctx)
-		var sqliteErr *sqlite.Error
-		if err == nil || !errors.As(err, &sqliteErr) || sqliteErr.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(end) {
+		if err == nil || !errors.Is(err, sqlite3.BUSY) || time.Now().After(end) {
 			return conn, err
 		}
 		select {
@@ -128,20 +135,20 @@ func hintFile(path string, err error) string {
 
 // hintSQLite says what to do about an error of SQLite.
 func hintSQLite(err error) string {
-	var sqliteErr *sqlite.Error
-	if !errors.As(err, &sqliteErr) {
+	var code sqlite3.ErrorCode // the primary one
+	if !errors.As(err, &code) {
 		return "try again"
 	}
-	switch sqliteErr.Code() & 0xff { // the primary code
-	case sqlite3.SQLITE_NOTADB:
+	switch code {
+	case sqlite3.NOTADB:
 		return "the file holds something else, name another path; nothing in it was changed"
-	case sqlite3.SQLITE_CORRUPT:
+	case sqlite3.CORRUPT:
 		return "the file is damaged, restore a copy of it or name another path"
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+	case sqlite3.BUSY, sqlite3.LOCKED:
 		return "another process holds it locked, stop that one or name another path"
-	case sqlite3.SQLITE_FULL:
+	case sqlite3.FULL:
 		return "make room on the disk"
-	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+	case sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM:
 		return "this user needs to read and write the file and its companions -wal and -shm, and to create files in the folder"
 	default:
 		return "see whether the disk is in order"

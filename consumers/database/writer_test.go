@@ -334,6 +334,29 @@ func TestWriter_ForgetsStatementsBeyondTheBound(t *testing.T) {
 	}
 }
 
+// A migration of a large table needs memory: the driver's own bound of 256 MB would end the process.
+func TestWriter_MayUseMuchMemory(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("uses 300 MB of memory for a moment: run without -short")
+	}
+	db := openGroups(t)
+	const size = 140 << 20 // and a copy of it
+	err := db.Write(t.Context(), func(ctx context.Context, tx Tx) error {
+		var got int
+		if err := tx.QueryRowContext(ctx, `SELECT octet_length(zeroblob($1) || '')`, size).Scan(&got); err != nil {
+			return err
+		}
+		if got != size {
+			t.Errorf("length: got %d, want %d", got, size)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // A message is deleted from its queue after the commit, so a power cut must not undo a commit, unless that was wished for.
 func TestWriter_SyncsEveryCommit(t *testing.T) {
 	t.Parallel()
