@@ -124,7 +124,7 @@ func TestRun_SaysWhatToDoAboutItsQueues(t *testing.T) {
 	_, err := consumers.New(b.api, b.queue, func(context.Context, events.Event) error { return nil },
 		consumers.Config{GroupPolicy: consumers.Park, Known: map[string]error{"": nil}})
 	if err == nil || !containsText(err, "Parking: got nil") || !containsText(err, "Known: got code") {
-		t.Errorf("park without a lot, and a sentinel without a code: got %v", err)
+		t.Errorf("park without a store, and a sentinel without a code: got %v", err)
 	}
 }
 

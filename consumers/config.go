@@ -60,7 +60,7 @@ type Config struct {
 	// GroupPolicy is what happens to a device's later events when one is dead-lettered. Empty means Skip.
 	GroupPolicy GroupPolicy
 	// Parking is where parked devices are recorded, for all processes of the service alike. [Park] needs it.
-	Parking parking.Lot
+	Parking parking.Store
 	// UnknownTypes hands the handler also events of types that this program has not registered: their payload is an [events.Raw].
 	// It is for services that store or pass on events as they are. Without it such an event is a known error, with the code
 	// unknown_type; and so it is in a [Mux] without a handler for events.Raw.

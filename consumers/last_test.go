@@ -15,31 +15,31 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// parkingIn makes processes park devices in a lot.
-func parkingIn(l parking.Lot) func(*mortal, *consumers.Config) {
+// parkingIn makes processes park devices in a store.
+func parkingIn(l parking.Store) func(*mortal, *consumers.Config) {
 	return func(process *mortal, cfg *consumers.Config) {
-		cfg.GroupPolicy, cfg.Parking = consumers.Park, mortalLot{l, process}
+		cfg.GroupPolicy, cfg.Parking = consumers.Park, mortalStore{l, process}
 	}
 }
 
-// mortalLot is a process's way to the lot.
-type mortalLot struct {
-	parking.Lot
+// mortalStore is a process's way to the store.
+type mortalStore struct {
+	parking.Store
 	process *mortal
 }
 
-func (l mortalLot) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+func (l mortalStore) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
 	if err := l.process.before(ctx, "Find"); err != nil {
 		return nil, err
 	}
-	return l.Lot.Find(ctx, service, devices...)
+	return l.Store.Find(ctx, service, devices...)
 }
 
-func (l mortalLot) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
+func (l mortalStore) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
 	if err := l.process.before(ctx, "Swap"); err != nil {
 		return false, err
 	}
-	return l.Lot.Swap(ctx, old, next)
+	return l.Store.Swap(ctx, old, next)
 }
 
 // TestLast_PoisonParksItsDevice: SQS itself moves an event that kills every process. Its device is parked all the same, also when
@@ -50,7 +50,7 @@ func TestLast_PoisonParksItsDevice(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			b.maxReceives(most)
-			lot := newLot()
+			store := newStore()
 			want := []string{"poison"}
 			b.send(motion("d1", "poison"))
 			for i := range 12 {
@@ -71,14 +71,14 @@ func TestLast_PoisonParksItsDevice(t *testing.T) {
 			parked := func(when string) {
 				t.Helper()
 				j.want(t)
-				if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Cause.EventID != "poison" || d.Cause.Class != "moved" || d.Cause.Code != "receive_count" {
+				if d := b.parked(store, "d1"); d.State != parking.Parked || d.Cause.EventID != "poison" || d.Cause.Class != "moved" || d.Cause.Code != "receive_count" {
 					t.Errorf("%s: got %+v, want the device parked for the poison", when, d)
 				}
 				if n := b.depth("test-dlq.fifo"); n != len(want) {
 					t.Errorf("%s: %d dead letters, want %d", when, n, len(want))
 				}
 			}
-			deaths := b.processes(handle, parkingIn(lot))
+			deaths := b.processes(handle, parkingIn(store))
 			if deaths != most {
 				t.Errorf("maxReceiveCount %d: the poison was tried %d times", most, deaths)
 			}
@@ -86,15 +86,15 @@ func TestLast_PoisonParksItsDevice(t *testing.T) {
 			if got := b.dead(); !strings.HasPrefix(got, "poison moved, e00 parked, ") {
 				t.Errorf("dead letters: got %s", got)
 			}
-			b.releaseDevice(lot, "d1") // in vain
-			b.processes(handle, parkingIn(lot))
+			b.releaseDevice(store, "d1") // in vain
+			b.processes(handle, parkingIn(store))
 			parked("after a release of the poison")
 			mended = true
 			b.send(motion("d1", "late"))
-			b.releaseDevice(lot, "d1")
-			b.processes(handle, parkingIn(lot))
+			b.releaseDevice(store, "d1")
+			b.processes(handle, parkingIn(store))
 			j.want(t, append(want, "late")...)
-			if d := b.parked(lot, "d1"); d.State != "" {
+			if d := b.parked(store, "d1"); d.State != "" {
 				t.Errorf("got %+v, want it free", d)
 			}
 			if n := b.depth("test-dlq.fifo"); n != 0 {
@@ -111,7 +111,7 @@ func TestLast_AmongSeveralProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.maxReceives(5)
-		lot := newLot()
+		store := newStore()
 		var j, others journal
 		var deaths atomic.Int32
 		var mended atomic.Bool
@@ -145,24 +145,24 @@ func TestLast_AmongSeveralProcesses(t *testing.T) {
 		for range 3 {
 			all.Go(func() {
 				time.Sleep(time.Second)
-				b.processes(handle, parkingIn(lot))
+				b.processes(handle, parkingIn(store))
 			})
 		}
 		all.Wait()
-		b.processes(handle, parkingIn(lot))
+		b.processes(handle, parkingIn(store))
 		j.want(t)
 		others.wantAgain(t, wantOthers...) // what was handled beside the poison's end and not yet deleted
-		if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Cause.EventID != "poison" || d.Followers != 200 || deaths.Load() != 5 {
+		if d := b.parked(store, "d1"); d.State != parking.Parked || d.Cause.EventID != "poison" || d.Followers != 200 || deaths.Load() != 5 {
 			t.Errorf("got %+v after %d deaths, want it parked after 5", d, deaths.Load())
 		}
 		if n := b.depth("test-dlq.fifo"); n != len(want) {
 			t.Errorf("%d dead letters, want %d", n, len(want))
 		}
 		mended.Store(true)
-		b.releaseDevice(lot, "d1")
-		b.processes(handle, parkingIn(lot))
+		b.releaseDevice(store, "d1")
+		b.processes(handle, parkingIn(store))
 		j.want(t, want...)
-		if d, n := b.parked(lot, "d1"), b.depth("test-dlq.fifo"); d.State != "" || n != 0 {
+		if d, n := b.parked(store, "d1"), b.depth("test-dlq.fifo"); d.State != "" || n != 0 {
 			t.Errorf("after the release: got %+v and %d dead letters", d, n)
 		}
 	})
@@ -178,7 +178,7 @@ func TestLast_AVerdictIsWhatCounts(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			b.maxReceives(5)
-			lot := newLot()
+			store := newStore()
 			b.send(motion("d1", "e1"), motion("d1", "e2"))
 			var j journal
 			tries := 0
@@ -187,7 +187,7 @@ func TestLast_AVerdictIsWhatCounts(t *testing.T) {
 				if e.ID != "e1" {
 					return nil
 				}
-				d := b.parked(lot, "d1")
+				d := b.parked(store, "d1")
 				if tries++; tries < 5 {
 					if d.State != "" {
 						t.Errorf("try %d: got %+v, want nothing recorded yet", tries, d)
@@ -200,8 +200,8 @@ func TestLast_AVerdictIsWhatCounts(t *testing.T) {
 					t.Errorf("the last try: got %+v, want it recorded", d)
 				}
 				return test.verdict
-			}, parkingIn(lot))
-			d := b.parked(lot, "d1")
+			}, parkingIn(store))
+			d := b.parked(store, "d1")
 			if test.verdict == nil {
 				j.want(t, "e1", "e1", "e1", "e1", "e1", "e2")
 				if d.State != "" {
@@ -220,21 +220,21 @@ func TestLast_AVerdictIsWhatCounts(t *testing.T) {
 	}
 }
 
-// TestLast_WaitsForTheLot: nothing is tried for the last time before that is recorded, nor deleted before it is taken back.
-func TestLast_WaitsForTheLot(t *testing.T) {
+// TestLast_WaitsForTheStore: nothing is tried for the last time before that is recorded, nor deleted before it is taken back.
+func TestLast_WaitsForTheStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.maxReceives(1)
-		lot := newLot()
+		store := newStore()
 		var down atomic.Bool
 		down.Store(true)
 		var j journal
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
 			j.add(e.ID)
-			lot.broken.Store(true)
+			store.broken.Store(true)
 			return nil
-		}, consumers.Config{GroupPolicy: consumers.Park, Parking: swapless{lot, &down}, WaitTime: time.Second})
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: swapless{store, &down}, WaitTime: time.Second})
 		b.send(motion("d1", "e1"))
 		time.Sleep(40 * time.Second)
 		j.want(t)
@@ -244,14 +244,14 @@ func TestLast_WaitsForTheLot(t *testing.T) {
 		if n := b.depth("test.fifo"); n != 1 {
 			t.Errorf("%d messages are left, want the one that is still recorded", n)
 		}
-		lot.broken.Store(false)
+		store.broken.Store(false)
 		time.Sleep(40 * time.Second)
 		stop()
 		j.want(t, "e1")
 		if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
 			t.Errorf("%d messages are left", n)
 		}
-		if d := b.parked(lot, "d1"); d.State != "" {
+		if d := b.parked(store, "d1"); d.State != "" {
 			t.Errorf("got %+v, want the device free", d)
 		}
 	})
@@ -263,30 +263,30 @@ func TestLast_StopsBeforeItIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.maxReceives(1)
-		lot := newLot()
+		store := newStore()
 		_, stop := b.start(b.api, func(context.Context, events.Event) error {
-			lot.broken.Store(true)
+			store.broken.Store(true)
 			return nil
-		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		b.send(motion("d1", "e1"))
 		time.Sleep(5 * time.Second)
 		stop()
-		lot.broken.Store(false)
-		if d := b.parked(lot, "d1"); d.State != parking.Parked || b.visible("test.fifo") != 1 {
+		store.broken.Store(false)
+		if d := b.parked(store, "d1"); d.State != parking.Parked || b.visible("test.fifo") != 1 {
 			t.Errorf("got %+v and %d messages, want it parked for the one that SQS will move", d, b.visible("test.fifo"))
 		}
 	})
 }
 
-// swapless is a lot that can be read only, while it is down.
+// swapless is a store that can be read only, while it is down.
 type swapless struct {
-	parking.Lot
+	parking.Store
 	down *atomic.Bool
 }
 
 func (l swapless) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
 	if l.down.Load() {
-		return false, errLot
+		return false, errStore
 	}
-	return l.Lot.Swap(ctx, old, next)
+	return l.Store.Swap(ctx, old, next)
 }

@@ -18,31 +18,31 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// lot is a parking lot that can be made to fail.
-type lot struct {
+// store is a parking store that can be made to fail.
+type store struct {
 	*parking.Memory
 	broken atomic.Bool
 }
 
-func newLot() *lot { return &lot{Memory: parking.NewMemory()} }
+func newStore() *store { return &store{Memory: parking.NewMemory()} }
 
-var errLot = errors.New("database is down")
+var errStore = errors.New("database is down")
 
-func (l *lot) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+func (l *store) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
 	if l.broken.Load() {
-		return nil, errLot
+		return nil, errStore
 	}
 	return l.Memory.Find(ctx, service, devices...)
 }
 
-func (l *lot) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
+func (l *store) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
 	if l.broken.Load() {
-		return false, errLot
+		return false, errStore
 	}
 	return l.Memory.Swap(ctx, old, next)
 }
 
-func (b *bench) parked(l parking.Lot, device string) parking.Device {
+func (b *bench) parked(l parking.Store, device string) parking.Device {
 	b.t.Helper()
 	found, err := l.Find(b.t.Context(), "test", device)
 	if err != nil {
@@ -54,7 +54,7 @@ func (b *bench) parked(l parking.Lot, device string) parking.Device {
 	return found[0]
 }
 
-func (b *bench) releaseDevice(l parking.Lot, device string) {
+func (b *bench) releaseDevice(l parking.Store, device string) {
 	b.t.Helper()
 	queues := parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}
 	if _, err := parking.Release(b.t.Context(), l, b.api, queues, device); err != nil {
@@ -78,7 +78,7 @@ func TestPark_FollowersGoWhereTheFailedOneWent(t *testing.T) {
 		b := newBench(t)
 		b.send(motion("d1", "e1"), motion("d1", "e2"))
 		var j journal
-		lot := newLot()
+		store := newStore()
 		var mended atomic.Bool
 		handle := func(_ context.Context, e events.Event) error {
 			j.add(e.ID)
@@ -87,7 +87,7 @@ func TestPark_FollowersGoWhereTheFailedOneWent(t *testing.T) {
 			}
 			return nil
 		}
-		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second}
 		c, stop := b.start(b.api, handle, cfg)
 		time.Sleep(time.Second)
 		b.send(motion("d1", "e3"), motion("d2", "x1"))
@@ -104,17 +104,17 @@ func TestPark_FollowersGoWhereTheFailedOneWent(t *testing.T) {
 		if got, want := b.dead(), "e1 known, e2 parked, e3 parked, e4 parked"; got != want {
 			t.Errorf("dead letters: got %s, want %s", got, want)
 		}
-		if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Followers != 3 || d.Cause.EventID != "e1" || d.Cause.Code != "refused" {
+		if d := b.parked(store, "d1"); d.State != parking.Parked || d.Followers != 3 || d.Cause.EventID != "e1" || d.Cause.Code != "refused" {
 			t.Errorf("got %+v", d)
 		}
 		mended.Store(true)
-		b.releaseDevice(lot, "d1")
+		b.releaseDevice(store, "d1")
 		time.Sleep(5 * time.Second)
 		b.send(motion("d1", "e5"))
 		time.Sleep(5 * time.Second)
 		stop()
 		j.want(t, "e1", "x1", "e1", "e2", "e3", "e4", "e5")
-		if d := b.parked(lot, "d1"); d.State != "" {
+		if d := b.parked(store, "d1"); d.State != "" {
 			t.Errorf("got %+v, want it free", d)
 		}
 		if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
@@ -129,9 +129,9 @@ func TestPark_LiveEventsComeAfterTheReleasedOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		var j journal
-		lot := newLot()
+		store := newStore()
 		var mended atomic.Bool
-		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second}
 		handle := func(_ context.Context, e events.Event) error {
 			if !mended.Load() {
 				return consumers.Known("refused", errBroken)
@@ -150,7 +150,7 @@ func TestPark_LiveEventsComeAfterTheReleasedOnes(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			if i == 60 {
 				mended.Store(true)
-				go b.releaseDevice(lot, "d1")
+				go b.releaseDevice(store, "d1")
 			}
 		}
 		time.Sleep(2 * time.Minute)
@@ -180,7 +180,7 @@ func TestPark_ALetterBesideTheReleaseComesBackOnce(t *testing.T) {
 			b := newBench(t)
 			b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d1", "e3"))
 			var j journal
-			lot := newLot()
+			store := newStore()
 			var mended atomic.Bool
 			var sends atomic.Int32
 			api := &meddler{QueueAPI: b.api, afterSend: func() error {
@@ -190,11 +190,11 @@ func TestPark_ALetterBesideTheReleaseComesBackOnce(t *testing.T) {
 				mended.Store(true)
 				go func() {
 					queues := parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}
-					if _, err := parking.Release(t.Context(), lot, slowReceiver{b.api}, queues, "d1"); err != nil {
+					if _, err := parking.Release(t.Context(), store, slowReceiver{b.api}, queues, "d1"); err != nil {
 						t.Error(err)
 					}
 				}()
-				for b.parked(lot, "d1").State != parking.Releasing {
+				for b.parked(store, "d1").State != parking.Releasing {
 					time.Sleep(time.Millisecond)
 				}
 				return nil
@@ -205,14 +205,14 @@ func TestPark_ALetterBesideTheReleaseComesBackOnce(t *testing.T) {
 				}
 				j.add(e.ID)
 				return nil
-			}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			}, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 			time.Sleep(time.Minute)
 			stop()
 			j.want(t, "e1", "e2", "e3")
 			if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
 				t.Errorf("letter %d: %d messages are left", beside, n)
 			}
-			if d := b.parked(lot, "d1"); d.State != "" {
+			if d := b.parked(store, "d1"); d.State != "" {
 				t.Errorf("letter %d: got %+v, want it free", beside, d)
 			}
 		})
@@ -226,7 +226,7 @@ func TestPark_ALetterDoesNotGetBetweenThoseThatComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.send(motion("d1", "e1"), motion("d1", "e2"))
-		lot := newLot()
+		store := newStore()
 		var sends atomic.Int32
 		api := &meddler{QueueAPI: b.api, send: func(*sqs.SendMessageInput) error {
 			if sends.Add(1) != 2 {
@@ -234,18 +234,18 @@ func TestPark_ALetterDoesNotGetBetweenThoseThatComeBack(t *testing.T) {
 			}
 			go func() {
 				queues := parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}
-				if _, err := parking.Release(t.Context(), lot, slowReceiver{b.api}, queues, "d1"); err != nil {
+				if _, err := parking.Release(t.Context(), store, slowReceiver{b.api}, queues, "d1"); err != nil {
 					t.Error(err)
 				}
 			}()
-			for b.parked(lot, "d1").State != parking.Releasing {
+			for b.parked(store, "d1").State != parking.Releasing {
 				time.Sleep(time.Millisecond)
 			}
 			return errReset
 		}}
 		_, stop := b.start(api, func(context.Context, events.Event) error {
 			return consumers.Known("refused", errBroken)
-		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		time.Sleep(2 * time.Second)
 		if n := b.depth("test-dlq.fifo"); n != 1 {
 			t.Errorf("%d dead letters while the first one comes back, want only that", n)
@@ -264,7 +264,7 @@ func TestPark_TheReleaseEndsWhenItsEventsAreDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.send(motion("d1", "e1"), motion("d1", "e2"))
-		lot := newLot()
+		store := newStore()
 		var j journal
 		var mended atomic.Bool
 		handle := func(_ context.Context, e events.Event) error {
@@ -274,16 +274,16 @@ func TestPark_TheReleaseEndsWhenItsEventsAreDeleted(t *testing.T) {
 			j.add(e.ID)
 			return nil
 		}
-		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second}
 		_, stop := b.start(b.api, handle, cfg)
 		time.Sleep(5 * time.Second)
 		stop()
 		mended.Store(true)
-		b.releaseDevice(lot, "d1")
+		b.releaseDevice(store, "d1")
 		b.send(motion("d1", "e3"))
 		dying := newMortal(b.api)
 		dying.dieAt("DeleteMessageBatch")
-		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second, DrainTimeout: time.Second})
+		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second, DrainTimeout: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +291,7 @@ func TestPark_TheReleaseEndsWhenItsEventsAreDeleted(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
 		time.Sleep(5 * time.Second)
-		if d := b.parked(lot, "d1"); d.State != parking.Releasing {
+		if d := b.parked(store, "d1"); d.State != parking.Releasing {
 			t.Errorf("got %+v, want it to be releasing while nothing is deleted", d)
 		}
 		cancel()
@@ -300,7 +300,7 @@ func TestPark_TheReleaseEndsWhenItsEventsAreDeleted(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		stop()
 		j.want(t, "e1", "e2", "e1", "e2", "e3")
-		if d := b.parked(lot, "d1"); d.State != "" {
+		if d := b.parked(store, "d1"); d.State != "" {
 			t.Errorf("got %+v, want it free", d)
 		}
 	})
@@ -312,7 +312,7 @@ func TestPark_ARecordedLetterThatComesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.send(motion("d1", "e1"), motion("d1", "e2"))
-		lot := newLot()
+		store := newStore()
 		var j journal
 		var mended atomic.Bool
 		handle := func(_ context.Context, e events.Event) error {
@@ -325,7 +325,7 @@ func TestPark_ARecordedLetterThatComesAgain(t *testing.T) {
 		}
 		dying := newMortal(b.api)
 		dying.dieAt("DeleteMessageBatch")
-		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second, DrainTimeout: time.Second})
+		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second, DrainTimeout: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,9 +336,9 @@ func TestPark_ARecordedLetterThatComesAgain(t *testing.T) {
 		cancel()
 		<-done
 		mended.Store(true)
-		b.releaseDevice(lot, "d1")
+		b.releaseDevice(store, "d1")
 		time.Sleep(time.Minute)
-		_, stop := b.start(b.api, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		_, stop := b.start(b.api, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		time.Sleep(time.Minute)
 		stop()
 		j.want(t, "e1", "e2")
@@ -354,9 +354,9 @@ func TestPark_AReleasedEventThatFailsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		var j journal
-		lot := newLot()
+		store := newStore()
 		var mended atomic.Bool
-		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second}
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
 			j.add(e.ID)
 			if e.ID == "e1" && len(j.all()) == 1 || e.ID == "e2" && !mended.Load() {
@@ -368,32 +368,32 @@ func TestPark_AReleasedEventThatFailsAgain(t *testing.T) {
 			b.send(motion("d1", id))
 		}
 		time.Sleep(5 * time.Second)
-		go b.releaseDevice(lot, "d1")
+		go b.releaseDevice(store, "d1")
 		b.send(motion("d1", "e4"))
 		time.Sleep(20 * time.Second)
 		j.want(t, "e1", "e1", "e2")
 		if got, want := b.dead(), "e2 known, e3 parked, e4 parked"; got != want {
 			t.Errorf("dead letters: got %s, want %s", got, want)
 		}
-		if d := b.parked(lot, "d1"); d.State != parking.Parked || d.Cause.EventID != "e2" {
+		if d := b.parked(store, "d1"); d.State != parking.Parked || d.Cause.EventID != "e2" {
 			t.Errorf("got %+v, want it parked for e2", d)
 		}
 		mended.Store(true)
-		b.releaseDevice(lot, "d1")
+		b.releaseDevice(store, "d1")
 		time.Sleep(20 * time.Second)
 		stop()
 		j.want(t, "e1", "e1", "e2", "e2", "e3", "e4")
 	})
 }
 
-// TestPark_GoesOnAfterADeathBetweenItsSteps: the lot has the device, and the message that failed comes again.
+// TestPark_GoesOnAfterADeathBetweenItsSteps: the store has the device, and the message that failed comes again.
 func TestPark_GoesOnAfterADeathBetweenItsSteps(t *testing.T) {
 	t.Parallel()
 	for _, sent := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			b.send(motion("d1", "e1"), motion("d1", "e2"))
-			lot := newLot()
+			store := newStore()
 			var j journal
 			handle := func(_ context.Context, e events.Event) error {
 				j.add(e.ID)
@@ -405,7 +405,7 @@ func TestPark_GoesOnAfterADeathBetweenItsSteps(t *testing.T) {
 			} else {
 				dying.dieAt("SendMessage")
 			}
-			c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second, DrainTimeout: time.Second})
+			c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second, DrainTimeout: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -415,7 +415,7 @@ func TestPark_GoesOnAfterADeathBetweenItsSteps(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			cancel()
 			<-done
-			_, stop := b.start(b.api, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			_, stop := b.start(b.api, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 			time.Sleep(2 * time.Minute)
 			stop()
 			j.want(t, "e1")
@@ -426,30 +426,30 @@ func TestPark_GoesOnAfterADeathBetweenItsSteps(t *testing.T) {
 	}
 }
 
-// TestPark_NothingRunsWhileTheLotDoesNotAnswer: nobody knows whose turn it is.
-func TestPark_NothingRunsWhileTheLotDoesNotAnswer(t *testing.T) {
+// TestPark_NothingRunsWhileTheStoreDoesNotAnswer: nobody knows whose turn it is.
+func TestPark_NothingRunsWhileTheStoreDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		lot := newLot()
+		store := newStore()
 		var j journal
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
 			j.add(e.ID)
 			if e.ID == "e1" {
-				lot.broken.Store(true)
+				store.broken.Store(true)
 				return consumers.Known("refused", errBroken)
 			}
 			return nil
-		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		b.send(motion("d1", "e1"), motion("d1", "e2"))
 		time.Sleep(20 * time.Second)
 		b.send(motion("d2", "x1"))
 		time.Sleep(20 * time.Second)
 		j.want(t, "e1")
 		if n := b.depth("test-dlq.fifo"); n != 0 {
-			t.Errorf("%d dead letters, want none before the lot has the device", n)
+			t.Errorf("%d dead letters, want none before the store has the device", n)
 		}
-		lot.broken.Store(false)
+		store.broken.Store(false)
 		time.Sleep(20 * time.Second)
 		stop()
 		j.want(t, "e1", "x1")
@@ -464,7 +464,7 @@ func TestPark_DevicesWithLongIDs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		lot := newLot()
+		store := newStore()
 		var j journal
 		var mended atomic.Bool
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
@@ -473,7 +473,7 @@ func TestPark_DevicesWithLongIDs(t *testing.T) {
 			}
 			j.add(e.DeviceID[:1] + e.ID)
 			return nil
-		}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		}, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		a, c := strings.Repeat("a", 128), strings.Repeat("c", 128)
 		b.sendBody(a, "e0", "device.motion.changed.v1", "{")
 		for i := range 3 {
@@ -481,20 +481,20 @@ func TestPark_DevicesWithLongIDs(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		mended.Store(true)
-		b.releaseDevice(lot, c)
+		b.releaseDevice(store, c)
 		time.Sleep(20 * time.Second)
 		j.want(t, "cf1", "cf2", "cf3")
-		b.releaseDevice(lot, a) // its first one can't be decoded
+		b.releaseDevice(store, a) // its first one can't be decoded
 		time.Sleep(20 * time.Second)
 		j.want(t, "cf1", "cf2", "cf3")
 		letters := b.letters()
 		if len(letters) != 4 || letters[0].Record.Code != "malformed_json" || letters[0].DeviceID != a || letters[3].EventID != "e3" {
 			t.Errorf("got %+v, want all four back under their device", letters)
 		}
-		if d := b.parked(lot, a); d.State != parking.Parked {
+		if d := b.parked(store, a); d.State != parking.Parked {
 			t.Errorf("got %+v, want it parked again", d)
 		}
-		if d := b.parked(lot, c); d.State != "" {
+		if d := b.parked(store, c); d.State != "" {
 			t.Errorf("got %+v, want it free", d)
 		}
 		stop()
@@ -505,14 +505,14 @@ func TestPark_UndecodableLettersComeBackToo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		lot := newLot()
+		store := newStore()
 		var j journal
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil },
-			consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		b.sendBody("d1", "e1", "device.motion.changed.v1", "{")
 		b.send(motion("d1", "e2"))
 		time.Sleep(5 * time.Second)
-		b.releaseDevice(lot, "d1")
+		b.releaseDevice(store, "d1")
 		time.Sleep(20 * time.Second)
 		stop()
 		j.want(t)
@@ -520,7 +520,7 @@ func TestPark_UndecodableLettersComeBackToo(t *testing.T) {
 		if len(letters) != 2 || letters[0].Record.Code != "malformed_json" || letters[0].DeviceID != "d1" || letters[1].Record.Class != deadletter.Parked {
 			t.Errorf("got %+v, want both back under their device", letters)
 		}
-		if d := b.parked(lot, "d1"); d.State != parking.Parked {
+		if d := b.parked(store, "d1"); d.State != parking.Parked {
 			t.Errorf("got %+v, want it parked again", d)
 		}
 	})

@@ -85,7 +85,7 @@ type story struct {
 	quiet    bool             // none of that, and nobody killed
 	policy   consumers.GroupPolicy
 	breaks   int // Config.BreakAfter
-	lot      *parking.Memory
+	store    *parking.Memory
 	effects  *effects
 	mended   atomic.Bool // nothing fails any more
 
@@ -100,7 +100,7 @@ type story struct {
 }
 
 func drawStory(rt *rapid.T, policy consumers.GroupPolicy) *story {
-	s := &story{policy: policy, lot: parking.NewMemory(), trouble: map[string][]int{}, attempts: map[string]int{}, handled: map[string]int{}, first: map[string][]string{}, active: map[string][]int{}}
+	s := &story{policy: policy, store: parking.NewMemory(), trouble: map[string][]int{}, attempts: map[string]int{}, handled: map[string]int{}, first: map[string][]string{}, active: map[string][]int{}}
 	s.quiet = rapid.IntRange(0, 3).Draw(rt, "quiet") == 0
 	s.breaks = rapid.SampledFrom([]int{0, -1, 2}).Draw(rt, "break after")
 	longest := 45 // seconds that a handler ignores its context
@@ -196,7 +196,7 @@ func (s *story) play(t *testing.T) []string {
 	})
 	live := func(n int, l life, api consumers.QueueAPI, kill func()) {
 		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error { return s.handle(ctx, n, e) }, consumers.Config{
-			Slots: l.slots, WaitTime: l.wait, HandlerTimeout: 20 * time.Second, GroupPolicy: s.policy, Parking: s.lot, BreakAfter: s.breaks,
+			Slots: l.slots, WaitTime: l.wait, HandlerTimeout: 20 * time.Second, GroupPolicy: s.policy, Parking: s.store, BreakAfter: s.breaks,
 		})
 		if err != nil {
 			t.Error(err)
@@ -346,7 +346,7 @@ func (s *story) handle(ctx context.Context, n int, e events.Event) error {
 
 // releaseAll mends what failed and releases every parked device.
 func (s *story) releaseAll(b *bench, live func(int, life, consumers.QueueAPI, func())) {
-	devices, _ := s.lot.Find(b.t.Context(), "test")
+	devices, _ := s.store.Find(b.t.Context(), "test")
 	s.journal.Lock()
 	disturbed := s.isDisturbed() || len(s.releases) > 0
 	for _, d := range devices {
@@ -368,7 +368,7 @@ func (s *story) releaseAll(b *bench, live func(int, life, consumers.QueueAPI, fu
 	s.mended.Store(true)
 	s.releaseParked(b)
 	live(len(s.lives), life{slots: 32, wait: time.Second}, b.api, nil)
-	if left, _ := s.lot.Find(b.t.Context(), "test"); len(left) > 0 {
+	if left, _ := s.store.Find(b.t.Context(), "test"); len(left) > 0 {
 		s.fault("after their release: %+v", left)
 	}
 }
@@ -378,12 +378,12 @@ func (s *story) releaseParked(b *bench) {
 	var failure error
 	for range 3 {
 		failure = nil
-		devices, err := s.lot.Find(b.t.Context(), "test")
+		devices, err := s.store.Find(b.t.Context(), "test")
 		if err != nil {
 			b.t.Error(err)
 		}
 		for _, d := range devices {
-			_, err := parking.Release(b.t.Context(), s.lot, b.api, parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}, d.ID)
+			_, err := parking.Release(b.t.Context(), s.store, b.api, parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}, d.ID)
 			if err != nil && !errors.Is(err, parking.ErrNotParked) { // an earlier release may have ended just now
 				failure = err
 			}

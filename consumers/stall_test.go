@@ -23,10 +23,10 @@ func TestStall_ManyReleasesAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		lot := newLot()
+		store := newStore()
 		var j journal
 		const devices, live = 60, 10
-		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second}
+		cfg := consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second}
 		var mended atomic.Bool
 		handle := func(_ context.Context, e events.Event) error {
 			if !mended.Load() {
@@ -51,7 +51,7 @@ func TestStall_ManyReleasesAtOnce(t *testing.T) {
 			}
 		}
 		for d := range devices {
-			b.releaseDevice(lot, fmt.Sprint("d", d))
+			b.releaseDevice(store, fmt.Sprint("d", d))
 		}
 		_, stop = b.start(b.api, handle, cfg)
 		time.Sleep(30 * time.Minute)
@@ -77,17 +77,17 @@ func TestStall_InterruptedReleases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		lot := newLot()
+		store := newStore()
 		var j journal
 		const devices, live = 40, 10
 		for d := range devices {
 			id := fmt.Sprint("d", d)
-			if err := parking.Park(t.Context(), lot, "test", id, parking.Cause{MessageID: "m"}); err != nil {
+			if err := parking.Park(t.Context(), store, "test", id, parking.Cause{MessageID: "m"}); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // right after it has begun
-			if _, err := parking.Release(ctx, lot, b.api, parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}, id); err == nil {
+			if _, err := parking.Release(ctx, store, b.api, parking.Queues{Service: "test", URL: b.queue.URL, DLQURL: b.queue.DLQURL}, id); err == nil {
 				t.Fatal("the release was not interrupted")
 			}
 			for i := range live {
@@ -95,13 +95,13 @@ func TestStall_InterruptedReleases(t *testing.T) {
 			}
 		}
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil },
-			consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		time.Sleep(30 * time.Second)
 		b.send(motion("healthy", "h1"))
 		time.Sleep(time.Minute)
 		j.want(t, "h1")
 		for d := range devices {
-			b.releaseDevice(lot, fmt.Sprint("d", d))
+			b.releaseDevice(store, fmt.Sprint("d", d))
 		}
 		time.Sleep(30 * time.Minute)
 		stop()
@@ -151,20 +151,20 @@ func TestStall_ADeadLetterQueueThatIsDown(t *testing.T) {
 	})
 }
 
-// TestStall_TheLotIsDown for a while: what is received waits, and uses up no receives, for else SQS would move it untried.
-func TestStall_TheLotIsDown(t *testing.T) {
+// TestStall_TheStoreIsDown for a while: what is received waits, and uses up no receives, for else SQS would move it untried.
+func TestStall_TheStoreIsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.maxReceives(10)
-		lot := newLot()
+		store := newStore()
 		var j journal
-		lot.broken.Store(true)
+		store.broken.Store(true)
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil },
-			consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		b.send(motion("d1", "e1"), motion("d1", "e2"))
 		time.Sleep(time.Hour)
-		lot.broken.Store(false)
+		store.broken.Store(false)
 		b.send(motion("d1", "e3"))
 		time.Sleep(2 * time.Minute)
 		stop()
@@ -246,7 +246,7 @@ func TestDrain_NothingRunsBehindWhatIsReleased(t *testing.T) {
 				}
 				j.add(e.ID)
 				return nil
-			}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second, GroupPolicy: policy, Parking: newLot(), HandlerTimeout: 20 * time.Second})
+			}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second, GroupPolicy: policy, Parking: newStore(), HandlerTimeout: 20 * time.Second})
 			time.Sleep(3 * time.Second)
 			stop()
 			j.want(t, "e1 cut off")
@@ -270,7 +270,7 @@ func TestDrain_NothingRunsBehindADeadLetterThatWasNotSent(t *testing.T) {
 				}
 				j.add(e.ID)
 				return nil
-			}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second, GroupPolicy: policy, Parking: newLot()})
+			}, consumers.Config{WaitTime: time.Second, DrainTimeout: 2 * time.Second, GroupPolicy: policy, Parking: newStore()})
 			time.Sleep(3 * time.Second)
 			stop()
 			j.want(t)

@@ -92,7 +92,7 @@ func TestVerdicts(t *testing.T) {
 			handled: []string{"e1"}, receives: [2]int{1, 1}, left: 2,
 		},
 		{
-			name: "park", handle: never, cfg: consumers.Config{GroupPolicy: consumers.Park, Parking: newLot()},
+			name: "park", handle: never, cfg: consumers.Config{GroupPolicy: consumers.Park, Parking: newStore()},
 			dead: "e1 exhausted, e2 parked", handled: []string{"e1", "e1", "e1", "e1"}, receives: [2]int{1, 1},
 		},
 		{

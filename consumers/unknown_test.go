@@ -113,18 +113,18 @@ func TestUnknownTypes_LastDelivery(t *testing.T) {
 		b.maxReceives(1)
 		body, _ := doorbell("e1")
 		b.sendBody("d1", "e1", "acme.doorbell.pressed.v3", body)
-		lot := newLot()
+		store := newStore()
 		var during string // read after the consumer has ended
 		_, stop := b.start(b.api, func(ctx context.Context, _ events.Event) error {
-			found, err := lot.Find(ctx, "test", "d1")
+			found, err := store.Find(ctx, "test", "d1")
 			if err == nil && len(found) == 1 {
 				during = found[0].Cause.EventID
 			}
 			return err
-		}, consumers.Config{UnknownTypes: true, GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+		}, consumers.Config{UnknownTypes: true, GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 		time.Sleep(2 * time.Second)
 		stop()
-		if found, err := lot.Find(t.Context(), "test", "d1"); during != "e1" || len(found) != 0 || err != nil {
+		if found, err := store.Find(t.Context(), "test", "d1"); during != "e1" || len(found) != 0 || err != nil {
 			t.Errorf("parked for %q during the handler, %+v after it (%v), want for e1, and nothing after", during, found, err)
 		}
 	})

@@ -59,8 +59,8 @@ const (
 	Releasing State = "releasing" // its letters come back; live events are held until they were handled
 )
 
-// Lot is where parked devices are recorded. [Memory] is one, package parkingdb has another. Its methods must be safe for concurrent use.
-type Lot interface {
+// Store is where parked devices are recorded. [Memory] is one, package parkingdb has another. Its methods must be safe for concurrent use.
+type Store interface {
 	// Find returns those of the devices that are recorded for service, or all that are when none is given, sorted by ID.
 	Find(ctx context.Context, service string, devices ...string) ([]Device, error)
 	// Swap replaces what is recorded for a device if its version is still old.Version, which is zero for a device that is not
@@ -73,10 +73,10 @@ var errLost = errors.New("its record changes all the time")
 
 // change applies one step to a device's record, again when somebody else has changed it meanwhile. Step returns false when
 // there is nothing to change. A step that leaves State empty removes the record.
-func change(ctx context.Context, lot Lot, service, device string, step func(*Device) bool) error {
+func change(ctx context.Context, store Store, service, device string, step func(*Device) bool) error {
 	for range 100 {
 		old := Device{Service: service, ID: device}
-		found, err := lot.Find(ctx, service, device)
+		found, err := store.Find(ctx, service, device)
 		if err != nil {
 			return fmt.Errorf("parking: look for device %s of %s: %w", device, service, err)
 		}
@@ -92,7 +92,7 @@ func change(ctx context.Context, lot Lot, service, device string, step func(*Dev
 		if next.State == "" {
 			next.Version = 0
 		}
-		done, err := lot.Swap(ctx, old, next)
+		done, err := store.Swap(ctx, old, next)
 		if err != nil {
 			return fmt.Errorf("parking: record device %s of %s: %w", device, service, err)
 		}
@@ -105,8 +105,8 @@ func change(ctx context.Context, lot Lot, service, device string, step func(*Dev
 
 // Park records that a device is parked for cause. One that is recorded already stays as it is, but for what is told of the same
 // message.
-func Park(ctx context.Context, lot Lot, service, device string, cause Cause) error {
-	return change(ctx, lot, service, device, func(d *Device) bool {
+func Park(ctx context.Context, store Store, service, device string, cause Cause) error {
+	return change(ctx, store, service, device, func(d *Device) bool {
 		switch {
 		case d.State == "":
 			d.State, d.Since, d.Cause = Parked, time.Now().UTC().Round(0), cause
@@ -123,9 +123,9 @@ func Park(ctx context.Context, lot Lot, service, device string, cause Cause) err
 // service's queue. A release that has begun meanwhile takes its letter along, as long as it has not sent the last one. It returns
 // false when it is too late for that, or when the device is free: the message must not be deleted then, but held or handled. Released
 // tells that the message came back by a release; such a one may follow only another one that has failed.
-func Confirm(ctx context.Context, lot Lot, service, device, messageID string, released bool) (bool, error) {
+func Confirm(ctx context.Context, store Store, service, device, messageID string, released bool) (bool, error) {
 	confirmed := false
-	err := change(ctx, lot, service, device, func(d *Device) bool {
+	err := change(ctx, store, service, device, func(d *Device) bool {
 		confirmed = true
 		switch {
 		case d.Last == messageID:
@@ -155,8 +155,8 @@ func (d Device) Follows(released bool) bool {
 }
 
 // FailAgain records that an event of the release under way has failed. Without one it parks the device.
-func FailAgain(ctx context.Context, lot Lot, service, device string, cause Cause) error {
-	return change(ctx, lot, service, device, func(d *Device) bool {
+func FailAgain(ctx context.Context, store Store, service, device string, cause Cause) error {
+	return change(ctx, store, service, device, func(d *Device) bool {
 		switch {
 		case d.State == Releasing && !d.FailedAgain:
 			d.FailedAgain, d.Cause, d.Followers = true, cause, 0
@@ -173,8 +173,8 @@ func FailAgain(ctx context.Context, lot Lot, service, device string, cause Cause
 
 // Withdraw takes back what [Park] or [FailAgain] has recorded for a message that was handled after all. It does nothing once other
 // messages have followed it to the dead-letter queue.
-func Withdraw(ctx context.Context, lot Lot, service, device, messageID string) error {
-	return change(ctx, lot, service, device, func(d *Device) bool {
+func Withdraw(ctx context.Context, store Store, service, device, messageID string) error {
+	return change(ctx, store, service, device, func(d *Device) bool {
 		switch {
 		case d.Cause.MessageID != messageID || d.Followers > 0:
 			return false
@@ -191,8 +191,8 @@ func Withdraw(ctx context.Context, lot Lot, service, device, messageID string) e
 
 // End ends a release whose events have all been handled: the device is free, or parked again if one of them has failed. It does
 // nothing when another release is under way.
-func End(ctx context.Context, lot Lot, service, device, release string) error {
-	return change(ctx, lot, service, device, func(d *Device) bool {
+func End(ctx context.Context, store Store, service, device, release string) error {
+	return change(ctx, store, service, device, func(d *Device) bool {
 		if d.State != Releasing || d.Release != release {
 			return false
 		}

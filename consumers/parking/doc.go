@@ -6,17 +6,17 @@
 //
 //	db, err := database.Open(ctx, "postgres://lights@db.example/lights")
 //	…
-//	lot, err := parkingdb.Open(ctx, db) // creates its table
-//	c, err := consumers.New(api, queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: lot})
+//	store, err := parkingdb.Open(ctx, db) // creates its table
+//	c, err := consumers.New(api, queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store})
 //
 // and for whoever is on call
 //
-//	devices, err := lot.Find(ctx, "lights") // all that are parked
-//	done, err := parking.Release(ctx, lot, api, parking.Queues{Service: "lights", URL: url, DLQURL: dlqURL}, "lamp-7")
+//	devices, err := store.Find(ctx, "lights") // all that are parked
+//	done, err := parking.Release(ctx, store, api, parking.Queues{Service: "lights", URL: url, DLQURL: dlqURL}, "lamp-7")
 //
 // # Where it is recorded
 //
-// In a [Lot], which all processes of the service share: a table on SQLite or PostgreSQL (package parkingdb), memory for tests ([NewMemory]), or
+// In a [Store], which all processes of the service share: a table on SQLite or PostgreSQL (package parkingdb), memory for tests ([NewMemory]), or
 // whatever has a compare-and-swap: the interface has two methods. SQS itself can't be asked which devices are in a queue.
 //
 // The row is written before the dead letter is sent, and the message is deleted after both. Since SQS gives nobody a device's

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Memory is a Lot for tests and for trying things out: it forgets everything with its process. The zero value is empty.
+// Memory is a Store for tests and for trying things out: it forgets everything with its process. The zero value is empty.
 type Memory struct {
 	mu      sync.Mutex
 	devices map[[2]string]Device
@@ -16,7 +16,7 @@ type Memory struct {
 // NewMemory makes an empty Memory.
 func NewMemory() *Memory { return &Memory{} }
 
-// Find implements [Lot].
+// Find implements [Store].
 func (m *Memory) Find(_ context.Context, service string, devices ...string) ([]Device, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -38,7 +38,7 @@ func (m *Memory) Find(_ context.Context, service string, devices ...string) ([]D
 	return found, nil
 }
 
-// Swap implements [Lot].
+// Swap implements [Store].
 func (m *Memory) Swap(_ context.Context, old, next Device) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -23,9 +23,9 @@ import (
 var cause = parking.Cause{MessageID: "m1", EventID: "e1", Class: "known", Code: "refused", Error: "no", Attempts: 1}
 
 // find returns the device's record, which is the zero value when there is none.
-func find(t *testing.T, lot parking.Lot, device string) parking.Device {
+func find(t *testing.T, store parking.Store, device string) parking.Device {
 	t.Helper()
-	found, err := lot.Find(t.Context(), "lights", device)
+	found, err := store.Find(t.Context(), "lights", device)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +35,9 @@ func find(t *testing.T, lot parking.Lot, device string) parking.Device {
 	return found[0]
 }
 
-func confirm(t *testing.T, lot parking.Lot, message string, released, want bool) {
+func confirm(t *testing.T, store parking.Store, message string, released, want bool) {
 	t.Helper()
-	got, err := parking.Confirm(t.Context(), lot, "lights", "d1", message, released)
+	got, err := parking.Confirm(t.Context(), store, "lights", "d1", message, released)
 	if err != nil || got != want {
 		t.Errorf("confirm %s: got %v, %v, want %v", message, got, err, want)
 	}
@@ -103,18 +103,18 @@ func (s *stage) read(url string) (list []string) {
 }
 
 // park records device d1 with letters e00 to e(n-1), between those of another device.
-func (s *stage) park(lot parking.Lot, n int) {
+func (s *stage) park(store parking.Store, n int) {
 	s.t.Helper()
 	c := cause
 	c.MessageID = "e00"
-	if err := parking.Park(s.t.Context(), lot, "lights", "d1", c); err != nil {
+	if err := parking.Park(s.t.Context(), store, "lights", "d1", c); err != nil {
 		s.t.Fatal(err)
 	}
 	for i := range n {
 		id := fmt.Sprintf("e%02d", i)
 		s.letter("d1", id)
 		s.letter("d2", "other-"+id)
-		confirm(s.t, lot, id, false, true)
+		confirm(s.t, store, id, false, true)
 	}
 }
 
@@ -136,12 +136,12 @@ func TestRelease_SendsAllLettersInOrderAndThenTheMark(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		lot := parking.NewMemory()
-		s.park(lot, 25)
-		if sent, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil || sent != 25 {
+		store := parking.NewMemory()
+		s.park(store, 25)
+		if sent, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err != nil || sent != 25 {
 			t.Fatalf("got %d, %v, want 25 letters sent", sent, err)
 		}
-		d := find(t, lot, "d1")
+		d := find(t, store, "d1")
 		if d.State != parking.Releasing || d.Until != "" || d.Followers != 24 {
 			t.Errorf("got %+v, want it to be releasing, with nothing left to send", d)
 		}
@@ -149,7 +149,7 @@ func TestRelease_SendsAllLettersInOrderAndThenTheMark(t *testing.T) {
 		if got := s.read(s.queues.DLQURL); len(got) != 25 || got[0] != "d2 other-e00" {
 			t.Errorf("the dead-letter queue has %q, want the other device's letters, visible and in order", got)
 		}
-		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d2"); !errors.Is(err, parking.ErrNotParked) {
+		if _, err := parking.Release(t.Context(), store, s.api, s.queues, "d2"); !errors.Is(err, parking.ErrNotParked) {
 			t.Errorf("a device that is not parked: got %v", err)
 		}
 	})
@@ -190,8 +190,8 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 	for cut := range 18 { // requests that the first run makes, and one more
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t)
-			lot := parking.NewMemory()
-			s.park(lot, 8)
+			store := parking.NewMemory()
+			s.park(store, 8)
 			calls := 0
 			fail := func() error {
 				calls++
@@ -201,15 +201,15 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 				return nil
 			}
 			api := &lossy{Client: s.api, failDelete: fail, failSend: fail}
-			if _, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); (err != nil) != (cut < 17) {
+			if _, err := parking.Release(t.Context(), store, api, s.queues, "d1"); (err != nil) != (cut < 17) {
 				t.Errorf("request %d fails: got %v", cut+1, err)
 			}
-			if _, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil {
+			if _, err := parking.Release(t.Context(), store, api, s.queues, "d1"); err != nil {
 				t.Fatalf("request %d failed; the second run: %v", cut+1, err)
 			}
 			// A second mark does no harm.
 			got := s.read(s.queues.URL)
-			mark := fmt.Sprintf(`~release~d1 {"device_id":"d1","release":%q}`, find(t, lot, "d1").Release)
+			mark := fmt.Sprintf(`~release~d1 {"device_id":"d1","release":%q}`, find(t, store, "d1").Release)
 			if len(got) < 9 || got[8] != mark {
 				t.Errorf("request %d failed: the queue has %q, want eight letters and then the mark", cut+1, got)
 			}
@@ -224,13 +224,13 @@ func TestRelease_TakesALetterAlong(t *testing.T) {
 	for _, dropped := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t)
-			lot := parking.NewMemory()
-			s.park(lot, 8)
+			store := parking.NewMemory()
+			s.park(store, 8)
 			deletes := 0
 			late := func() {
 				s.letter("d1", "e08")
 				for range 2 { // the answer may be lost
-					confirm(t, lot, "e08", false, true)
+					confirm(t, store, "e08", false, true)
 				}
 			}
 			api := &lossy{Client: s.api, failSend: func() error { return nil }, failDelete: func() error {
@@ -243,10 +243,10 @@ func TestRelease_TakesALetterAlong(t *testing.T) {
 				s.read(s.queues.DLQURL)
 				api.afterDepth = sync.OnceFunc(late)
 			}
-			if _, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil {
+			if _, err := parking.Release(t.Context(), store, api, s.queues, "d1"); err != nil {
 				t.Fatal(err)
 			}
-			confirm(t, lot, "e09", false, false) // too late
+			confirm(t, store, "e09", false, false) // too late
 			if dropped {
 				got := s.read(s.queues.URL)
 				if len(got) != 2 || got[0] != "~release~d1 e08" {
@@ -254,7 +254,7 @@ func TestRelease_TakesALetterAlong(t *testing.T) {
 				}
 				return
 			}
-			s.want(9, true, find(t, lot, "d1").Release)
+			s.want(9, true, find(t, store, "d1").Release)
 		})
 	}
 }
@@ -270,15 +270,15 @@ func TestRelease_SendsWhatSQSMovedInAnEarlierReleaseFirst(t *testing.T) {
 
 func sendsWhatSQSMoved(t *testing.T, class deadletter.Class) {
 	s := newStage(t)
-	lot := parking.NewMemory()
+	store := parking.NewMemory()
 	c := cause
 	c.Class = string(class)
-	if err := parking.Park(t.Context(), lot, "lights", "d1", c); err != nil {
+	if err := parking.Park(t.Context(), store, "lights", "d1", c); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"e01", "e02"} {
 		s.letter("d1", id)
-		confirm(t, lot, id, false, true)
+		confirm(t, store, id, false, true)
 	}
 	_, err := s.api.SendMessage(t.Context(), &sqs.SendMessageInput{
 		QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String(parking.Group("d1")), MessageDeduplicationId: aws.String("e00"),
@@ -286,11 +286,11 @@ func sendsWhatSQSMoved(t *testing.T, class deadletter.Class) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sent, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil || sent != 3 {
+	if sent, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err != nil || sent != 3 {
 		t.Fatalf("got %d, %v, want 3 letters sent", sent, err)
 	}
 	if class == deadletter.Moved {
-		s.want(3, true, find(t, lot, "d1").Release)
+		s.want(3, true, find(t, store, "d1").Release)
 	}
 }
 
@@ -299,8 +299,8 @@ func TestRelease_MarksWhatHasNoRecord(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		lot := parking.NewMemory()
-		if err := parking.Park(t.Context(), lot, "lights", "d1", cause); err != nil {
+		store := parking.NewMemory()
+		if err := parking.Park(t.Context(), store, "lights", "d1", cause); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.api.SendMessage(t.Context(), &sqs.SendMessageInput{
@@ -309,7 +309,7 @@ func TestRelease_MarksWhatHasNoRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil {
+		if _, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err != nil {
 			t.Fatal(err)
 		}
 		out, err := s.api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.queues.URL, MessageAttributeNames: []string{"All"}})
@@ -317,7 +317,7 @@ func TestRelease_MarksWhatHasNoRecord(t *testing.T) {
 			t.Fatalf("got %+v, %v", out, err)
 		}
 		record, err := deadletter.ParseRecord(aws.ToString(out.Messages[0].MessageAttributes[deadletter.Attribute].StringValue))
-		if err != nil || record.Release != find(t, lot, "d1").Release || record.Service != "lights" || record.Class != deadletter.Moved {
+		if err != nil || record.Release != find(t, store, "d1").Release || record.Service != "lights" || record.Class != deadletter.Moved {
 			t.Errorf("got %+v, %v", record, err)
 		}
 	})
@@ -328,7 +328,7 @@ func TestRelease_KnowsTheOnlyLetterThatSQSMoved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		lot := parking.NewMemory()
+		store := parking.NewMemory()
 		in := &sqs.SendMessageInput{
 			QueueUrl: &s.queues.DLQURL, MessageBody: aws.String("e00"), MessageGroupId: aws.String("d1"), MessageDeduplicationId: aws.String("e00"),
 			MessageAttributes: map[string]types.MessageAttributeValue{},
@@ -341,15 +341,15 @@ func TestRelease_KnowsTheOnlyLetterThatSQSMoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := parking.Cause{MessageID: aws.ToString(sent.MessageId), Class: string(deadletter.Moved)}
-		if err := parking.Park(t.Context(), lot, "lights", "d1", c); err != nil {
+		if err := parking.Park(t.Context(), store, "lights", "d1", c); err != nil {
 			t.Fatal(err)
 		}
 		asked := false
 		api := &lossy{Client: s.api, afterDepth: func() { asked = true }, failSend: func() error { return nil }, failDelete: func() error { return nil }}
-		if n, err := parking.Release(t.Context(), lot, api, s.queues, "d1"); err != nil || n != 1 || asked {
+		if n, err := parking.Release(t.Context(), store, api, s.queues, "d1"); err != nil || n != 1 || asked {
 			t.Fatalf("got %d, %v, asked for the depth %t; want one letter, known by its ID", n, err, asked)
 		}
-		s.want(1, true, find(t, lot, "d1").Release)
+		s.want(1, true, find(t, store, "d1").Release)
 	})
 }
 
@@ -396,14 +396,14 @@ func TestGroup_FitsAndTellsItsDevice(t *testing.T) {
 // TestUnparked_KnowsTheGroupsOfReleases, in which SQS leaves what it moves.
 func TestUnparked_KnowsTheGroupsOfReleases(t *testing.T) {
 	t.Parallel()
-	lot := parking.NewMemory()
+	store := parking.NewMemory()
 	long := strings.Repeat("d", 128)
 	for _, device := range []string{"d1", long} {
-		if err := parking.Park(t.Context(), lot, "lights", device, cause); err != nil {
+		if err := parking.Park(t.Context(), store, "lights", device, cause); err != nil {
 			t.Fatal(err)
 		}
 	}
-	unparked := parking.Unparked(t.Context(), lot, "lights")
+	unparked := parking.Unparked(t.Context(), store, "lights")
 	for device, want := range map[string]bool{
 		"d1": false, long: false, parking.Group("d1"): false, parking.Group(long): false, "d2": true, parking.Group("d2"): true,
 	} {
@@ -415,17 +415,17 @@ func TestUnparked_KnowsTheGroupsOfReleases(t *testing.T) {
 
 func TestWithdraw_OnlyWhatNothingHasFollowed(t *testing.T) {
 	t.Parallel()
-	ctx, lot := t.Context(), parking.NewMemory()
+	ctx, store := t.Context(), parking.NewMemory()
 	withdraw := func(message string) parking.Device {
 		t.Helper()
-		if err := parking.Withdraw(ctx, lot, "lights", "d1", message); err != nil {
+		if err := parking.Withdraw(ctx, store, "lights", "d1", message); err != nil {
 			t.Fatal(err)
 		}
-		return find(t, lot, "d1")
+		return find(t, store, "d1")
 	}
 	park := func() {
 		t.Helper()
-		if err := parking.Park(ctx, lot, "lights", "d1", cause); err != nil {
+		if err := parking.Park(ctx, store, "lights", "d1", cause); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -438,21 +438,21 @@ func TestWithdraw_OnlyWhatNothingHasFollowed(t *testing.T) {
 		t.Errorf("got %+v, want it free", d)
 	}
 	park()
-	confirm(t, lot, "m2", false, true)
+	confirm(t, store, "m2", false, true)
 	if d := withdraw("m1"); d.State != parking.Parked {
 		t.Errorf("another message has followed: got %+v", d)
 	}
 	s := newStage(t)
-	if _, err := parking.Release(ctx, lot, s.api, s.queues, "d1"); err != nil {
+	if _, err := parking.Release(ctx, store, s.api, s.queues, "d1"); err != nil {
 		t.Fatal(err)
 	}
 	again := parking.Cause{MessageID: "r1", Class: string(deadletter.Moved)}
 	for _, code := range []string{"", "refused"} {
 		again.Code = code
-		if err := parking.FailAgain(ctx, lot, "lights", "d1", again); err != nil {
+		if err := parking.FailAgain(ctx, store, "lights", "d1", again); err != nil {
 			t.Fatal(err)
 		}
-		if d := find(t, lot, "d1"); !d.FailedAgain || d.Cause != again {
+		if d := find(t, store, "d1"); !d.FailedAgain || d.Cause != again {
 			t.Errorf("got %+v, want it failed again for %+v", d, again)
 		}
 	}
@@ -468,8 +468,8 @@ func TestRelease_WithoutALetter(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t)
-			lot := parking.NewMemory()
-			if err := parking.Park(t.Context(), lot, "lights", "d1", cause); err != nil {
+			store := parking.NewMemory()
+			if err := parking.Park(t.Context(), store, "lights", "d1", cause); err != nil {
 				t.Fatal(err)
 			}
 			for i := range 25 {
@@ -480,10 +480,10 @@ func TestRelease_WithoutALetter(t *testing.T) {
 			if late {
 				api.afterDepth = sync.OnceFunc(func() {
 					s.letter("d1", "m1")
-					confirm(t, lot, "m1", false, true)
+					confirm(t, store, "m1", false, true)
 				})
 			}
-			sent, err := parking.Release(t.Context(), lot, api, s.queues, "d1")
+			sent, err := parking.Release(t.Context(), store, api, s.queues, "d1")
 			if err != nil || (sent == 1) != late {
 				t.Fatalf("late %t: got %d, %v", late, sent, err)
 			}
@@ -498,78 +498,78 @@ func TestRelease_SaysWhenSomebodyElseHoldsTheLetters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		lot := parking.NewMemory()
-		s.park(lot, 3)
+		store := parking.NewMemory()
+		s.park(store, 3)
 		if _, err := s.api.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &s.queues.DLQURL, MaxNumberOfMessages: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err == nil {
+		if _, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err == nil {
 			t.Error("its first letter is held by another reader: got no error")
 		}
 		if got := s.read(s.queues.URL); len(got) != 0 {
 			t.Errorf("the queue has %q, want nothing, and no mark before the letters", got)
 		}
 		time.Sleep(time.Minute)
-		if _, err := parking.Release(t.Context(), lot, s.api, s.queues, "d1"); err != nil {
+		if _, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err != nil {
 			t.Error(err)
 		}
-		s.want(3, true, find(t, lot, "d1").Release)
+		s.want(3, true, find(t, store, "d1").Release)
 	})
 }
 
 func TestConfirm_OnlyWhileTheDeviceIsParked(t *testing.T) {
 	t.Parallel()
-	lot := parking.NewMemory()
+	store := parking.NewMemory()
 	ctx := t.Context()
-	confirm(t, lot, "m0", false, false)
-	if err := parking.Park(ctx, lot, "lights", "d1", cause); err != nil {
+	confirm(t, store, "m0", false, false)
+	if err := parking.Park(ctx, store, "lights", "d1", cause); err != nil {
 		t.Fatal(err)
 	}
-	confirm(t, lot, "m1", false, true)
-	confirm(t, lot, "m2", false, true)
-	confirm(t, lot, "m2", false, true) // it came again
-	confirm(t, lot, "r1", true, false)
-	if d := find(t, lot, "d1"); d.Followers != 1 || d.Last != "m2" || d.Cause != cause || d.Since.IsZero() {
+	confirm(t, store, "m1", false, true)
+	confirm(t, store, "m2", false, true)
+	confirm(t, store, "m2", false, true) // it came again
+	confirm(t, store, "r1", true, false)
+	if d := find(t, store, "d1"); d.Followers != 1 || d.Last != "m2" || d.Cause != cause || d.Since.IsZero() {
 		t.Errorf("got %+v", d)
 	}
 	s := newStage(t) // the letters were dropped
-	if _, err := parking.Release(ctx, lot, s.api, s.queues, "d1"); err != nil {
+	if _, err := parking.Release(ctx, store, s.api, s.queues, "d1"); err != nil {
 		t.Fatal(err)
 	}
-	id := find(t, lot, "d1").Release
-	confirm(t, lot, "m3", false, false)
-	confirm(t, lot, "r1", true, false)
-	if err := parking.FailAgain(ctx, lot, "lights", "d1", parking.Cause{MessageID: "r1", Code: "again"}); err != nil {
+	id := find(t, store, "d1").Release
+	confirm(t, store, "m3", false, false)
+	confirm(t, store, "r1", true, false)
+	if err := parking.FailAgain(ctx, store, "lights", "d1", parking.Cause{MessageID: "r1", Code: "again"}); err != nil {
 		t.Fatal(err)
 	}
-	confirm(t, lot, "r1", true, true)
-	confirm(t, lot, "r2", true, true)
-	if err := parking.End(ctx, lot, "lights", "d1", "another"); err != nil {
+	confirm(t, store, "r1", true, true)
+	confirm(t, store, "r2", true, true)
+	if err := parking.End(ctx, store, "lights", "d1", "another"); err != nil {
 		t.Fatal(err)
 	}
-	if d := find(t, lot, "d1"); d.State != parking.Releasing {
+	if d := find(t, store, "d1"); d.State != parking.Releasing {
 		t.Errorf("another release has ended: got %+v", d)
 	}
-	if err := parking.End(ctx, lot, "lights", "d1", id); err != nil {
+	if err := parking.End(ctx, store, "lights", "d1", id); err != nil {
 		t.Fatal(err)
 	}
-	if d := find(t, lot, "d1"); d.State != parking.Parked || d.Cause.Code != "again" || d.Followers != 1 || d.Last != "r2" {
+	if d := find(t, store, "d1"); d.State != parking.Parked || d.Cause.Code != "again" || d.Followers != 1 || d.Last != "r2" {
 		t.Errorf("got %+v, want it parked again for what failed again", d)
 	}
 }
 
 func TestSwap_OneOfManyWins(t *testing.T) {
 	t.Parallel()
-	lot := parking.NewMemory()
+	store := parking.NewMemory()
 	var all sync.WaitGroup
-	if err := parking.Park(t.Context(), lot, "lights", "d1", cause); err != nil {
+	if err := parking.Park(t.Context(), store, "lights", "d1", cause); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {
-		all.Go(func() { confirm(t, lot, fmt.Sprintf("f%d", i), false, true) })
+		all.Go(func() { confirm(t, store, fmt.Sprintf("f%d", i), false, true) })
 	}
 	all.Wait()
-	if d := find(t, lot, "d1"); d.Followers != 20 {
+	if d := find(t, store, "d1"); d.Followers != 20 {
 		t.Errorf("got %d followers, want 20", d.Followers)
 	}
 }

@@ -61,12 +61,12 @@ const (
 //
 // It may be run again after an error or after it was killed, and goes on with what is left. The error says so when a letter can't
 // be found, because somebody else reads the dead-letter queue at the moment. It wraps [ErrNotParked] when there is nothing to release.
-func Release(ctx context.Context, lot Lot, api QueueAPI, queues Queues, device string) (sent int, err error) {
-	d, err := begin(ctx, lot, queues.Service, device)
+func Release(ctx context.Context, store Store, api QueueAPI, queues Queues, device string) (sent int, err error) {
+	d, err := begin(ctx, store, queues.Service, device)
 	if err != nil {
 		return 0, err
 	}
-	r := &release{lot: lot, api: api, queues: queues, device: d, held: map[string]string{}, returned: map[string]bool{}}
+	r := &release{store: store, api: api, queues: queues, device: d, held: map[string]string{}, returned: map[string]bool{}}
 	if d.Cause.Class == string(deadletter.Moved) {
 		// SQS left the failed one in the group in which it was delivered. If that is the one of an earlier release, SQS may show it after
 		// those that followed it, which are in the device's own.
@@ -84,9 +84,9 @@ func Release(ctx context.Context, lot Lot, api QueueAPI, queues Queues, device s
 }
 
 // begin makes the device's state Releasing and tells what is to be released.
-func begin(ctx context.Context, lot Lot, service, device string) (d Device, err error) {
+func begin(ctx context.Context, store Store, service, device string) (d Device, err error) {
 	id := uuid.NewString()
-	err = change(ctx, lot, service, device, func(next *Device) bool {
+	err = change(ctx, store, service, device, func(next *Device) bool {
 		parked := next.State == Parked
 		if parked {
 			// Of a device without a letter, the one for which it was parked may be on its way.
@@ -102,7 +102,7 @@ func begin(ctx context.Context, lot Lot, service, device string) (d Device, err 
 }
 
 type release struct {
-	lot    Lot
+	store  Store
 	api    QueueAPI
 	queues Queues
 	device Device
@@ -269,7 +269,7 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 // it meanwhile, that is the last one now; and a missing one may have come.
 func (r *release) found(ctx context.Context, missing bool) error {
 	until, last := r.device.Until, r.device.Last
-	return change(ctx, r.lot, r.device.Service, r.device.ID, func(d *Device) bool {
+	return change(ctx, r.store, r.device.Service, r.device.ID, func(d *Device) bool {
 		r.device.Until = ""
 		if d.Release != r.device.Release || d.Until == "" {
 			return false
@@ -328,12 +328,12 @@ func (r *release) giveBack(ctx context.Context) error {
 }
 
 // Unparked selects the letters of devices that are not recorded, which may be redriven one by one: SQS itself may have moved them, or
-// they are older than the service's group policy. What the lot can't tell is not selected.
-func Unparked(ctx context.Context, lot Lot, service string) func(*deadletter.Letter) bool {
+// they are older than the service's group policy. What the store can't tell is not selected.
+func Unparked(ctx context.Context, store Store, service string) func(*deadletter.Letter) bool {
 	return func(l *deadletter.Letter) bool {
-		recorded, err := lot.Find(ctx, service, l.DeviceID)
+		recorded, err := store.Find(ctx, service, l.DeviceID)
 		if err == nil && strings.HasPrefix(l.DeviceID, events.ReservedPrefix) { // SQS left it in the group of a release
-			if recorded, err = lot.Find(ctx, service); err == nil {
+			if recorded, err = store.Find(ctx, service); err == nil {
 				recorded = slices.DeleteFunc(recorded, func(d Device) bool { return Group(d.ID) != l.DeviceID })
 			}
 		}

@@ -24,11 +24,11 @@ func TestParking_DevicesAreReleased(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			db := openDatabase(t, target)
 			defer db.Close()
-			lot, err := parkingdb.Open(t.Context(), db)
+			store, err := parkingdb.Open(t.Context(), db)
 			if err != nil {
 				t.Fatal(err)
 			}
-			recorded, err := lot.Find(t.Context(), "lights")
+			recorded, err := store.Find(t.Context(), "lights")
 			if err != nil || len(recorded) != 2 {
 				t.Fatalf("got %+v, %v, want two devices", recorded, err)
 			}
@@ -55,7 +55,7 @@ func TestParking_DevicesAreReleased(t *testing.T) {
 				defer mu.Unlock()
 				handled[e.DeviceID] = append(handled[e.DeviceID], e.Time.Format(time.TimeOnly))
 				return nil
-			}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot, WaitTime: time.Second})
+			}, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +63,7 @@ func TestParking_DevicesAreReleased(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- c.Run(ctx) }()
 			for device, want := range map[string]int{"hall-lamp": 3, "attic/sensor-1": 2} {
-				n, err := parking.Release(t.Context(), lot, q, parking.Queues{Service: "lights", URL: held.URL, DLQURL: held.DLQURL}, device)
+				n, err := parking.Release(t.Context(), store, q, parking.Queues{Service: "lights", URL: held.URL, DLQURL: held.DLQURL}, device)
 				if err != nil || n != want {
 					t.Errorf("release %s: got %d, %v, want %d", device, n, err, want)
 				}
@@ -77,7 +77,7 @@ func TestParking_DevicesAreReleased(t *testing.T) {
 			if !reflect.DeepEqual(handled, want) {
 				t.Errorf("handled %v, want %v", handled, want)
 			}
-			if left, err := lot.Find(t.Context(), "lights"); err != nil || len(left) > 0 {
+			if left, err := store.Find(t.Context(), "lights"); err != nil || len(left) > 0 {
 				t.Errorf("still recorded: %+v, %v", left, err)
 			}
 			if left := append(q.take(held.URL), q.take(held.DLQURL)...); len(left) > 0 {

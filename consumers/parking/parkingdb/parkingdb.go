@@ -14,8 +14,8 @@ import (
 	"github.com/device-fanout/fanout/consumers/parking"
 )
 
-// Lot is a [parking.Lot] in a table, which services may share.
-type Lot struct {
+// Store is a [parking.Store] in a table, which services may share.
+type Store struct {
 	db *database.DB
 }
 
@@ -28,27 +28,27 @@ const schema = `CREATE TABLE parked_device (
 	PRIMARY KEY (service, device_id)
 )`
 
-// Open makes a lot of a database; it creates the table parked_device when it is not there. The database must be one that all
+// Open makes a store of a database; it creates the table parked_device when it is not there. The database must be one that all
 // processes of the service share. Closing it is the caller's.
-func Open(ctx context.Context, db *database.DB) (*Lot, error) {
+func Open(ctx context.Context, db *database.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "parking", schema); err != nil {
 		return nil, err
 	}
-	return &Lot{db: db}, nil
+	return &Store{db: db}, nil
 }
 
-// Existing makes a lot of a database that has the table, and writes nothing; the error says so when it is not there. For those who look
+// Existing makes a store of a database that has the table, and writes nothing; the error says so when it is not there. For those who look
 // at what others have parked.
-func Existing(ctx context.Context, db *database.DB) (*Lot, error) {
-	l := &Lot{db: db}
+func Existing(ctx context.Context, db *database.DB) (*Store, error) {
+	l := &Store{db: db}
 	if _, err := l.Find(ctx, ""); err != nil {
 		return nil, fmt.Errorf("no record of parked devices in %s: %w", db, err)
 	}
 	return l, nil
 }
 
-// Find implements [parking.Lot].
-func (l *Lot) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+// Find implements [parking.Store].
+func (l *Store) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
 	query := "SELECT device_id, version, record FROM parked_device WHERE service = $1"
 	args := []any{service}
 	if len(devices) > 0 {
@@ -82,8 +82,8 @@ func (l *Lot) Find(ctx context.Context, service string, devices ...string) ([]pa
 	return found, rows.Err()
 }
 
-// Swap implements [parking.Lot].
-func (l *Lot) Swap(ctx context.Context, old, next parking.Device) (done bool, err error) {
+// Swap implements [parking.Store].
+func (l *Store) Swap(ctx context.Context, old, next parking.Device) (done bool, err error) {
 	record, err := json.Marshal(next)
 	if err != nil {
 		return false, err

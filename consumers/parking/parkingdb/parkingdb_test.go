@@ -18,7 +18,7 @@ func TestLot_KeepsDevicesAndTheirVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		lot, err := parkingdb.Open(ctx, db)
+		store, err := parkingdb.Open(ctx, db)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,41 +26,41 @@ func TestLot_KeepsDevicesAndTheirVersions(t *testing.T) {
 			t.Fatalf("opened again: %v", err)
 		}
 		for _, device := range []string{"b", "B", "a"} {
-			if err := parking.Park(ctx, lot, "lights", device, parking.Cause{MessageID: "m-" + device, Code: "refused", Error: "no \"such\" lamp"}); err != nil {
+			if err := parking.Park(ctx, store, "lights", device, parking.Cause{MessageID: "m-" + device, Code: "refused", Error: "no \"such\" lamp"}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := parking.Park(ctx, lot, "heating", "a", parking.Cause{MessageID: "other"}); err != nil {
+		if err := parking.Park(ctx, store, "heating", "a", parking.Cause{MessageID: "other"}); err != nil {
 			t.Fatal(err)
 		}
-		all, err := lot.Find(ctx, "lights")
+		all, err := store.Find(ctx, "lights")
 		if err != nil || len(all) != 3 || all[0].ID != "B" || all[1].ID != "a" || all[2].ID != "b" {
 			t.Fatalf("got %+v, %v, want B, a and b", all, err)
 		}
 		if d := all[1]; d.Service != "lights" || d.State != parking.Parked || d.Cause.MessageID != "m-a" || d.Cause.Error != `no "such" lamp` || d.Since.IsZero() {
 			t.Errorf("got %+v", d)
 		}
-		two, err := lot.Find(ctx, "lights", "a", "nobody", "b")
+		two, err := store.Find(ctx, "lights", "a", "nobody", "b")
 		if err != nil || len(two) != 2 {
 			t.Errorf("got %+v, %v, want a and b", two, err)
 		}
 		// Whoever has an old version changes nothing.
 		old := all[1]
-		if ok, err := parking.Confirm(ctx, lot, "lights", "a", "m-a", false); !ok || err != nil {
+		if ok, err := parking.Confirm(ctx, store, "lights", "a", "m-a", false); !ok || err != nil {
 			t.Errorf("got %v, %v", ok, err)
 		}
 		next := old
 		next.Version++
 		for name, wrong := range map[string][2]parking.Device{"update": {old, next}, "remove": {old, {}}, "insert": {{Service: "lights", ID: "a"}, next}} {
-			if ok, err := lot.Swap(ctx, wrong[0], wrong[1]); ok || err != nil {
+			if ok, err := store.Swap(ctx, wrong[0], wrong[1]); ok || err != nil {
 				t.Errorf("%s with an old version: got %v, %v, want false", name, ok, err)
 			}
 		}
-		now, _ := lot.Find(ctx, "lights", "a")
-		if ok, err := lot.Swap(ctx, now[0], parking.Device{}); !ok || err != nil {
+		now, _ := store.Find(ctx, "lights", "a")
+		if ok, err := store.Swap(ctx, now[0], parking.Device{}); !ok || err != nil {
 			t.Errorf("remove: got %v, %v", ok, err)
 		}
-		if left, _ := lot.Find(ctx, "lights", "a"); len(left) != 0 {
+		if left, _ := store.Find(ctx, "lights", "a"); len(left) != 0 {
 			t.Errorf("got %+v after it was removed", left)
 		}
 	})

@@ -55,7 +55,7 @@ It listens on this machine only unless --addr says otherwise, and prints an addr
 			if err != nil {
 				return err
 			}
-			defer g.findLots(ctx, &cfg, o.services)()
+			defer g.findStores(ctx, &cfg, o.services)()
 			listener, err := listen(addr, "--addr")
 			if err != nil {
 				return err

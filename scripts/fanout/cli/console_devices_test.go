@@ -68,7 +68,7 @@ func makeTrouble(t *testing.T, engine *local.Engine) *troubled {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	lot, err := parkingdb.Open(t.Context(), db)
+	store, err := parkingdb.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func makeTrouble(t *testing.T, engine *local.Engine) *troubled {
 		defer m.mu.Unlock()
 		m.handled = append(m.handled, e.ID)
 		return nil
-	}, consumers.Config{GroupPolicy: consumers.Park, Parking: lot})
+	}, consumers.Config{GroupPolicy: consumers.Park, Parking: store})
 	blocking := runConsumer(t, engine, "push", func(context.Context, events.Event) error {
 		return errors.New("the phones' gateway is down <again>")
 	}, consumers.Config{GroupPolicy: consumers.Block})
@@ -133,7 +133,7 @@ func parkingConsole(t *testing.T, engine *local.Engine, o consoleOptions) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(g.findLots(t.Context(), &cfg, o.services))
+	t.Cleanup(g.findStores(t.Context(), &cfg, o.services))
 	server := httptest.NewUnstartedServer(nil)
 	host := server.Listener.Addr().String()
 	cfg.Hosts = []string{host}

@@ -77,11 +77,11 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			shown := *g
 			shown.err, g = view, &shown // what is reported while the view is on the screen goes above it
 			cfg := consumerConfig(d, s, slots, g)
-			lot, closeLot, err := openLot(ctx, s.Name, s.GroupPolicy, o)
+			store, closeStore, err := openStore(ctx, s.Name, s.GroupPolicy, o)
 			if err != nil {
 				return err
 			}
-			cfg.Parking, cfg.UnknownTypes = lot, opened.UnknownTypes
+			cfg.Parking, cfg.UnknownTypes = store, opened.UnknownTypes
 			seen, err := observe(healthAddr, q.URL, &cfg)
 			if err != nil {
 				return err
@@ -111,7 +111,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			leave()
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			err = errors.Join(err, opened.Close(closing), closeLot(), seen.close(closing))
+			err = errors.Join(err, opened.Close(closing), closeStore(), seen.close(closing))
 			if printErr := printConsumed(g, c.Stats(), time.Since(start), asJSON); err == nil {
 				err = printErr
 			}

@@ -28,24 +28,24 @@ func (g *globals) redriveParking(ctx context.Context, api clients, d topology.De
 			fmt.Errorf("%s parks devices, and its database knows which", s.Name), "add --data or --database as `" + g.app.Name + " consume " + s.Name + "` has it",
 		}}
 	}
-	lot, closeLot, err := openLot(ctx, s.Name, s.GroupPolicy, m.services)
+	store, closeStore, err := openStore(ctx, s.Name, s.GroupPolicy, m.services)
 	if err != nil {
 		return err
 	}
 	q, err := provision.FindQueues(ctx, api.sqs, d, s.Name)
 	if err != nil {
-		return errors.Join(err, closeLot())
+		return errors.Join(err, closeStore())
 	}
-	return errors.Join(g.release(ctx, api, lot, q, from, m), closeLot())
+	return errors.Join(g.release(ctx, api, store, q, from, m), closeStore())
 }
 
 // release shows the plan, and does it if told to.
-func (g *globals) release(ctx context.Context, api clients, lot parking.Lot, queues parking.Queues, from deadletter.Source, m moving) error {
+func (g *globals) release(ctx context.Context, api clients, store parking.Store, queues parking.Queues, from deadletter.Source, m moving) error {
 	var chosen []string
 	if m.pick.filter.Device != "" {
 		chosen = []string{m.pick.filter.Device}
 	}
-	parked, err := lot.Find(ctx, queues.Service, chosen...)
+	parked, err := store.Find(ctx, queues.Service, chosen...)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (g *globals) release(ctx context.Context, api clients, lot parking.Lot, que
 		if ctx.Err() != nil {
 			break
 		}
-		n, err := parking.Release(ctx, lot, api.sqs, queues, device.ID)
+		n, err := parking.Release(ctx, store, api.sqs, queues, device.ID)
 		sum.Letters += n
 		switch {
 		case errors.Is(err, parking.ErrNotParked): // somebody else has released it
@@ -97,7 +97,7 @@ func (g *globals) release(ctx context.Context, api clients, lot parking.Lot, que
 	bar.done()
 	var rest deadletter.Summary
 	if ctx.Err() == nil {
-		rest, err = g.redriveUnparked(ctx, api, lot, queues.Service, from, m)
+		rest, err = g.redriveUnparked(ctx, api, store, queues.Service, from, m)
 		sum.Letters, sum.Failed, failure = sum.Letters+rest.Moved, sum.Failed+rest.Failed, errors.Join(failure, err)
 	}
 	sum.Seconds = time.Since(start).Seconds()
@@ -121,14 +121,14 @@ func (g *globals) release(ctx context.Context, api clients, lot parking.Lot, que
 
 // redriveUnparked redrives the letters of devices that are not recorded: SQS itself may have moved them, or they are older than the
 // service's group policy.
-func (g *globals) redriveUnparked(ctx context.Context, api clients, lot parking.Lot, service string, from deadletter.Source, m moving) (deadletter.Summary, error) {
+func (g *globals) redriveUnparked(ctx context.Context, api clients, store parking.Store, service string, from deadletter.Source, m moving) (deadletter.Summary, error) {
 	journal, err := g.journal(m.state, from)
 	if err != nil {
 		return deadletter.Summary{}, err
 	}
 	sum, err := deadletter.Redrive(ctx, api.sqs, from, deadletter.Config{
 		Filter: m.pick.filter, Journal: journal,
-		Select: parking.Unparked(ctx, lot, service),
+		Select: parking.Unparked(ctx, store, service),
 		Report: func(o deadletter.Outcome) {
 			if o.Err != nil {
 				fmt.Fprintf(g.err, "%s: %s\n", g.app.Name, printable(o.Err.Error()))

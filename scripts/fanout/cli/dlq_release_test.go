@@ -43,7 +43,7 @@ func TestDLQ_RedriveOfParkedDevices(t *testing.T) {
 	var mu sync.Mutex
 	var mended atomic.Bool
 	handled := map[string][]string{}
-	lot := parking.NewMemory()
+	store := parking.NewMemory()
 	c, err := consumers.New(api.sqs, consumers.Queue{Service: "history", URL: queues.URL, DLQURL: queues.DLQURL},
 		func(_ context.Context, e events.Event) error {
 			if !mended.Load() {
@@ -53,7 +53,7 @@ func TestDLQ_RedriveOfParkedDevices(t *testing.T) {
 			defer mu.Unlock()
 			handled[e.DeviceID] = append(handled[e.DeviceID], e.ID)
 			return nil
-		}, consumers.Config{WaitTime: time.Second, GroupPolicy: consumers.Park, Parking: lot})
+		}, consumers.Config{WaitTime: time.Second, GroupPolicy: consumers.Park, Parking: store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,17 +84,17 @@ func TestDLQ_RedriveOfParkedDevices(t *testing.T) {
 	out := newOutput()
 	g := &globals{app: testApp(), streams: streams{out: out, err: newOutput()}, env: "dev"}
 	m := moving{state: t.TempDir()}
-	if err := g.release(t.Context(), api, lot, queues, from, m); exitCodeOf(err) != exitUsage || depth() != 13 {
+	if err := g.release(t.Context(), api, store, queues, from, m); exitCodeOf(err) != exitUsage || depth() != 13 {
 		t.Errorf("the plan: got %v", err)
 	}
 	contains(t, "plan", out.String(), "door-0", "parked", "no such room", "would release 2 devices")
 	m.yes = true
-	if err := g.release(t.Context(), api, lot, queues, from, m); err != nil {
+	if err := g.release(t.Context(), api, store, queues, from, m); err != nil {
 		t.Errorf("got %v", err)
 	}
 	contains(t, "release", out.String(), "released 2 of 2 devices and sent 13 letters to dev-history.fifo in all; 0 failed")
 	eventually(t, "both devices to be free, and all handled", func() bool {
-		left, err := lot.Find(t.Context(), "history")
+		left, err := store.Find(t.Context(), "history")
 		mu.Lock()
 		defer mu.Unlock()
 		return err == nil && len(left) == 0 && len(handled["lamp-0"]) == 1

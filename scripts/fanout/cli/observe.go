@@ -76,9 +76,9 @@ func (o *observatory) close(ctx context.Context) error {
 	return o.server.Shutdown(ctx)
 }
 
-// openLot opens the record of parked devices of a service whose group policy is park: in the given database, or in a file beside
+// openStore opens the record of parked devices of a service whose group policy is park: in the given database, or in a file beside
 // the service's own.
-func openLot(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Lot, func() error, error) {
+func openStore(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Store, func() error, error) {
 	if policy != consumers.Park {
 		return nil, func() error { return nil }, nil
 	}
@@ -86,29 +86,29 @@ func openLot(ctx context.Context, service string, policy consumers.GroupPolicy, 
 	if err != nil {
 		return nil, nil, err
 	}
-	lot, err := parkingdb.Open(ctx, db)
+	store, err := parkingdb.Open(ctx, db)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	return lot, db.Close, nil
+	return store, db.Close, nil
 }
 
-// openEmptyLot is openLot for queues that are new: what an earlier run has parked there, its dead letters have ended with it.
-func openEmptyLot(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Lot, func() error, error) {
-	lot, closeLot, err := openLot(ctx, service, policy, o)
-	if err != nil || lot == nil {
-		return lot, closeLot, err
+// openEmptyStore is openStore for queues that are new: what an earlier run has parked there, its dead letters have ended with it.
+func openEmptyStore(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Store, func() error, error) {
+	store, closeStore, err := openStore(ctx, service, policy, o)
+	if err != nil || store == nil {
+		return store, closeStore, err
 	}
-	old, err := lot.Find(ctx, service)
+	old, err := store.Find(ctx, service)
 	for _, d := range old {
 		if err == nil {
-			_, err = lot.Swap(ctx, d, parking.Device{})
+			_, err = store.Swap(ctx, d, parking.Device{})
 		}
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, closeLot())
+		return nil, nil, errors.Join(err, closeStore())
 	}
-	return lot, closeLot, nil
+	return store, closeStore, nil
 }
 
 // showConsumer keeps a view of a consumer on the terminal until the returned func is called. Elsewhere it shows nothing.

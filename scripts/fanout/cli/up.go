@@ -111,10 +111,10 @@ type fleet struct {
 
 // member is one service with its consumer.
 type member struct {
-	name     string
-	opened   *Service
-	consumer *consumers.Consumer
-	closeLot func() error // of its parked devices
+	name       string
+	opened     *Service
+	consumer   *consumers.Consumer
+	closeStore func() error // of its parked devices
 }
 
 func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) (err error) {
@@ -198,14 +198,14 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 		if opened.Past != nil {
 			o.past = opened.Past
 		}
-		lot, closeLot, err := openEmptyLot(ctx, s.Name, s.GroupPolicy, o.serviceOptions)
+		store, closeStore, err := openEmptyStore(ctx, s.Name, s.GroupPolicy, o.serviceOptions)
 		if err != nil {
 			return errors.Join(err, opened.Close(ctx))
 		}
-		m := &member{name: s.Name, opened: opened, closeLot: closeLot}
+		m := &member{name: s.Name, opened: opened, closeStore: closeStore}
 		f.members = append(f.members, m)
 		cfg := consumerConfig(f.deployment, s, o.slots, g)
-		cfg.Parking, cfg.UnknownTypes = lot, opened.UnknownTypes
+		cfg.Parking, cfg.UnknownTypes = store, opened.UnknownTypes
 		m.consumer, err = consumers.New(f.engine.SQS(), f.resources.Queues[s.Name],
 			f.audit.watch(s.Name, s.Wants, opened.Handle), cfg)
 		if err != nil {
@@ -245,7 +245,7 @@ func (f *fleet) closeServices(ctx context.Context) {
 	defer cancel()
 	for _, m := range f.members {
 		_ = m.opened.Close(ctx) // what was handled is committed; there is nothing left to lose
-		_ = m.closeLot()
+		_ = m.closeStore()
 	}
 }
 

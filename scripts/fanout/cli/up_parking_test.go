@@ -45,12 +45,12 @@ func openPicky(_ context.Context, o Options) (*Service, error) {
 func TestUp_ParksTheDevicesOfAServiceThatDoes(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	lot, closeLot, err := openLot(t.Context(), picky, consumers.Park, serviceOptions{data: folder})
+	store, closeStore, err := openStore(t.Context(), picky, consumers.Park, serviceOptions{data: folder})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeLot()
-	if err := parking.Park(t.Context(), lot, picky, "fan", parking.Cause{MessageID: "of an earlier run"}); err != nil {
+	defer closeStore()
+	if err := parking.Park(t.Context(), store, picky, "fan", parking.Cause{MessageID: "of an earlier run"}); err != nil {
 		t.Fatal(err)
 	}
 	declared := declaration.Topology()
@@ -82,7 +82,7 @@ func TestUp_ParksTheDevicesOfAServiceThatDoes(t *testing.T) {
 		return strings.TrimSpace(string(text))
 	}
 	device := func() parking.Device {
-		found, err := lot.Find(t.Context(), picky, "lamp")
+		found, err := store.Find(t.Context(), picky, "lamp")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestUp_ParksTheDevicesOfAServiceThatDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parking.Release(t.Context(), lot, api.sqs, parking.Queues{Service: picky, URL: found.URL, DLQURL: found.DLQURL}, "lamp"); err != nil {
+	if _, err := parking.Release(t.Context(), store, api.sqs, parking.Queues{Service: picky, URL: found.URL, DLQURL: found.DLQURL}, "lamp"); err != nil {
 		t.Fatal(err)
 	}
 	publish("lamp", "e4")

@@ -27,8 +27,8 @@ type Service struct {
 	Name, About string
 	Types       int  // how many event types it hears; 0 means all
 	Parks       bool // its group policy is park
-	// Lot is where its parked devices are recorded. Nil when that is not known; they are then neither shown nor released.
-	Lot      parking.Lot
+	// Store is where its parked devices are recorded. Nil when that is not known; they are then neither shown nor released.
+	Store    parking.Store
 	Queue    string // name
 	QueueURL string
 	DLQs     []deadletter.Source

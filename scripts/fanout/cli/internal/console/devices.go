@@ -112,7 +112,7 @@ type devicesView struct {
 	Blocked   []consumers.Blocked // the longest first
 	Parked    []parkedView        // the longest first
 	Faults    []error             // of what records the parked devices
-	Lots      int                 // services whose parked devices could be looked for
+	Stores    int                 // services whose parked devices could be looked for
 	Blind     []string            // services that park devices, with nothing that records which
 }
 
@@ -148,18 +148,18 @@ func (v *devicesView) findParked(ctx context.Context, s Service, seen func(url s
 	if !s.Parks {
 		return
 	}
-	if s.Lot == nil {
+	if s.Store == nil {
 		v.Blind = append(v.Blind, s.Name)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
-	devices, err := s.Lot.Find(ctx, s.Name)
+	devices, err := s.Store.Find(ctx, s.Name)
 	if err != nil {
 		v.Faults = append(v.Faults, fmt.Errorf("parked devices of %s: %w", s.Name, err))
 		return
 	}
-	v.Lots++
+	v.Stores++
 	letters := map[string]int{}
 	p := parkedView{}
 	for _, from := range s.DLQs {

@@ -10,7 +10,7 @@
 // SQS has no way to look without touching, so dead-letter queues are looked at when a page wants to know, not all the time, and what
 // was seen is shown with its age. Depths cost nothing and are asked for every other second while somebody watches.
 //
-// Which devices are blocked only their consumers know, and which are parked only the lot of their service: both are asked where the
+// Which devices are blocked only their consumers know, and which are parked only the store of their service: both are asked where the
 // configuration names them, and one that does not answer is shown as such.
 //
 // # Who may

@@ -282,7 +282,7 @@ func (c *Console) target(w http.ResponseWriter, r *http.Request) (Service, deadl
 		c.fail(w, http.StatusNotFound, fmt.Errorf("there is no dead-letter queue %s in %s", r.PathValue("queue"), c.cfg.Environment))
 	case action != actRedrive && action != actDrop:
 		c.fail(w, http.StatusNotFound, fmt.Errorf("got %q, want redrive or drop", action))
-	case releases(s, from, action) && s.Lot == nil:
+	case releases(s, from, action) && s.Store == nil:
 		c.fail(w, http.StatusConflict, fmt.Errorf("%s parks devices: a redriven event of a parked device would follow to the dead-letter queue again; "+
 			"to release the device instead, start the console with --data or --database as `fanout consume %s` has it", s.Name, s.Name))
 	default:

@@ -128,7 +128,7 @@ func (c *Console) begin(action string, s Service, from deadletter.Source, releas
 		} else {
 			if releases(s, from, action) {
 				err = c.release(ctx, j, s, release)
-				cfg.Select = parking.Unparked(ctx, s.Lot, s.Name)
+				cfg.Select = parking.Unparked(ctx, s.Store, s.Name)
 			}
 			var fault error
 			sum, fault = deadletter.Redrive(ctx, c.api, from, cfg)
@@ -160,7 +160,7 @@ func parkedOf(ctx context.Context, s Service, filter deadletter.Filter, letter s
 	if filter != (deadletter.Filter{}) || letter != "" {
 		return nil, fmt.Errorf("%s parks devices, which are released as a whole: they can be selected by device alone", s.Name)
 	}
-	return s.Lot.Find(ctx, s.Name, chosen...)
+	return s.Store.Find(ctx, s.Name, chosen...)
 }
 
 // release brings parked devices back. One that fails does not stop the others.
@@ -170,7 +170,7 @@ func (c *Console) release(ctx context.Context, j *job, s Service, devices []park
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n, err := parking.Release(ctx, s.Lot, c.api, parking.Queues{Service: s.Name, URL: s.QueueURL, DLQURL: j.from.URL}, d.ID)
+		n, err := parking.Release(ctx, s.Store, c.api, parking.Queues{Service: s.Name, URL: s.QueueURL, DLQURL: j.from.URL}, d.ID)
 		if errors.Is(err, parking.ErrNotParked) { // somebody else has released it
 			err = nil
 		}
