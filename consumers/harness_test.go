@@ -123,10 +123,10 @@ func (b *bench) depth(name string) int {
 }
 
 // letters reads the dead-letter queue.
-func (b *bench) letters() []*deadletter.Letter {
+func (b *bench) letters() []*deadletter.Message {
 	b.t.Helper()
-	var list []*deadletter.Letter
-	err := deadletter.Scan(b.t.Context(), b.api, deadletter.Source{Service: "test", URL: b.queue.DLQURL}, func(l *deadletter.Letter) bool {
+	var list []*deadletter.Message
+	err := deadletter.Scan(b.t.Context(), b.api, deadletter.Source{Service: "test", URL: b.queue.DLQURL}, func(l *deadletter.Message) bool {
 		list = append(list, l)
 		return true
 	})

@@ -38,7 +38,7 @@ type Source struct {
 func (s Source) Name() string { return path.Base(s.URL) }
 
 // home is the name of the queue that a letter goes back to.
-func (s Source) home(l *Letter) string {
+func (s Source) home(l *Message) string {
 	if arn := l.Record.Queue; arn != "" {
 		return arn[strings.LastIndexByte(arn, ':')+1:]
 	}

@@ -42,7 +42,7 @@ type Archive struct {
 	mu    sync.Mutex
 	file  *os.File
 	size  int64
-	lines map[*Letter]span
+	lines map[*Message]span
 }
 
 type span struct {
@@ -56,7 +56,7 @@ func CreateArchive(path string) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: archive: %w", err)
 	}
-	return &Archive{file: f, lines: map[*Letter]span{}}, nil
+	return &Archive{file: f, lines: map[*Message]span{}}, nil
 }
 
 // Close closes the file.
@@ -82,13 +82,13 @@ type archiving struct {
 
 func (a *archiving) deletes() bool { return a.drop }
 
-func (a *archiving) take(l *Letter, _ time.Time) error {
+func (a *archiving) take(l *Message, _ time.Time) error {
 	return a.archive.write(l, a.from.home(l))
 }
 
-func (a *archiving) settle(letters []*Letter) error { return a.archive.verify(letters) }
+func (a *archiving) settle(letters []*Message) error { return a.archive.verify(letters) }
 
-func (a *Archive) write(l *Letter, queue string) error {
+func (a *Archive) write(l *Message, queue string) error {
 	attributes, _ := l.with(l.redriven())
 	line := archived{
 		Service: l.Record.Service, Queue: queue, DeviceID: l.DeviceID, EventID: l.EventID, Type: l.Type, Group: l.group(),
@@ -113,7 +113,7 @@ func (a *Archive) write(l *Letter, queue string) error {
 }
 
 // verify makes sure that the letters' lines are on disk, by reading them back.
-func (a *Archive) verify(letters []*Letter) error {
+func (a *Archive) verify(letters []*Message) error {
 	if err := a.file.Sync(); err != nil {
 		return fmt.Errorf("deadletter: archive: %w", err)
 	}

@@ -56,7 +56,7 @@ func classNames() string {
 }
 
 // Matches tells whether the filter selects l at the time now. It does not count; Limit is the caller's.
-func (f Filter) Matches(l *Letter, now time.Time) bool {
+func (f Filter) Matches(l *Message, now time.Time) bool {
 	age := now.Sub(l.Record.FailedAt)
 	switch {
 	case f.Device != "" && f.Device != l.DeviceID,

@@ -21,8 +21,8 @@ const (
 )
 
 // hand deals with the first letters of one device, in order. more says that there may be others behind them.
-func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more bool) {
-	var taken, extra, stay []*Letter
+func (s *sweep) hand(ctx context.Context, d *device, letters []*Message, more bool) {
+	var taken, extra, stay []*Message
 	d.seen = letters[0]
 	s.recall(letters)
 	for i, l := range letters {
@@ -91,7 +91,7 @@ func (s *sweep) hand(ctx context.Context, d *device, letters []*Letter, more boo
 }
 
 // recall gives copies that have no room for a record the place in the books of the letters that they are copies of.
-func (s *sweep) recall(letters []*Letter) {
+func (s *sweep) recall(letters []*Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range letters {
@@ -103,7 +103,7 @@ func (s *sweep) recall(letters []*Letter) {
 
 // keep makes sure that there is time to deal with one letter of a hand. If need be it hides the whole hand for longer: those that
 // were taken are still to be deleted.
-func (s *sweep) keep(ctx context.Context, hand []*Letter, l *Letter) error {
+func (s *sweep) keep(ctx context.Context, hand []*Message, l *Message) error {
 	if time.Until(l.hiddenUntil) >= moveTimeout+beat/2 {
 		return nil
 	}
@@ -117,7 +117,7 @@ func (s *sweep) keep(ctx context.Context, hand []*Letter, l *Letter) error {
 }
 
 // judge decides on one letter. It counts each once, however often it comes.
-func (s *sweep) judge(ctx context.Context, d *device, l *Letter) judgement {
+func (s *sweep) judge(ctx context.Context, d *device, l *Message) judgement {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := l.copyKey()
@@ -164,13 +164,13 @@ func (s *sweep) judge(ctx context.Context, d *device, l *Letter) judgement {
 
 // cameBack tells whether this sweep has sent the letter itself. Its count of redrives tells it from another letter of the same
 // device with the same body.
-func (s *sweep) cameBack(l *Letter) bool {
+func (s *sweep) cameBack(l *Message) bool {
 	redrives, ok := s.sent[l.identity()]
 	return ok && l.Record.Redrives >= redrives
 }
 
 // waitTurn waits until the rate allows one more letter, and keeps the letters hidden meanwhile.
-func (s *sweep) waitTurn(ctx context.Context, hand []*Letter, l *Letter) error {
+func (s *sweep) waitTurn(ctx context.Context, hand []*Message, l *Message) error {
 	for turn := time.Now().Add(s.pace.Reserve().Delay()); time.Now().Before(turn) && ctx.Err() == nil; {
 		select {
 		case <-time.After(min(time.Until(turn), beat/2)):
@@ -184,12 +184,12 @@ func (s *sweep) waitTurn(ctx context.Context, hand []*Letter, l *Letter) error {
 }
 
 // void tells whether a letter is the copy of a request that does not count: the letter that it is a copy of is there.
-func (s *sweep) void(l *Letter) bool {
+func (s *sweep) void(l *Message) bool {
 	return l.Record.Aside.Try != "" && s.cfg.Journal.tried(l.Record.Aside.Try)
 }
 
 // take does what is to be done to one letter.
-func (s *sweep) take(l *Letter) error {
+func (s *sweep) take(l *Message) error {
 	if err := s.act.take(l, l.hiddenUntil); err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (s *sweep) take(l *Letter) error {
 }
 
 // settle makes sure of the letters that were taken, and deletes them.
-func (s *sweep) settle(ctx context.Context, taken []*Letter) {
+func (s *sweep) settle(ctx context.Context, taken []*Message) {
 	due, _ := s.sure(taken)
 	left, _ := s.remove(ctx, due)
 	s.deleted(due, left)
@@ -214,7 +214,7 @@ func (s *sweep) settle(ctx context.Context, taken []*Letter) {
 
 // sure makes sure of the letters that were taken, and gives those that are to be deleted now. Where it cannot, ok is false, and they are
 // held where they are.
-func (s *sweep) sure(taken []*Letter) (due []*Letter, ok bool) {
+func (s *sweep) sure(taken []*Message) (due []*Message, ok bool) {
 	if len(taken) == 0 {
 		return nil, true
 	}
@@ -235,7 +235,7 @@ func (s *sweep) sure(taken []*Letter) (due []*Letter, ok bool) {
 }
 
 // deleted notes the letters that are done with, and keeps those that are left for another try.
-func (s *sweep) deleted(due, left []*Letter) {
+func (s *sweep) deleted(due, left []*Message) {
 	s.moved(due, left)
 	if len(left) > 0 {
 		s.mu.Lock()
@@ -246,7 +246,7 @@ func (s *sweep) deleted(due, left []*Letter) {
 }
 
 // moved notes the letters that are done with, all but those that are left.
-func (s *sweep) moved(letters, left []*Letter) {
+func (s *sweep) moved(letters, left []*Message) {
 	s.gone(letters, left)
 	for _, l := range letters {
 		if slices.Contains(left, l) {
@@ -263,7 +263,7 @@ func (s *sweep) moved(letters, left []*Letter) {
 }
 
 // discard deletes letters that are there twice. One that is left hides those behind it.
-func (s *sweep) discard(ctx context.Context, extra []*Letter) {
+func (s *sweep) discard(ctx context.Context, extra []*Message) {
 	left, cause := s.remove(ctx, extra)
 	s.gone(extra, left)
 	s.count(func(sum *Summary) { sum.Cleared += len(extra) - len(left) })
@@ -281,7 +281,7 @@ func (s *sweep) lastDeletes(ctx context.Context) {
 		return
 	}
 	// What came again and could be deleted then is done with.
-	s.undead = slices.DeleteFunc(s.undead, func(l *Letter) bool { return s.settled[l.copyKey()] == l.MessageID })
+	s.undead = slices.DeleteFunc(s.undead, func(l *Message) bool { return s.settled[l.copyKey()] == l.MessageID })
 	left, cause := s.remove(ctx, s.undead)
 	for _, l := range left {
 		s.sum.Failed++
@@ -292,7 +292,7 @@ func (s *sweep) lastDeletes(ctx context.Context) {
 }
 
 // stay holds letters that are left where they are.
-func (s *sweep) stay(letters []*Letter) {
+func (s *sweep) stay(letters []*Message) {
 	s.mu.Lock()
 	for _, l := range letters {
 		s.settled[l.copyKey()] = l.MessageID
@@ -305,7 +305,7 @@ func (s *sweep) stay(letters []*Letter) {
 }
 
 // gone notes in the journal that the letters were deleted, all but those that are left.
-func (s *sweep) gone(letters, left []*Letter) {
+func (s *sweep) gone(letters, left []*Message) {
 	var lines []journalLine
 	for _, l := range letters {
 		if !slices.Contains(left, l) {

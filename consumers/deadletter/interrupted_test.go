@@ -158,7 +158,7 @@ func TestDrop_WhatCannotBeVerifiedKeepsItsPlace(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = deadletter.Drop(t.Context(), b.api, b.from, archive, deadletter.Config{
-				Journal: j, Lanes: 1, Filter: deadletter.Filter{Code: code}, Select: func(l *deadletter.Letter) bool {
+				Journal: j, Lanes: 1, Filter: deadletter.Filter{Code: code}, Select: func(l *deadletter.Message) bool {
 					if l.EventID == "e007" {
 						if err := os.Truncate(path, 0); err != nil { // the disk loses e002, which was written just before
 							t.Error(err)

@@ -38,7 +38,7 @@ func (s *sweep) endLap(d *device, id string) {
 
 // setAside copies letters to the end of the queue, in order, and deletes them, in one request with those that were taken from between
 // them. What can't be copied stays, and what is behind it too.
-func (s *sweep) setAside(ctx context.Context, d *device, taken, letters []*Letter) {
+func (s *sweep) setAside(ctx context.Context, d *device, taken, letters []*Message) {
 	due, ok := s.sure(taken)
 	if !ok { // those that were taken stand where they were, and so must the others
 		s.stay(letters)
@@ -50,7 +50,7 @@ func (s *sweep) setAside(ctx context.Context, d *device, taken, letters []*Lette
 		s.stay(letters[n:])
 	}
 	both, cause := s.remove(ctx, slices.Concat(due, letters[:n]))
-	var undead, left []*Letter
+	var undead, left []*Message
 	for _, l := range both {
 		if slices.Contains(due, l) {
 			undead = append(undead, l)
@@ -71,7 +71,7 @@ func (s *sweep) setAside(ctx context.Context, d *device, taken, letters []*Lette
 // One request carries up to ten, each of which may fail by itself, and the answer may be lost. So the copies of a request count only
 // once the journal says that all of them were confirmed. Until then the letters stay, and all are copied again by the next request;
 // the copies of the first are deleted when they come. The letters that are due for deletion are kept hidden meanwhile.
-func (s *sweep) copyToEnd(ctx context.Context, d *device, due, letters []*Letter) (copied int, err error) {
+func (s *sweep) copyToEnd(ctx context.Context, d *device, due, letters []*Message) (copied int, err error) {
 	hand := slices.Concat(due, letters)
 	for try := 1; copied < len(letters); {
 		if err := s.keep(ctx, hand, letters[copied]); err != nil {
@@ -109,7 +109,7 @@ func (s *sweep) copyToEnd(ctx context.Context, d *device, due, letters []*Letter
 }
 
 // asideBatch is the copies of as many letters as fit into one request, from the first on, up to one that has no room for a record.
-func asideBatch(letters []*Letter, lap, try string) []outgoing {
+func asideBatch(letters []*Message, lap, try string) []outgoing {
 	var batch []outgoing
 	bytes := 0
 	for _, l := range letters {
@@ -123,7 +123,7 @@ func asideBatch(letters []*Letter, lap, try string) []outgoing {
 }
 
 // copyBare copies a letter that has no room for a record.
-func (s *sweep) copyBare(d *device, l *Letter) error {
+func (s *sweep) copyBare(d *device, l *Message) error {
 	id, err := s.aside.send(outgoing{
 		group: l.group(), dedup: "aside-" + l.MessageID, body: l.Body, attributes: l.attributes, deadline: l.hiddenUntil,
 	})
@@ -138,7 +138,7 @@ func (s *sweep) copyBare(d *device, l *Letter) error {
 }
 
 // breakLap gives the device up for this sweep.
-func (s *sweep) breakLap(d *device, l *Letter, err error) {
+func (s *sweep) breakLap(d *device, l *Message, err error) {
 	s.mu.Lock()
 	if !d.broken {
 		d.broken = true

@@ -46,16 +46,16 @@ type reader struct {
 	from Source
 
 	mu   sync.Mutex
-	byID map[string]*Letter // what is held, by message ID
-	held []*Letter          // the same, in the order in which it was held
+	byID map[string]*Message // what is held, by message ID
+	held []*Message          // the same, in the order in which it was held
 }
 
 func newReader(api QueueAPI, from Source) *reader {
-	return &reader{api: api, from: from, byID: map[string]*Letter{}}
+	return &reader{api: api, from: from, byID: map[string]*Message{}}
 }
 
 // hold keeps letters until [reader.releaseHeld].
-func (r *reader) hold(letters ...*Letter) {
+func (r *reader) hold(letters ...*Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range letters {
@@ -75,7 +75,7 @@ func (r *reader) holding() int {
 
 // heldFor gives the letter that is held as a message. When that message was received again, since the heartbeat failed, the letter
 // takes its new handle.
-func (r *reader) heldFor(fresh *Letter) *Letter {
+func (r *reader) heldFor(fresh *Message) *Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.byID[fresh.MessageID]
@@ -123,13 +123,13 @@ func (r *reader) heartbeat(ctx context.Context) (stop func()) {
 
 // receive makes one receive. It does not end with ctx: one cut off may have hidden messages already. When no answer came, the
 // messages of the lost reply are asked for again by the same attempt ID; after an answer that ID is no longer valid.
-func (r *reader) receive(ctx context.Context) ([]*Letter, error) {
+func (r *reader) receive(ctx context.Context) ([]*Message, error) {
 	attempt := uuid.NewString()
 	for try := 1; ; try++ {
 		before := time.Now()
 		out, err := r.receiveOnce(ctx, attempt)
 		if err == nil {
-			letters := make([]*Letter, len(out.Messages))
+			letters := make([]*Message, len(out.Messages))
 			for i, m := range out.Messages {
 				letters[i] = newLetter(r.from, m)
 				letters[i].hiddenUntil = before.Add(visibility)
@@ -168,9 +168,9 @@ func (r *reader) receiveOnce(ctx context.Context, attempt string) (*sqs.ReceiveM
 func (r *reader) releaseHeld(ctx context.Context) error {
 	r.mu.Lock()
 	held := r.held
-	r.held, r.byID = nil, map[string]*Letter{}
+	r.held, r.byID = nil, map[string]*Message{}
 	r.mu.Unlock()
-	var shards [releasers][]*Letter
+	var shards [releasers][]*Message
 	for _, l := range held {
 		l.held = false
 		h := fnv.New32a()
@@ -189,7 +189,7 @@ func (r *reader) releaseHeld(ctx context.Context) error {
 
 // release makes letters visible again, last first, so that nobody gets the head of a device's letters while the rest is hidden.
 // It works also after ctx has ended, but then not for long.
-func (r *reader) release(ctx context.Context, letters []*Letter) error {
+func (r *reader) release(ctx context.Context, letters []*Message) error {
 	interrupted := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
 	if interrupted {
@@ -200,7 +200,7 @@ func (r *reader) release(ctx context.Context, letters []*Letter) error {
 	failed := 0
 	var cause error
 	for end := len(letters); end > 0; {
-		var some []*Letter
+		var some []*Message
 		for end > 0 && len(some) < batchSize {
 			end--
 			if l := letters[end]; time.Now().Before(l.hiddenUntil) {
@@ -223,7 +223,7 @@ func (r *reader) release(ctx context.Context, letters []*Letter) error {
 
 // change sets how long the letters of one batch stay hidden. It returns how many it could not change, not counting those that are
 // visible already.
-func (r *reader) change(ctx context.Context, letters []*Letter, hidden time.Duration) (failed int, err error) {
+func (r *reader) change(ctx context.Context, letters []*Message, hidden time.Duration) (failed int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	before := time.Now()
@@ -251,7 +251,7 @@ func (r *reader) change(ctx context.Context, letters []*Letter, hidden time.Dura
 
 // remove deletes letters, entry by entry, and returns those that are still there, with the reason for the last of them. It does
 // not end with ctx: a request cut off may have been carried out.
-func (r *reader) remove(ctx context.Context, letters []*Letter) (left []*Letter, cause error) {
+func (r *reader) remove(ctx context.Context, letters []*Message) (left []*Message, cause error) {
 	ctx = context.WithoutCancel(ctx)
 	for len(letters) > 0 {
 		n := min(len(letters), batchSize)
@@ -264,7 +264,7 @@ func (r *reader) remove(ctx context.Context, letters []*Letter) (left []*Letter,
 	return left, cause
 }
 
-func (r *reader) removeBatch(ctx context.Context, letters []*Letter) (left []*Letter, cause error) {
+func (r *reader) removeBatch(ctx context.Context, letters []*Message) (left []*Message, cause error) {
 	for try := 1; ; try++ {
 		left, cause = r.removeOnce(ctx, letters)
 		if len(left) == 0 || try == tries {
@@ -275,7 +275,7 @@ func (r *reader) removeBatch(ctx context.Context, letters []*Letter) (left []*Le
 	}
 }
 
-func (r *reader) removeOnce(ctx context.Context, letters []*Letter) (left []*Letter, cause error) {
+func (r *reader) removeOnce(ctx context.Context, letters []*Message) (left []*Message, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	handles := make([]string, len(letters))

@@ -16,7 +16,7 @@ type Config struct {
 	// Filter selects letters. With a limit, those that failed count too.
 	Filter Filter
 	// Select narrows the selection further; nil does not. It is called for each letter once or more, by several goroutines.
-	Select func(*Letter) bool
+	Select func(*Message) bool
 	// Rate is the most letters per second. Zero means no limit.
 	Rate float64
 	// Lanes is how many devices are worked on at once. Zero means DefaultLanes.
@@ -39,7 +39,7 @@ func (c Config) withDefaults() Config {
 
 // Outcome is what was done with one letter.
 type Outcome struct {
-	Letter *Letter
+	Letter *Message
 	Err    error // nil when the event is where it should be and, unless it was only exported, gone from the dead-letter queue
 }
 
@@ -89,9 +89,9 @@ type redrive struct {
 }
 
 func (r *redrive) deletes() bool                  { return true }
-func (r *redrive) settle(letters []*Letter) error { return nil }
+func (r *redrive) settle(letters []*Message) error { return nil }
 
-func (r *redrive) take(l *Letter, deadline time.Time) error {
+func (r *redrive) take(l *Message, deadline time.Time) error {
 	name := r.from.home(l)
 	if name == r.from.Name() || name == "" {
 		return fmt.Errorf("deadletter: send event %s of device %s back: its record names %s, which is the dead-letter queue itself; "+
@@ -115,13 +115,13 @@ func (r *redrive) take(l *Letter, deadline time.Time) error {
 // redriveID is the deduplication ID of a letter that is sent back. It follows from the first message ID that the letter had in the
 // dead-letter queue: the same for every attempt, another after each further failure, and never the event's own, which SQS may
 // still remember. The hash keeps letters apart whose records somebody has copied.
-func (l *Letter) redriveID() string {
+func (l *Message) redriveID() string {
 	sum := l.identity()
 	return "redrive-" + l.origin() + "-" + hex.EncodeToString(sum[:8])
 }
 
 // redriven is the letter's record with one more redrive.
-func (l *Letter) redriven() Record {
+func (l *Message) redriven() Record {
 	r := l.Record
 	r.Redrives++
 	r.RedrivenAt = time.Now().UTC()
@@ -130,14 +130,14 @@ func (l *Letter) redriven() Record {
 }
 
 // lapped is the letter's record as that of a copy which was set aside.
-func (l *Letter) lapped(a Aside) Record {
+func (l *Message) lapped(a Aside) Record {
 	r := l.Record
 	r.Aside = a
 	return r
 }
 
 // with is the letter's attributes with a record. A message that had none gets one if there is room.
-func (l *Letter) with(r Record) (attributes map[string]types.MessageAttributeValue, recorded bool) {
+func (l *Message) with(r Record) (attributes map[string]types.MessageAttributeValue, recorded bool) {
 	attributes = maps.Clone(l.attributes)
 	if attributes == nil {
 		attributes = map[string]types.MessageAttributeValue{}
@@ -155,7 +155,7 @@ func (l *Letter) with(r Record) (attributes map[string]types.MessageAttributeVal
 }
 
 // counts tells whether a message has room for the record that counts its redrives.
-func (l *Letter) counts() bool {
+func (l *Message) counts() bool {
 	_, recorded := l.with(l.redriven())
 	return recorded
 }

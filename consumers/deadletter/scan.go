@@ -13,7 +13,7 @@ import (
 //
 // The error is ctx's when it has ended. A message that could not be made visible again, as the error then says, becomes visible
 // by itself within a minute.
-func Scan(ctx context.Context, api QueueAPI, from Source, visit func(*Letter) bool) error {
+func Scan(ctx context.Context, api QueueAPI, from Source, visit func(*Message) bool) error {
 	r := newReader(api, from)
 	stop := r.heartbeat(ctx)
 	err := r.scan(ctx, visit)
@@ -21,7 +21,7 @@ func Scan(ctx context.Context, api QueueAPI, from Source, visit func(*Letter) bo
 	return errors.Join(err, r.releaseHeld(ctx))
 }
 
-func (r *reader) scan(ctx context.Context, visit func(*Letter) bool) error {
+func (r *reader) scan(ctx context.Context, visit func(*Message) bool) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("deadletter: reading %s was interrupted: %w", r.from.URL, err)
@@ -55,7 +55,7 @@ func (r *reader) scan(ctx context.Context, visit func(*Letter) bool) error {
 
 // cutOff splits off the letters of the last device of a full batch, which may have been cut off in its midst: they are to come again,
 // so that what is behind them is seen too. What fills a batch alone can't be helped.
-func cutOff(letters []*Letter) (whole, cut []*Letter) {
+func cutOff(letters []*Message) (whole, cut []*Message) {
 	last := len(letters) - 1
 	if len(letters) < batchSize || letters[last].groupID == "" || letters[0].groupID == letters[last].groupID {
 		return letters, nil

@@ -27,7 +27,7 @@ func TestScan_KeepsOrderAndLeavesEverythingVisible(t *testing.T) {
 		}
 		for range 3 { // looking does not change anything
 			got := map[string][]string{}
-			err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Letter) bool {
+			err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Message) bool {
 				got[l.DeviceID] = append(got[l.DeviceID], l.EventID)
 				return true
 			})
@@ -57,7 +57,7 @@ func TestScan_SeesTheFirstOfADeviceOnly(t *testing.T) {
 			b.bury("d1", fmt.Sprintf("e%02d", i), record("bad"))
 		}
 		n := 0
-		if err := deadletter.Scan(t.Context(), b.api, b.from, func(*deadletter.Letter) bool { n++; return true }); err != nil {
+		if err := deadletter.Scan(t.Context(), b.api, b.from, func(*deadletter.Message) bool { n++; return true }); err != nil {
 			t.Fatal(err)
 		}
 		if n != 10 {
@@ -77,7 +77,7 @@ func TestScan_StopsWhenToldTo(t *testing.T) {
 			b.bury(fmt.Sprintf("d%02d", i), fmt.Sprintf("e%02d", i), record("bad"))
 		}
 		n := 0
-		err := deadletter.Scan(t.Context(), b.api, b.from, func(*deadletter.Letter) bool { n++; return n < 15 })
+		err := deadletter.Scan(t.Context(), b.api, b.from, func(*deadletter.Message) bool { n++; return n < 15 })
 		if err != nil || n != 15 {
 			t.Errorf("saw %d letters, %v, want 15", n, err)
 		}
@@ -101,7 +101,7 @@ func TestScan_InterruptedLeavesEverythingVisible(t *testing.T) {
 			}
 			return nil
 		}
-		err := deadletter.Scan(ctx, api, b.from, func(*deadletter.Letter) bool { return true })
+		err := deadletter.Scan(ctx, api, b.from, func(*deadletter.Message) bool { return true })
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want the context's error", err)
 		}
@@ -125,7 +125,7 @@ func TestScan_DoesNotSeeWhatAnotherReaderHolds(t *testing.T) {
 		scan := func() {
 			t.Helper()
 			got = nil
-			err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Letter) bool { got = append(got, l.EventID); return true })
+			err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Message) bool { got = append(got, l.EventID); return true })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +152,7 @@ func TestScan_SlowVisitorSeesEveryLetterOnce(t *testing.T) {
 			want[id] = 1
 		}
 		got := map[string]int{}
-		err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Letter) bool {
+		err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Message) bool {
 			if got[l.EventID]++; len(got)%25 == 0 {
 				time.Sleep(90 * time.Second) // somebody reads the first screen
 			}
@@ -183,7 +183,7 @@ func TestScan_LongerThanTheVisibilityTimeout(t *testing.T) {
 			return nil
 		}}
 		n := 0
-		err := deadletter.Scan(t.Context(), api, b.from, func(*deadletter.Letter) bool { n++; return true })
+		err := deadletter.Scan(t.Context(), api, b.from, func(*deadletter.Message) bool { n++; return true })
 		if err != nil || n != 100 {
 			t.Errorf("visited %d letters, %v, want each of 100 once", n, err)
 		}
@@ -209,7 +209,7 @@ func TestScan_LostAndFailedReceives(t *testing.T) {
 			return nil
 		}}
 		n := 0
-		if err := deadletter.Scan(t.Context(), api, b.from, func(*deadletter.Letter) bool { n++; return true }); err != nil {
+		if err := deadletter.Scan(t.Context(), api, b.from, func(*deadletter.Message) bool { n++; return true }); err != nil {
 			t.Error(err)
 		}
 		if n != 30 {

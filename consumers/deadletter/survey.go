@@ -48,7 +48,7 @@ func (s *Survey) Unseen() int { return max(0, s.Depth.Total()-s.Seen) }
 func Look(ctx context.Context, api interface {
 	QueueAPI
 	DepthAPI
-}, from Source, filter Filter, visit func(*Letter),
+}, from Source, filter Filter, visit func(*Message),
 ) (*Survey, error) {
 	s := &Survey{Service: from.Service, Queue: from.Name(), Delivery: from.Delivery, Groups: []*Group{}}
 	var err error
@@ -57,7 +57,7 @@ func Look(ctx context.Context, api interface {
 	}
 	now := time.Now()
 	groups, devices := map[string]*Group{}, map[string]bool{}
-	err = Scan(ctx, api, from, func(l *Letter) bool {
+	err = Scan(ctx, api, from, func(l *Message) bool {
 		s.Seen++
 		if filter.Matches(l, now) {
 			s.Matched++
@@ -76,7 +76,7 @@ func Look(ctx context.Context, api interface {
 	return s, err
 }
 
-func (s *Survey) add(groups map[string]*Group, l *Letter, now time.Time) {
+func (s *Survey) add(groups map[string]*Group, l *Message, now time.Time) {
 	r := l.Record
 	g := groups[r.Fingerprint]
 	if g == nil {

@@ -24,9 +24,9 @@ const (
 // action is what a sweep does to the letters that it selects.
 type action interface {
 	// take does it to one letter, so that the letter can be deleted once settle has returned. After deadline others may have it.
-	take(l *Letter, deadline time.Time) error
+	take(l *Message, deadline time.Time) error
 	// settle makes sure of what take did for these letters.
-	settle(letters []*Letter) error
+	settle(letters []*Message) error
 	// deletes tells whether a letter is deleted afterwards.
 	deletes() bool
 }
@@ -56,7 +56,7 @@ type sweep struct {
 	settled  map[copyKey]string        // letters that are held, or gone to where they should: their message ID
 	sent     map[[sha256.Size]byte]int // what was sent, by identity: the count of redrives that it carries
 	bareOf   map[string]string         // copies that had no room for a record, by message ID: the first message ID of the letter
-	undead   []*Letter                 // sent, and could not be deleted
+	undead   []*Message                 // sent, and could not be deleted
 	taken    int                       // letters acted upon, for the limit
 	laps     int                       // devices in the middle of a lap
 	polling  int                       // lanes that receive
@@ -70,7 +70,7 @@ type sweep struct {
 
 // device is what a sweep knows of one device. Only the lane that has its first letters touches it.
 type device struct {
-	seen      *Letter // one of its letters
+	seen      *Message // one of its letters
 	stuck     bool    // one of its letters could not be taken: those behind stay
 	lap       string  // name of the lap under way
 	restoring bool    // the lap is another sweep's: until it is complete nothing is taken
@@ -150,7 +150,7 @@ func (s *sweep) more(ctx context.Context) (activity int, more bool) {
 }
 
 // received notes the end of a receive. One that gave something calls another lane to receive in its place.
-func (s *sweep) received(letters []*Letter) {
+func (s *sweep) received(letters []*Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.polling--
@@ -216,12 +216,12 @@ func (s *sweep) stoppingLocked(ctx context.Context) bool {
 }
 
 // handle deals with one received batch, each device by itself.
-func (s *sweep) handle(ctx context.Context, letters []*Letter) {
+func (s *sweep) handle(ctx context.Context, letters []*Message) {
 	s.mu.Lock()
 	s.busy++
 	s.mu.Unlock()
 	var order []string
-	hands := map[string][]*Letter{}
+	hands := map[string][]*Message{}
 	for _, l := range letters {
 		if held := s.heldFor(l); held != nil {
 			continue // its heartbeat failed; it is held anew

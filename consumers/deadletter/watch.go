@@ -33,8 +33,8 @@ func Watch(ctx context.Context, api interface {
 }, from Source, rules []Rule, cfg Config,
 ) (Round, error) {
 	w := &watch{from: from, rules: rules, now: time.Now(), relapses: map[string]relapse{}}
-	var seen []*Letter
-	_, err := Look(ctx, api, from, Filter{}, func(l *Letter) {
+	var seen []*Message
+	_, err := Look(ctx, api, from, Filter{}, func(l *Message) {
 		seen = append(seen, l)
 		w.note(l)
 	})
@@ -62,7 +62,7 @@ func Watch(ctx context.Context, api interface {
 	if round.Due == 0 && !cfg.Journal.isOpen() {
 		return round, nil
 	}
-	cfg.Filter, cfg.Select = Filter{}, func(l *Letter) bool { return w.decide(l) == due }
+	cfg.Filter, cfg.Select = Filter{}, func(l *Message) bool { return w.decide(l) == due }
 	round.Summary, err = Redrive(ctx, api, from, cfg)
 	return round, err
 }
@@ -90,7 +90,7 @@ type watch struct {
 	relapses map[string]relapse // by fingerprint; read only once all letters were noted
 }
 
-func (w *watch) note(l *Letter) {
+func (w *watch) note(l *Message) {
 	r := l.Record
 	if r.Redrives == 0 || r.RedrivenAt.IsZero() || r.FailedAt.Sub(r.RedrivenAt) > AtOnce {
 		return
@@ -100,7 +100,7 @@ func (w *watch) note(l *Letter) {
 	}
 }
 
-func (w *watch) decide(l *Letter) decision {
+func (w *watch) decide(l *Message) decision {
 	rule := w.rule(l)
 	if rule == nil || rule.Leave || l.Record.Class == Parked { // a parked device is released as a whole
 		return left
@@ -120,7 +120,7 @@ func (w *watch) decide(l *Letter) decision {
 	return due
 }
 
-func (w *watch) rule(l *Letter) *Rule {
+func (w *watch) rule(l *Message) *Rule {
 	for i := range w.rules {
 		if r := &w.rules[i]; (r.Service == "" || r.Service == w.from.Service) && r.Filter.Matches(l, w.now) {
 			return r

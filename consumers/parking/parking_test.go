@@ -407,7 +407,7 @@ func TestUnparked_KnowsTheGroupsOfReleases(t *testing.T) {
 	for device, want := range map[string]bool{
 		"d1": false, long: false, parking.Group("d1"): false, parking.Group(long): false, "d2": true, parking.Group("d2"): true,
 	} {
-		if got := unparked(&deadletter.Letter{DeviceID: device}); got != want {
+		if got := unparked(&deadletter.Message{DeviceID: device}); got != want {
 			t.Errorf("letter of group %.20s: got %t, want %t", device, got, want)
 		}
 	}

@@ -329,8 +329,8 @@ func (r *release) giveBack(ctx context.Context) error {
 
 // Unparked selects the letters of devices that are not recorded, which may be redriven one by one: SQS itself may have moved them, or
 // they are older than the service's group policy. What the store can't tell is not selected.
-func Unparked(ctx context.Context, store Store, service string) func(*deadletter.Letter) bool {
-	return func(l *deadletter.Letter) bool {
+func Unparked(ctx context.Context, store Store, service string) func(*deadletter.Message) bool {
+	return func(l *deadletter.Message) bool {
 		recorded, err := store.Find(ctx, service, l.DeviceID)
 		if err == nil && strings.HasPrefix(l.DeviceID, events.ReservedPrefix) { // SQS left it in the group of a release
 			if recorded, err = store.Find(ctx, service); err == nil {

@@ -365,7 +365,7 @@ func TestRecord_IsReadWithAllItsFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		held := snapshot{URL: "http://127.0.0.1:4566/111122223333/dev-x.fifo", DLQURL: "http://127.0.0.1:4566/111122223333/dev-x-dlq.fifo", DLQ: messages}
 		found := 0
-		err := deadletter.Scan(t.Context(), newQueues(t, held), deadletter.Source{Service: "x", URL: held.DLQURL}, func(l *deadletter.Letter) bool {
+		err := deadletter.Scan(t.Context(), newQueues(t, held), deadletter.Source{Service: "x", URL: held.DLQURL}, func(l *deadletter.Message) bool {
 			found++
 			for i, m := range messages {
 				if m.Group != l.DeviceID {

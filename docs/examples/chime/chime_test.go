@@ -101,7 +101,7 @@ func TestChime_RefusesTheBackDoorForGood(t *testing.T) {
 		fanout := run(t, &b, nil, "back", "front")
 		from := deadletter.Source{Service: "chime", URL: fanout.Queues["chime"].DLQURL}
 		var codes []string
-		err := deadletter.Scan(t.Context(), fanout.SQS, from, func(l *deadletter.Letter) bool {
+		err := deadletter.Scan(t.Context(), fanout.SQS, from, func(l *deadletter.Message) bool {
 			codes = append(codes, l.Record.Code)
 			return true
 		})

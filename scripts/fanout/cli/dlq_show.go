@@ -45,7 +45,7 @@ func newDLQShow(g *globals) *cobra.Command {
 			}
 			now := time.Now()
 			out := json.NewEncoder(g.out)
-			s, err := deadletter.Look(ctx, api.sqs, sources[0], pick.filter, func(l *deadletter.Letter) {
+			s, err := deadletter.Look(ctx, api.sqs, sources[0], pick.filter, func(l *deadletter.Message) {
 				if !asJSON {
 					g.printLetter(now, l)
 					return
@@ -77,7 +77,7 @@ func newDLQShow(g *globals) *cobra.Command {
 	return cmd
 }
 
-func (g *globals) printLetter(now time.Time, l *deadletter.Letter) {
+func (g *globals) printLetter(now time.Time, l *deadletter.Message) {
 	r := l.Record
 	field := func(name, format string, args ...any) {
 		text := printable(fmt.Sprintf(format, args...))

@@ -149,7 +149,7 @@ type queueView struct {
 	From    deadletter.Source
 	Gauge   gauge
 	Seen    *sight
-	Letters []*deadletter.Letter
+	Letters []*deadletter.Message
 	Total   int // letters that match
 	Filter  url.Values
 	Query   template.URL
@@ -199,7 +199,7 @@ func (c *Console) queue(w http.ResponseWriter, r *http.Request) {
 type letterView struct {
 	Service Service
 	From    deadletter.Source
-	Letter  *deadletter.Letter
+	Letter  *deadletter.Message
 	Seen    *sight
 }
 
@@ -228,7 +228,7 @@ type planView struct {
 	Survey  *deadletter.Survey
 	Unseen  int
 	Task    deadletter.MoveTask
-	Letter  *deadletter.Letter
+	Letter  *deadletter.Message
 	Release []parking.Device // as a whole, before the letters of other devices are redriven
 }
 
@@ -305,7 +305,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request) {
 	id := r.PostForm.Get("letter")
 	if id != "" {
 		cfg.Filter.Limit = 1
-		cfg.Select = func(l *deadletter.Letter) bool { return l.MessageID == id || l.Record.Aside.Letter == id }
+		cfg.Select = func(l *deadletter.Message) bool { return l.MessageID == id || l.Record.Aside.Letter == id }
 	}
 	var release []parking.Device
 	if releases(s, from, action) {

@@ -27,7 +27,7 @@ type look struct {
 type sight struct {
 	*deadletter.Survey
 	At      time.Time
-	Letters []*deadletter.Letter // those of them that can be shown
+	Letters []*deadletter.Message // those of them that can be shown
 	Devices []deviceView         // most letters first
 }
 
@@ -67,7 +67,7 @@ func (l *look) get(ctx context.Context, anew bool) (*sight, error) {
 	devices := map[string]*deviceView{}
 	var order []string
 	var err error
-	s.Survey, err = deadletter.Look(ctx, l.api, l.from, deadletter.Filter{}, func(letter *deadletter.Letter) {
+	s.Survey, err = deadletter.Look(ctx, l.api, l.from, deadletter.Filter{}, func(letter *deadletter.Message) {
 		if len(s.Letters) < lookAtMax {
 			s.Letters = append(s.Letters, letter)
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
-// Letter is one message in a dead-letter queue.
-type Letter struct {
+// Message is one message in a dead-letter queue.
+type Message struct {
 	Record    Record    // of a message that nobody wrote one for, only what can be told without
 	MessageID string    // in the dead-letter queue
 	DeviceID  string    // the message group; on a standard queue the event's subject
@@ -31,8 +31,8 @@ type Letter struct {
 }
 
 // newLetter reads a message as far as it can be read.
-func newLetter(from Source, in types.Message) *Letter {
-	l := &Letter{
+func newLetter(from Source, in types.Message) *Message {
+	l := &Message{
 		MessageID:  aws.ToString(in.MessageId),
 		groupID:    in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
 		Body:       aws.ToString(in.Body),
@@ -103,10 +103,10 @@ func (r Record) completed(eventType string, failedAt time.Time) Record {
 }
 
 // origin is the message ID that the letter had in this dead-letter queue at first. All copies of it have the same.
-func (l *Letter) origin() string { return cmp.Or(l.Record.Aside.Letter, l.MessageID) }
+func (l *Message) origin() string { return cmp.Or(l.Record.Aside.Letter, l.MessageID) }
 
 // identity is equal for copies of one event in one group.
-func (l *Letter) identity() [sha256.Size]byte {
+func (l *Message) identity() [sha256.Size]byte {
 	return sha256.Sum256([]byte(l.DeviceID + "\x00" + l.Body))
 }
 
@@ -116,16 +116,16 @@ type copyKey struct {
 	identity [sha256.Size]byte
 }
 
-func (l *Letter) copyKey() copyKey { return copyKey{l.origin(), l.identity()} }
+func (l *Message) copyKey() copyKey { return copyKey{l.origin(), l.identity()} }
 
 // group is the message group that every copy of the letter goes to.
-func (l *Letter) group() string { return cmp.Or(l.groupID, l.MessageID) }
+func (l *Message) group() string { return cmp.Or(l.groupID, l.MessageID) }
 
 // name is what to call the letter's event in an error.
-func (l *Letter) name() string { return cmp.Or(l.EventID, l.MessageID) }
+func (l *Message) name() string { return cmp.Or(l.EventID, l.MessageID) }
 
 // TraceID is the trace that the event belongs to, from its traceparent; empty if there is none.
-func (l *Letter) TraceID() string {
+func (l *Message) TraceID() string {
 	if parts := strings.Split(aws.ToString(l.attributes["traceparent"].StringValue), "-"); len(parts) == 4 {
 		return parts[1]
 	}
@@ -133,7 +133,7 @@ func (l *Letter) TraceID() string {
 }
 
 // Attributes are the message attributes as text, binary ones in base64, without the record.
-func (l *Letter) Attributes() map[string]string {
+func (l *Message) Attributes() map[string]string {
 	list := make(map[string]string, len(l.attributes))
 	for name, v := range l.attributes {
 		switch {
