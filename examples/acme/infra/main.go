@@ -7,4 +7,4 @@ import (
 	"example.com/acme/platform/infra/declaration"
 )
 
-func main() { stacks.Main(stacks.App{Topology: declaration.Topology()}) }
+func main() { stacks.Main(stacks.App{Topology: declaration.Topology(), Program: "platform"}) }

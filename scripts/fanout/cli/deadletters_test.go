@@ -92,9 +92,11 @@ func TestDeadLetters_OfTheAWSCLI(t *testing.T) {
 	up.stderr.find(t, `(dead letters)`)
 
 	const power, humidity, tea = "device.power.changed.v1", "device.humidity.measured.v1", "device.tea.brewed.v1"
+	stray := strings.Replace(cloudEvent("bad-2", tea, `{}`), `"lamp"`, `"kettle"`, 1) // another device's than its group
 	awsCLI(t, endpoint,
 		letter{"bad-1", power, "this is no JSON"},
-		letter{"bad-2", tea, cloudEvent("bad-2", tea, `{}`)},
+		letter{"bad-2", tea, stray},
+		letter{"strange", tea, cloudEvent("strange", tea, `{}`)},
 		letter{"bad-3", humidity, cloudEvent("bad-3", humidity, `{"percent":140}`)},
 		letter{"good", power, cloudEvent("good", power, `{"on":true}`)})
 
@@ -107,12 +109,17 @@ func TestDeadLetters_OfTheAWSCLI(t *testing.T) {
 		return has(rows(t, openDatabase(t, folder, "state"), `SELECT event_id, device_id, type, time, data FROM device_state`), "good")
 	})
 
+	// An event of a type that nobody here knows is kept as it is by those that hear all types.
+	if !has(rows(t, history, historyQuery), "strange") {
+		t.Error("history lacks the event of an unknown type")
+	}
+
 	noJSON := []string{"this is no JSON", "malformed_json", "invalid character"}
-	unknown := []string{cloudEvent("bad-2", tea, `{}`), "unknown_type", tea}
+	mismatch := []string{stray, "group_mismatch", "kettle"}
 	invalid := []string{cloudEvent("bad-3", humidity, `{"percent":140}`), "invalid_data", "data.percent: got 140, want a number from 0 to 100"}
 	for service, want := range map[string][][]string{
-		"history": {noJSON, unknown, invalid},
-		"state":   {noJSON, unknown, invalid},
+		"history": {noJSON, mismatch, invalid},
+		"state":   {noJSON, mismatch, invalid},
 		"push":    {noJSON}, // it hears of power, and of no other of these types
 	} {
 		got := show(t, endpoint, service)
@@ -189,8 +196,8 @@ func checkLs(t *testing.T, endpoint string) {
 			t.Errorf("dlq ls: got %+v, want one known failure of one device", g)
 		}
 	}
-	if len(groups) != 7 || len(prints) != 7 || codes["malformed_json"] != 3 || codes["unknown_type"] != 2 || codes["invalid_data"] != 2 {
-		t.Errorf("dlq ls: got codes %v and %d fingerprints, want 3 malformed_json, 2 unknown_type, 2 invalid_data, all distinct", codes, len(prints))
+	if len(groups) != 7 || len(prints) != 7 || codes["malformed_json"] != 3 || codes["group_mismatch"] != 2 || codes["invalid_data"] != 2 {
+		t.Errorf("dlq ls: got codes %v and %d fingerprints, want 3 malformed_json, 2 group_mismatch, 2 invalid_data, all distinct", codes, len(prints))
 	}
 	contains(t, "dlq ls", invoke(t, "", "dlq", "ls", "state", "--endpoint", endpoint).want(t, exitOK).stdout,
 		"dev-state-dlq.fifo  3 ", "FINGERPRINT", "malformed_json", "data.percent: got 140")
