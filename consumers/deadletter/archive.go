@@ -17,8 +17,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// archiveVersion is the version of a line's format. A line that names none was written before there was a number, and is version 1.
+const archiveVersion = 1
+
 // archived is a letter as a line of an archive: everything that is needed to send it back.
 type archived struct {
+	Version         int                      `json:"version"`
 	Service         string                   `json:"service"`
 	Queue           string                   `json:"queue"` // name of the queue that it goes back to
 	DeviceID        string                   `json:"device_id"`
@@ -91,7 +95,7 @@ func (a *archiving) settle(letters []*Message) error { return a.archive.verify(l
 func (a *Archive) write(l *Message, queue string) error {
 	attributes, _ := l.with(l.redriven())
 	line := archived{
-		Service: l.Record.Service, Queue: queue, DeviceID: l.DeviceID, EventID: l.EventID, Type: l.Type, Group: l.group(),
+		Version: archiveVersion, Service: l.Record.Service, Queue: queue, DeviceID: l.DeviceID, EventID: l.EventID, Type: l.Type, Group: l.group(),
 		DeduplicationID: l.redriveID(), Attributes: map[string]archivedValue{}, Record: l.Record, Body: l.Body,
 	}
 	for name, v := range attributes {
@@ -159,7 +163,8 @@ type ResendConfig struct {
 
 // Resend sends the letters of an archive back to their queues, those of a device in the order of the file; where one can't be sent
 // those behind it of its device are not. It returns how many lines were sent, and how many not. A second Resend within five minutes
-// sends no second copy; a later one does, and services know the events by their IDs.
+// sends no second copy; a later one does, and services know the events by their IDs. A line whose version is not known ends it with an
+// error, since those behind it may be of the same device.
 func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (sent, failed int, err error) {
 	if cfg.Reject == nil {
 		cfg.Reject = func(*LineError) {}
@@ -186,10 +191,14 @@ func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (
 	}
 	scan := bufio.NewScanner(in)
 	scan.Buffer(nil, 8*maxMessageBytes)
-	n := 0
-	for n = 1; ctx.Err() == nil && scan.Scan(); n++ {
+	n, version := 1, archiveVersion
+	for ; ctx.Err() == nil && scan.Scan(); n++ {
 		l := numbered{line: n}
-		if err := l.parse(scan.Bytes(), cfg.Allow); err != nil {
+		err := l.parse(scan.Bytes(), cfg.Allow)
+		if version = l.Version; version != archiveVersion { // also where the rest can't be read
+			break
+		}
+		if err != nil {
 			reject(n, err)
 			continue
 		}
@@ -204,6 +213,9 @@ func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("deadletter: interrupted in line %d: %w", n, ctx.Err())
+	case version != archiveVersion:
+		err = fmt.Errorf("deadletter: archive: line %d: its format is version %d, and this program knows version %d only; "+
+			"nothing from this line on was sent: send the rest with the program that wrote it, or a newer one", n, version, archiveVersion)
 	case scan.Err() != nil:
 		err = fmt.Errorf("deadletter: read line %d: %w", n, scan.Err())
 	}
@@ -216,6 +228,7 @@ type numbered struct {
 }
 
 func (l *numbered) parse(text []byte, allow func(string) error) error {
+	l.Version = archiveVersion // unless the line names another
 	if err := json.Unmarshal(text, &l.archived); err != nil {
 		return fmt.Errorf("got %q, want a line that dlq export or drop has written: %w", cut(string(text), 80), err)
 	}

@@ -45,6 +45,9 @@ func TestDrop_ThenResend(t *testing.T) {
 		if err != nil || bytes.Count(lines, []byte("\n")) != sum.Moved {
 			t.Fatalf("the archive has %d lines, %v, want %d", bytes.Count(lines, []byte("\n")), err, sum.Moved)
 		}
+		if versions := bytes.Count(lines, []byte(`{"version":1,"service":`)); versions != sum.Moved {
+			t.Errorf("%d lines say their version, want all %d", versions, sum.Moved)
+		}
 		for range 2 { // the second sends no second copy
 			sent, failed, err := deadletter.Resend(t.Context(), b.api, bytes.NewReader(lines), deadletter.ResendConfig{})
 			if err != nil || sent != sum.Moved || failed != 0 {
@@ -158,6 +161,30 @@ func TestResend_StopsADeviceAtItsFirstBadLine(t *testing.T) {
 		if !slices.Equal(got["d1"], []string{"e1"}) || !slices.Equal(got["d2"], []string{"e4"}) || len(got) != 2 {
 			t.Errorf("the queue holds %v", got)
 		}
+	})
+}
+
+// TestResend_StopsAtAVersionItDoesNotKnow, since those behind it may be of the same device. A line without a version is version 1.
+func TestResend_StopsAtAVersionItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		line := func(version, id string) string {
+			return fmt.Sprintf(`{%s"queue":%q,"device_id":"d1","event_id":%q,"message_group_id":"d1","message_deduplication_id":%q,"body":%q}`+"\n",
+				version, queueName, id, "redrive-"+id, body("d1", id))
+		}
+		known := line("", "e1") + line(`"version":1,`, "e2")
+		for unknown, want := range map[string]string{
+			line(`"version":2,`, "e3"):        "line 3: its format is version 2, and this program knows version 1 only",
+			line(`"version":0,`, "e3"):        "line 3: its format is version 0",
+			`{"version":2,"queue":[]}` + "\n": "line 3: its format is version 2", // not what the other members then are
+		} {
+			sent, failed, err := deadletter.Resend(t.Context(), b.api, strings.NewReader(known+unknown+line("", "e4")), deadletter.ResendConfig{})
+			if sent != 2 || failed != 0 || err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %d sent, %d failed, %v, want %q", unknown, sent, failed, err, want)
+			}
+		}
+		b.wantQueue(b.queue, map[string][]string{"d1": {"e1", "e2"}})
 	})
 }
 

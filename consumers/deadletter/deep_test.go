@@ -3,6 +3,7 @@ package deadletter_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -312,9 +313,13 @@ func TestJournal_RefusesWhatIsNotItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		`{"queue":"http://x/two"}` + "\n":                "is of queue http://x/two, want one of http://x/one",
-		`{"queue":"http://x/one"}` + "\nnonsense\n":      `line 2: got "nonsense`,
-		`{"queue":"http://x/one"}` + "\n" + `{"sent":"a`: "", // was being written when the process died
+		`{"queue":"http://x/two"}` + "\n":                     "is of queue http://x/two, want one of http://x/one",
+		`{"queue":"http://x/one"}` + "\nnonsense\n":           `line 2: got "nonsense`,
+		`{"version":2,"queue":"http://x/one"}` + "\n":         path + ": line 1: its format is version 2, and this program knows version 1 only",
+		`{"version":2,"queue":{"url":"http://x/one"}}` + "\n": "line 1: its format is version 2", // not what the other members then are
+		`{"version":0,"queue":"http://x/one"}` + "\n":         "line 1: its format is version 0",
+		`{"version":1,"queue":"http://x/one"}` + "\n":         "",
+		`{"queue":"http://x/one"}` + "\n" + `{"sent":"a`:      "", // was being written when the process died
 	} {
 		writeFile(t, path, text)
 		j, err := deadletter.OpenJournal(path, "http://x/one")
@@ -326,6 +331,24 @@ func TestJournal_RefusesWhatIsNotItsOwn(t *testing.T) {
 		case want == "" || !strings.Contains(err.Error(), want):
 			t.Errorf("%q: got %v, want %q", text, err, want)
 		}
+	}
+}
+
+// TestJournal_SaysItsVersion in its first line, also when it goes on with one that was written before there was a number.
+func TestJournal_SaysItsVersion(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	old := `{"queue":"http://x/one"}` + "\n" + `{"sent":"a"}` + "\n"
+	writeFile(t, path, old)
+	j := openJournal(t, path, "http://x/one")
+	if got, err := os.ReadFile(path); err != nil || string(got) != strings.Replace(old, "{", `{"version":1,`, 1) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if messages, devices := j.Open(); messages != 1 || devices != 0 {
+		t.Errorf("%d messages and %d devices are open, want one message", messages, devices)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

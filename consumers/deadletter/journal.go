@@ -38,22 +38,28 @@ type Journal struct {
 	laps map[string]string // devices whose letters are being set aside, and the name of the pass
 }
 
+// journalVersion is the version of the file's format. The first line names it; one that does not was written before there was a number,
+// and is version 1.
+const journalVersion = 1
+
 // What became of a message that is still to be deleted.
 const (
 	journalSent   = "sent"   // it is confirmed where it was to go
 	journalCopied = "copied" // its copy stands at the end of the queue
 )
 
-// journalLine is one line of the file; exactly one of the fields is set, besides Lap, which goes with Device.
+// journalLine is one line of the file; exactly one of the fields is set, besides Version, which goes with Queue, and Lap, which goes with
+// Device.
 type journalLine struct {
-	Sent   string `json:"sent,omitempty"`   // a message ID
-	Copied string `json:"copied,omitempty"` // a message ID
-	Gone   string `json:"gone,omitempty"`   // the message was deleted
-	Try    string `json:"try,omitempty"`    // a request is about to copy letters
-	Kept   string `json:"kept,omitempty"`   // all of its copies are there
-	Device string `json:"device,omitempty"`
-	Lap    string `json:"lap,omitempty"`   // of the device; empty when the pass is complete
-	Queue  string `json:"queue,omitempty"` // first line: the dead-letter queue
+	Version int    `json:"version,omitempty"` // first line
+	Sent    string `json:"sent,omitempty"`    // a message ID
+	Copied  string `json:"copied,omitempty"`  // a message ID
+	Gone    string `json:"gone,omitempty"`    // the message was deleted
+	Try     string `json:"try,omitempty"`     // a request is about to copy letters
+	Kept    string `json:"kept,omitempty"`    // all of its copies are there
+	Device  string `json:"device,omitempty"`
+	Lap     string `json:"lap,omitempty"`   // of the device; empty when the pass is complete
+	Queue   string `json:"queue,omitempty"` // first line: the dead-letter queue
 }
 
 // OpenJournal opens the journal of a dead-letter queue, or begins one. Its folder is made if it is not there. The error is
@@ -87,7 +93,7 @@ func (j *Journal) begin(queueURL string) error {
 	// What is settled is left out of the new file. It takes the old one's place in one step.
 	var fresh bytes.Buffer
 	put := func(l journalLine) { fresh.Write(l.encode()) }
-	put(journalLine{Queue: queueURL})
+	put(journalLine{Version: journalVersion, Queue: queueURL})
 	for id, what := range j.open {
 		if what == journalSent {
 			put(journalLine{Sent: id})
@@ -121,8 +127,13 @@ func (j *Journal) read(text []byte, queueURL string) error {
 		if errors.Is(end, io.EOF) {
 			return nil // a line without its end was being written when the process died
 		}
-		var l journalLine
-		if err := json.Unmarshal(line, &l); err != nil {
+		l := journalLine{Version: journalVersion}
+		err := json.Unmarshal(line, &l)
+		if l.Version != journalVersion { // also where the rest can't be read
+			return fmt.Errorf("deadletter: journal %s: line %d: its format is version %d, and this program knows version %d only; "+
+				"end the redrive with the program that began it, or a newer one", j.path, n, l.Version, journalVersion)
+		}
+		if err != nil {
 			return fmt.Errorf("deadletter: journal %s: line %d: got %q, want what a redrive has written: %w", j.path, n, cut(string(line), 80), err)
 		}
 		if n == 1 && l.Queue != queueURL {

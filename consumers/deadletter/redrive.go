@@ -88,7 +88,7 @@ type redrive struct {
 	fail    func(error) // ends the sweep
 }
 
-func (r *redrive) deletes() bool                  { return true }
+func (r *redrive) deletes() bool                   { return true }
 func (r *redrive) settle(letters []*Message) error { return nil }
 
 func (r *redrive) take(l *Message, deadline time.Time) error {

@@ -56,7 +56,7 @@ type sweep struct {
 	settled  map[copyKey]string        // letters that are held, or gone to where they should: their message ID
 	sent     map[[sha256.Size]byte]int // what was sent, by identity: the count of redrives that it carries
 	bareOf   map[string]string         // copies that had no room for a record, by message ID: the first message ID of the letter
-	undead   []*Message                 // sent, and could not be deleted
+	undead   []*Message                // sent, and could not be deleted
 	taken    int                       // letters acted upon, for the limit
 	laps     int                       // devices in the middle of a lap
 	polling  int                       // lanes that receive
@@ -71,11 +71,11 @@ type sweep struct {
 // device is what a sweep knows of one device. Only the lane that has its first letters touches it.
 type device struct {
 	seen      *Message // one of its letters
-	stuck     bool    // one of its letters could not be taken: those behind stay
-	lap       string  // name of the lap under way
-	restoring bool    // the lap is another sweep's: until it is complete nothing is taken
-	whole     bool    // the lap is complete: what comes now was seen, or is new
-	broken    bool    // a letter could not be set aside: the lap waits for the next sweep
+	stuck     bool     // one of its letters could not be taken: those behind stay
+	lap       string   // name of the lap under way
+	restoring bool     // the lap is another sweep's: until it is complete nothing is taken
+	whole     bool     // the lap is complete: what comes now was seen, or is new
+	broken    bool     // a letter could not be set aside: the lap waits for the next sweep
 	// bare are the message IDs of this lap's copies that had no room for a record to say so.
 	bare []string
 }

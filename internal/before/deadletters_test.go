@@ -155,6 +155,9 @@ func TestJournal_TheRunGoesOn(t *testing.T) {
 			t.Run(at+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				dir := unpack(t, "journals.zip", at)
+				if old, err := os.ReadFile(filepath.Join(dir, journal)); err != nil || bytes.Contains(old, []byte("version")) {
+					t.Fatalf("got %s, %v, want a journal without a version", old, err)
+				}
 				damage(t, filepath.Join(dir, journal))
 				text, err := os.ReadFile(filepath.Join(dir, "queues.json"))
 				if err != nil {
@@ -272,6 +275,9 @@ func TestArchive_ComesBack(t *testing.T) {
 	for name, want := range map[string]int{"dropped": 13, "exported": 2} {
 		file := "archives/" + name + ".ndjson"
 		text := read(t, file)
+		if bytes.HasPrefix(text, []byte(`{"version"`)) {
+			t.Fatalf("%s says its version, want lines from before there was one", name)
+		}
 		var wanted []message
 		for _, line := range lines(t, file) {
 			var m message

@@ -160,6 +160,11 @@ func TestDLQ_ExportDropAndPublishAgain(t *testing.T) {
 	contains(t, "over a file", dlq(exitFailed, "drop", "history", "--code", "a", "--yes", "--file", file).stderr, "file exists", "hint: --file")
 	done := invoke(t, "", "publish", file, "--redrive", "--endpoint", endpoint, "--env", "test").want(t, exitRejected)
 	contains(t, "another environment", done.stderr, "line 1", `queue "dev-history.fifo" is not of environment test`)
+	newer := filepath.Join(folder, "newer.ndjson")
+	if err := os.WriteFile(newer, []byte(`{"version":2}`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "a newer version", invoke(t, "", "publish", newer, "--redrive", "--endpoint", endpoint).want(t, exitFailed).stderr, newer, "line 1", "version 2")
 	contains(t, "publish", invoke(t, "", "publish", file, "--redrive", "--endpoint", endpoint).want(t, exitOK).stdout, "sent 30 back")
 	back := drain(t, engine, "dev-history.fifo")
 	inOrder(t, "back", back)

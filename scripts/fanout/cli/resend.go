@@ -56,7 +56,7 @@ func (g *globals) resend(ctx context.Context, file string, rate float64, asJSON 
 	}
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("%s: %w", file, err)
 	case failed > 0:
 		return &exitError{code: exitRejected}
 	}
