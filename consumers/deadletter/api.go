@@ -29,7 +29,7 @@ type DepthAPI = sqsapi.Describer
 type Source struct {
 	Service string // for messages without a record
 	URL     string
-	Queue   string // name of the queue to which letters go back whose record names none
+	Queue   string // name of the queue for messages whose record names none
 	// Delivery says that this is the dead-letter queue of the service's subscription, for what the topic could not deliver.
 	Delivery bool
 }
@@ -37,25 +37,25 @@ type Source struct {
 // Name is the queue's name.
 func (s Source) Name() string { return path.Base(s.URL) }
 
-// home is the name of the queue that a letter goes back to.
-func (s Source) home(l *Message) string {
-	if arn := l.Record.Queue; arn != "" {
+// home is the name of the queue to which a redrive sends a message.
+func (s Source) home(m *Message) string {
+	if arn := m.Record.Queue; arn != "" {
 		return arn[strings.LastIndexByte(arn, ':')+1:]
 	}
 	return s.Queue
 }
 
-// Depth is how many messages a queue holds as far as SQS knows. SQS calls the numbers approximate; they can be a minute old.
+// Depth is how many messages a queue holds, as SQS counts them: approximately, and up to a minute late.
 type Depth struct {
 	Visible  int `json:"visible"`
 	InFlight int `json:"in_flight"`
 	Delayed  int `json:"delayed"`
 }
 
-// Total is all of them.
+// Total is the sum.
 func (d Depth) Total() int { return d.Visible + d.InFlight + d.Delayed }
 
-// ReadDepth asks how many messages a queue holds.
+// ReadDepth asks SQS how many messages a queue holds.
 func ReadDepth(ctx context.Context, api DepthAPI, url string) (Depth, error) {
 	var d Depth
 	counts := map[types.QueueAttributeName]*int{

@@ -20,7 +20,7 @@ import (
 // archiveVersion is the version of a line's format. A line that names none was written before there was a number, and is version 1.
 const archiveVersion = 1
 
-// archived is a letter as a line of an archive: everything that is needed to send it back.
+// archived is a line of an archive: a dead letter with everything that is needed to send it back.
 type archived struct {
 	Version         int                      `json:"version"`
 	Service         string                   `json:"service"`
@@ -30,7 +30,7 @@ type archived struct {
 	Type            string                   `json:"type,omitempty"`
 	Group           string                   `json:"message_group_id"`
 	DeduplicationID string                   `json:"message_deduplication_id"`
-	Attributes      map[string]archivedValue `json:"message_attributes"` // with the record, its redrive counted
+	Attributes      map[string]archivedValue `json:"message_attributes"` // with the record, in which this redrive counts
 	Record          Record                   `json:"deadletter"`
 	Body            string                   `json:"body"`
 }
@@ -41,7 +41,7 @@ type archivedValue struct {
 	Binary []byte  `json:"binary,omitempty"`
 }
 
-// Archive is a file of letters in NDJSON: what [Export] and [Drop] write, and [Resend] sends back.
+// Archive is a file of dead letters in NDJSON, which [Export] and [Drop] write and [Resend] sends back.
 type Archive struct {
 	mu    sync.Mutex
 	file  *os.File
@@ -54,7 +54,7 @@ type span struct {
 	text []byte
 }
 
-// CreateArchive creates the file. It is an error if it is there.
+// CreateArchive creates the file. The error wraps [os.ErrExist] if there is one already.
 func CreateArchive(path string) (*Archive, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -66,18 +66,18 @@ func CreateArchive(path string) (*Archive, error) {
 // Close closes the file.
 func (a *Archive) Close() error { return a.file.Close() }
 
-// Export writes the letters that cfg selects to an archive and leaves them where they are. It goes through the whole queue, as
-// [Redrive] does, with what that means for letters behind more than ten of their device.
+// Export writes the messages that cfg selects to an archive and leaves them in the queue. To reach all of them it moves messages of a device
+// to the end of the queue, as [Redrive] does.
 func Export(ctx context.Context, api QueueAPI, from Source, to *Archive, cfg Config) (Summary, error) {
 	return newSweep(api, from, &archiving{from: from, archive: to}, cfg.withDefaults()).run(ctx)
 }
 
-// Drop writes the letters that cfg selects to an archive and deletes each after its line is on disk and was read back.
+// Drop writes the messages that cfg selects to an archive and deletes each after its line is on disk and was read back.
 func Drop(ctx context.Context, api QueueAPI, from Source, to *Archive, cfg Config) (Summary, error) {
 	return newSweep(api, from, &archiving{from: from, archive: to, drop: true}, cfg.withDefaults()).run(ctx)
 }
 
-// archiving is the action that writes letters to an archive.
+// archiving is the action that writes messages to an archive.
 type archiving struct {
 	from    Source
 	archive *Archive
@@ -86,24 +86,24 @@ type archiving struct {
 
 func (a *archiving) deletes() bool { return a.drop }
 
-func (a *archiving) take(l *Message, _ time.Time) error {
-	return a.archive.write(l, a.from.home(l))
+func (a *archiving) take(m *Message, _ time.Time) error {
+	return a.archive.write(m, a.from.home(m))
 }
 
-func (a *archiving) settle(letters []*Message) error { return a.archive.verify(letters) }
+func (a *archiving) settle(messages []*Message) error { return a.archive.verify(messages) }
 
-func (a *Archive) write(l *Message, queue string) error {
-	attributes, _ := l.with(l.redriven())
+func (a *Archive) write(m *Message, queue string) error {
+	attributes, _ := m.with(m.redriven())
 	line := archived{
-		Version: archiveVersion, Service: l.Record.Service, Queue: queue, DeviceID: l.DeviceID, EventID: l.EventID, Type: l.Type, Group: l.group(),
-		DeduplicationID: l.redriveID(), Attributes: map[string]archivedValue{}, Record: l.Record, Body: l.Body,
+		Version: archiveVersion, Service: m.Record.Service, Queue: queue, DeviceID: m.DeviceID, EventID: m.EventID, Type: m.Type, Group: m.group(),
+		DeduplicationID: m.redriveID(), Attributes: map[string]archivedValue{}, Record: m.Record, Body: m.Body,
 	}
 	for name, v := range attributes {
 		line.Attributes[name] = archivedValue{Type: *v.DataType, Text: v.StringValue, Binary: v.BinaryValue}
 	}
 	text, err := json.Marshal(line)
 	if err != nil {
-		return fmt.Errorf("deadletter: archive: event %s: %w", l.name(), err)
+		return fmt.Errorf("deadletter: archive: event %s: %w", m.name(), err)
 	}
 	text = append(text, '\n')
 	a.mu.Lock()
@@ -111,36 +111,37 @@ func (a *Archive) write(l *Message, queue string) error {
 	if _, err := a.file.WriteAt(text, a.size); err != nil {
 		return fmt.Errorf("deadletter: archive: %w", err)
 	}
-	a.lines[l] = span{a.size, text}
+	a.lines[m] = span{a.size, text}
 	a.size += int64(len(text))
 	return nil
 }
 
-// verify makes sure that the letters' lines are on disk, by reading them back.
-func (a *Archive) verify(letters []*Message) error {
+// verify makes sure that the lines of these messages are on disk, and reads them back.
+func (a *Archive) verify(messages []*Message) error {
 	if err := a.file.Sync(); err != nil {
 		return fmt.Errorf("deadletter: archive: %w", err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, l := range letters {
-		line, ok := a.lines[l]
+	for _, m := range messages {
+		line, ok := a.lines[m]
 		if !ok {
-			continue // it is in the archive of a run that was killed
+			continue // a killed run has written it to its own archive
 		}
-		delete(a.lines, l)
+		delete(a.lines, m)
 		found := make([]byte, len(line.text))
 		if _, err := a.file.ReadAt(found, line.at); err != nil {
-			return fmt.Errorf("deadletter: archive: read event %s back: %w", l.name(), err)
+			return fmt.Errorf("deadletter: archive: read event %s back: %w", m.name(), err)
 		}
 		if !bytes.Equal(found, line.text) {
-			return fmt.Errorf("deadletter: archive: event %s was read back otherwise than it was written", l.name())
+			return fmt.Errorf("deadletter: archive: event %s of device %s was read back from %s otherwise than it was written, and stays in its queue; "+
+				"check the disk, and write to another file", m.name(), m.DeviceID, a.file.Name())
 		}
 	}
 	return nil
 }
 
-// LineError is a line of an archive that could not be sent.
+// LineError says why a line of an archive was not sent.
 type LineError struct {
 	Line int
 	Err  error
@@ -148,23 +149,23 @@ type LineError struct {
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 
-// Unwrap gives what was wrong with the line.
+// Unwrap returns Err.
 func (e *LineError) Unwrap() error { return e.Err }
 
 // ResendConfig sets what [Resend] does. The zero value sends everything.
 type ResendConfig struct {
-	// Allow refuses a line by the name of its queue; nil allows all.
+	// Allow returns an error for a queue, by its name, to which nothing may be sent. Nil allows all.
 	Allow func(queue string) error
-	// Rate is the most letters per second. Zero means no limit.
+	// Rate is the most messages per second. Zero means no limit.
 	Rate float64
-	// Reject is told of each line that was not sent. Nil is told nothing.
+	// Reject is called for each line that was not sent, one call at a time. Nil means no reports.
 	Reject func(*LineError)
 }
 
-// Resend sends the letters of an archive back to their queues, those of a device in the order of the file; where one can't be sent
-// those behind it of its device are not. It returns how many lines were sent, and how many not. A second Resend within five minutes
-// sends no second copy; a later one does, and services know the events by their IDs. A line whose version is not known ends it with an
-// error, since those behind it may be of the same device.
+// Resend sends the dead letters of an archive back to their queues, those of a device in the order of the file. If one can't be sent, the
+// later ones of its device are not sent either. It returns how many lines were sent, and how many were not. A second Resend within five
+// minutes sends no second copies; a later one does, and services recognize the events by their IDs. A line of an unknown version ends it
+// with an error, since later lines may be of the same device.
 func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (sent, failed int, err error) {
 	if cfg.Reject == nil {
 		cfg.Reject = func(*LineError) {}
@@ -246,7 +247,7 @@ type resend struct {
 	pace   *rate.Limiter
 
 	mu           sync.Mutex
-	stuck        map[[2]string]int // queue and group: the line that could not be sent
+	stuck        map[[2]string]int // by queue and group: the first line that could not be sent
 	sent, failed int
 }
 
@@ -256,7 +257,7 @@ func (r *resend) send(ctx context.Context, l numbered) error {
 	before := r.stuck[key]
 	r.mu.Unlock()
 	if before > 0 {
-		return fmt.Errorf("event %s of device %s waits for line %d", l.EventID, l.DeviceID, before)
+		return fmt.Errorf("event %s of device %s waits for line %d, which could not be sent", l.EventID, l.DeviceID, before)
 	}
 	err := r.pace.Wait(ctx)
 	var to *sender
@@ -282,7 +283,7 @@ func (r *resend) send(ctx context.Context, l numbered) error {
 	return nil
 }
 
-// perSecond allows so many letters a second, evenly; 0 or less means no limit.
+// perSecond limits messages to n a second, evenly; 0 or less means no limit.
 func perSecond(n float64) *rate.Limiter {
 	if n <= 0 {
 		return rate.NewLimiter(rate.Inf, 1)

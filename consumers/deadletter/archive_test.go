@@ -58,7 +58,7 @@ func TestDrop_ThenResend(t *testing.T) {
 		want["d9"] = []string{""}
 		for _, m := range b.wantQueue(b.queue, want) {
 			r, err := deadletter.ParseRecord(aws.ToString(m.MessageAttributes[deadletter.Attribute].StringValue))
-			if err != nil || r.Redrives != 1 || r.Aside != (deadletter.Aside{}) {
+			if err != nil || r.Redrives != 1 || r.Rotation != (deadletter.Rotation{}) {
 				t.Errorf("got record %+v, %v, want one redrive counted", r, err)
 			}
 			if m.Attributes["MessageGroupId"] == "d9" && (aws.ToString(m.Body) != "no JSON \u2028 <&>\t\"" || !bytes.Equal(m.MessageAttributes["blob"].BinaryValue, []byte{0, 255})) {

@@ -46,8 +46,8 @@ func BenchmarkRedrive_Filtered(b *testing.B) {
 				moved, requests = moved+int64(sum.Moved), requests+total(bench.engine.Requests())-before
 				b.StartTimer()
 			}
-			b.ReportMetric(float64(moved)/b.Elapsed().Seconds(), "letters/s")
-			b.ReportMetric(float64(requests)/float64(moved), "requests/letter")
+			b.ReportMetric(float64(moved)/b.Elapsed().Seconds(), "messages/s")
+			b.ReportMetric(float64(requests)/float64(moved), "requests/message")
 		})
 	}
 }

@@ -18,13 +18,12 @@ type Failed struct {
 	Attributes  map[string]types.MessageAttributeValue
 }
 
-// To makes what is sent to the dead-letter queue at dlqURL: body, group and attributes of the failed message as they are, and its
-// record as one more attribute. A message that has been redriven goes on counting where its old record stood. A message that
-// has ten attributes already has no room for the record, and goes without; recorded tells.
+// To makes the message for the dead-letter queue at dlqURL: body, group and attributes of the failed message as they are, and its record
+// as one more attribute. The count of redrives goes on from an old record. A message that has ten attributes already has no room for
+// the record, and goes without; then recorded is false.
 //
-// The deduplication ID is the failed message's own ID, as it is when SQS itself moves a message. So a second attempt within
-// five minutes is no second copy; and an event that fails again after a redrive, as another message, is not dropped for
-// its old copy.
+// The deduplication ID is the failed message's own ID, as it is when SQS itself moves a message. So a second try within five minutes makes
+// no second copy; and an event that fails again after a redrive, as another message, is not taken for its old copy.
 func (f Failed) To(dlqURL string, r Record) (in *sqs.SendMessageInput, recorded bool) {
 	all := maps.Clone(f.Attributes)
 	if all == nil {
@@ -41,7 +40,7 @@ func (f Failed) To(dlqURL string, r Record) (in *sqs.SendMessageInput, recorded 
 	}
 	return &sqs.SendMessageInput{
 		QueueUrl: &dlqURL,
-		// SQS takes no body that is not UTF-8, so that there should be none; but if there is, it must not hold its device up for ever.
+		// SQS refuses a body that is not UTF-8. There should be none, but if there is, it must not block its device for ever.
 		MessageBody:            aws.String(strings.ToValidUTF8(f.Body, "\uFFFD")),
 		MessageGroupId:         aws.String(cmp.Or(f.Group, r.MessageID)),
 		MessageDeduplicationId: &r.MessageID,
@@ -49,8 +48,8 @@ func (f Failed) To(dlqURL string, r Record) (in *sqs.SendMessageInput, recorded 
 	}, recorded
 }
 
-// WithoutRecord takes the record off a copy that the queue has refused with err for what it is, and tells whether it could:
-// a message can be so large that the record makes it too large. It counts more than its record.
+// WithoutRecord removes the record from a message that the queue has refused for good, since the record can make a message too large. It
+// tells whether there was one to remove, so that sending it again makes sense.
 func WithoutRecord(in *sqs.SendMessageInput, err error) bool {
 	if awsx.VerdictOf(err).Class != awsx.Final {
 		return false

@@ -18,7 +18,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// buryMixed buries n letters over some devices; the codes take turns unevenly. It returns what of each code is where.
+// buryMixed buries n messages over some devices; the codes take turns unevenly. It returns what of each code is where.
 func (b *bench) buryMixed(n, devices int, codes ...string) map[string]map[string][]string {
 	byCode := map[string]map[string][]string{}
 	for i := range n {
@@ -74,8 +74,8 @@ func TestRedrive_ReachesWhatStandsBehindOthers(t *testing.T) {
 	}
 }
 
-// TestRedrive_SettingAsideKeepsLetters byte for byte but for the mark in their records, and with their redrive's deduplication ID.
-func TestRedrive_SettingAsideKeepsLetters(t *testing.T) {
+// TestRedrive_RotationKeepsMessages byte for byte but for the mark in their records, and with their redrive's deduplication ID.
+func TestRedrive_RotationKeepsMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -103,19 +103,19 @@ func TestRedrive_SettingAsideKeepsLetters(t *testing.T) {
 		for i, m := range b.wantQueue(b.dlq, want) {
 			if i%3 == 0 {
 				if len(m.MessageAttributes) != 10 || string(m.MessageAttributes["a7"].BinaryValue) != "\x07\xff" {
-					t.Errorf("letter %d: got attributes %v", i, flat(m))
+					t.Errorf("message %d: got attributes %v", i, flat(m))
 				}
 				continue
 			}
 			r, err := deadletter.ParseRecord(aws.ToString(m.MessageAttributes[deadletter.Attribute].StringValue))
-			if err != nil || r.Aside.Letter == "" || r.Redrives != 0 || r.Code != "stay" || len(m.MessageAttributes) != 3 {
-				t.Errorf("letter %d: got record %+v, %v", i, r, err)
+			if err != nil || r.Rotation.Origin == "" || r.Redrives != 0 || r.Code != "stay" || len(m.MessageAttributes) != 3 {
+				t.Errorf("message %d: got record %+v, %v", i, r, err)
 			}
 		}
 	})
 }
 
-// TestRedrive_InterruptedPutsTheOrderBack: an interrupt or a full limit in the midst of setting aside ends the lap first.
+// TestRedrive_InterruptedPutsTheOrderBack: an interrupt or a full limit in the midst of a rotation ends the rotation first.
 func TestRedrive_InterruptedPutsTheOrderBack(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int{0, 5} {
@@ -159,7 +159,7 @@ func TestRedrive_InterruptedPutsTheOrderBack(t *testing.T) {
 	}
 }
 
-// TestJournal_ResumesAnyKill: killed at any request, even in the midst of setting aside, and run again long after SQS has forgotten
+// TestJournal_ResumesAnyKill: killed at any request, even in the midst of a rotation, and run again long after SQS has forgotten
 // its deduplication IDs, also with another filter: nothing is lost, nothing is sent twice, and the order is kept.
 func TestJournal_ResumesAnyKill(t *testing.T) {
 	t.Parallel()
@@ -210,9 +210,9 @@ func TestJournal_ResumesAnyKill(t *testing.T) {
 	}
 }
 
-// TestJournal_EndsALapInTheMidstOfAHand: the lap that a killed sweep left is completed by a device's letters of one receive. What was
-// set aside just before stands behind them, and is looked at all the same.
-func TestJournal_EndsALapInTheMidstOfAHand(t *testing.T) {
+// TestJournal_EndsARotationInTheMidstOfABatch: the rotation that a killed sweep left is completed by a device's messages of one receive. What was
+// moved to the end just before stands behind them, and is looked at all the same.
+func TestJournal_EndsARotationInTheMidstOfABatch(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
 	synctest.Test(t, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestJournal_EndsALapInTheMidstOfAHand(t *testing.T) {
 		b.bury("d1", "e4", record("move"))
 		for _, id := range []string{"e1", "e2"} {
 			r := record("stay")
-			r.Aside = deadletter.Aside{Letter: "first-" + id, Lap: "killed"}
+			r.Rotation = deadletter.Rotation{Origin: "first-" + id, ID: "killed"}
 			b.bury("d1", id, r)
 		}
 		writeFile(t, path, fmt.Sprintf("{\"queue\":%q}\n{\"device\":\"d1\",\"lap\":\"killed\"}\n", b.dlq))
@@ -235,8 +235,8 @@ func TestJournal_EndsALapInTheMidstOfAHand(t *testing.T) {
 			t.Error(err)
 		}
 		wantSummary(t, sum, deadletter.Summary{Seen: 4, Matched: 1, Moved: 1})
-		if letters, devices := j.Open(); letters+devices > 0 {
-			t.Errorf("%d letters and %d laps are open", letters, devices)
+		if messages, devices := j.Open(); messages+devices > 0 {
+			t.Errorf("%d messages and %d rotations are open", messages, devices)
 		}
 		if err := j.Close(); err != nil {
 			t.Error(err)
@@ -253,7 +253,7 @@ func TestJournal_SaysWhatASecondCopyHides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		r := record("move")
-		r.Aside = deadletter.Aside{Letter: "first-e1", Lap: "killed", Try: "failed"}
+		r.Rotation = deadletter.Rotation{Origin: "first-e1", ID: "killed", Try: "failed"}
 		b.bury("d1", "e1", r)
 		writeFile(t, path, fmt.Sprintf("{\"queue\":%q}\n{\"try\":\"failed\"}\n", b.dlq))
 		j, err := deadletter.OpenJournal(path, b.dlq)

@@ -41,7 +41,7 @@ func Example() {
 	sum, err := deadletter.Redrive(ctx, client, from, deadletter.Config{
 		Filter: deadletter.Filter{Code: "no_such_room"},
 		Report: func(o deadletter.Outcome) {
-			fmt.Printf("%s %s: %s: moved: %t\n", o.Letter.DeviceID, o.Letter.EventID, o.Letter.Record.Error, o.Err == nil)
+			fmt.Printf("%s %s: %s: moved: %t\n", o.Message.DeviceID, o.Message.EventID, o.Message.Record.Error, o.Err == nil)
 		},
 	})
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 type Filter struct {
 	Device, Type, Code, Fingerprint string
 	Class                           Class
-	Text                            string        // somewhere in the error text
+	Text                            string        // a part of the error text
 	OlderThan, NewerThan            time.Duration // since the failure
-	Limit                           int           // at most so many, the oldest of each device first
+	Limit                           int           // the most messages; the oldest of a device come first
 }
 
 var fingerprint = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
-// Validate lists everything that no letter could match or that makes no sense.
+// Validate returns all faults in the filter: what no message could match, and what makes no sense.
 func (f Filter) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -55,16 +55,16 @@ func classNames() string {
 	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
 }
 
-// Matches tells whether the filter selects l at the time now. It does not count; Limit is the caller's.
-func (f Filter) Matches(l *Message, now time.Time) bool {
-	age := now.Sub(l.Record.FailedAt)
+// Matches tells whether the filter selects m at the time now. It does not regard Limit.
+func (f Filter) Matches(m *Message, now time.Time) bool {
+	age := now.Sub(m.Record.FailedAt)
 	switch {
-	case f.Device != "" && f.Device != l.DeviceID,
-		f.Type != "" && f.Type != l.Type,
-		f.Code != "" && f.Code != l.Record.Code,
-		f.Class != "" && f.Class != l.Record.Class,
-		f.Fingerprint != "" && f.Fingerprint != l.Record.Fingerprint,
-		f.Text != "" && !strings.Contains(l.Record.Error, f.Text),
+	case f.Device != "" && f.Device != m.DeviceID,
+		f.Type != "" && f.Type != m.Type,
+		f.Code != "" && f.Code != m.Record.Code,
+		f.Class != "" && f.Class != m.Record.Class,
+		f.Fingerprint != "" && f.Fingerprint != m.Record.Fingerprint,
+		f.Text != "" && !strings.Contains(m.Record.Error, f.Text),
 		f.OlderThan > 0 && age < f.OlderThan,
 		f.NewerThan > 0 && age > f.NewerThan:
 		return false

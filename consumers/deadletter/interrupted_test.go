@@ -17,7 +17,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// What interrupts a sweep in the midst of a device: other readers, ends, disks, and letters that cannot carry a record.
+// What interrupts a sweep in the midst of a device: other readers, ends, disks, and messages that cannot carry a record.
 
 // numbered are n event IDs in order.
 func numbered(n int) []string {
@@ -28,7 +28,7 @@ func numbered(n int) []string {
 	return list
 }
 
-// none selects no letter, so that a redrive only goes through the queue.
+// none selects no message, so that a redrive only goes through the queue.
 var none = deadletter.Filter{Code: "none"}
 
 func (b *bench) buryNumbered(n int) {
@@ -37,8 +37,8 @@ func (b *bench) buryNumbered(n int) {
 	}
 }
 
-// sendBare sends letters whose ten attributes leave no room for a record.
-func (b *bench) sendBare(n int) {
+// sendWithoutRoom sends messages whose ten attributes leave no room for a record.
+func (b *bench) sendWithoutRoom(n int) {
 	full := map[string]types.MessageAttributeValue{}
 	for i := range 10 {
 		full[fmt.Sprintf("a%d", i)] = types.MessageAttributeValue{DataType: aws.String("Binary"), BinaryValue: []byte{byte(i), 0xff}}
@@ -58,23 +58,23 @@ func openJournal(t *testing.T, path, dlq string) *deadletter.Journal {
 }
 
 // journaled is a redrive with the journal at path, one device after the other. It tells how many devices the journal then has in the
-// midst of a lap.
-func (b *bench) journaled(path string, api deadletter.QueueAPI, filter deadletter.Filter) (sum deadletter.Summary, laps int, err error) {
+// midst of a rotation.
+func (b *bench) journaled(path string, api deadletter.QueueAPI, filter deadletter.Filter) (sum deadletter.Summary, rotations int, err error) {
 	b.t.Helper()
 	j, err := deadletter.OpenJournal(path, b.dlq)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	sum, err = deadletter.Redrive(b.t.Context(), api, b.from, deadletter.Config{Filter: filter, Lanes: 1, Journal: j})
-	_, laps = j.Open()
+	_, rotations = j.Open()
 	if err := j.Close(); err != nil {
 		b.t.Error(err)
 	}
-	return sum, laps, err
+	return sum, rotations, err
 }
 
-// TestRedrive_WaitsForALapThatAnotherReaderHoldsUp, for a moment, so that receives come back empty in the midst of it.
-func TestRedrive_WaitsForALapThatAnotherReaderHoldsUp(t *testing.T) {
+// TestRedrive_WaitsForARotationThatAnotherReaderHoldsUp, for a moment, so that receives come back empty in the midst of it.
+func TestRedrive_WaitsForARotationThatAnotherReaderHoldsUp(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
 	synctest.Test(t, func(t *testing.T) {
@@ -88,15 +88,15 @@ func TestRedrive_WaitsForALapThatAnotherReaderHoldsUp(t *testing.T) {
 			}
 			return nil
 		}}
-		if sum, laps, err := b.journaled(path, api, none); laps > 0 || err != nil || sum.Broken > 0 {
-			t.Errorf("%d devices are out of order: %+v, %v", laps, sum, err)
+		if sum, rotations, err := b.journaled(path, api, none); rotations > 0 || err != nil || sum.Broken > 0 {
+			t.Errorf("%d devices are out of order: %+v, %v", rotations, sum, err)
 		}
 		time.Sleep(2 * time.Minute)
 		b.wantQueue(b.dlq, map[string][]string{"d1": numbered(25)})
 	})
 }
 
-// TestRedrive_RunAgainAtOnceAfterAKill ends the lap, though what the killed run had received is hidden for a while.
+// TestRedrive_RunAgainAtOnceAfterAKill ends the rotation, though what the killed run had received is hidden for a while.
 func TestRedrive_RunAgainAtOnceAfterAKill(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
@@ -115,11 +115,11 @@ func TestRedrive_RunAgainAtOnceAfterAKill(t *testing.T) {
 			show: func(*sqs.ChangeMessageVisibilityBatchInput) error { return errReset },
 		}
 		for i, api := range []deadletter.QueueAPI{dead, b.api} {
-			switch sum, laps, err := b.journaled(path, api, none); {
-			case i == 0 && (err == nil || sum.Broken != 1 || laps != 1):
-				t.Errorf("the run that was cut off: %+v, %v with %d laps, want the device told of", sum, err, laps)
-			case i == 1 && (err != nil || sum.Broken > 0 || laps > 0):
-				t.Errorf("run again: %+v, %v with %d laps", sum, err, laps)
+			switch sum, rotations, err := b.journaled(path, api, none); {
+			case i == 0 && (err == nil || sum.Broken != 1 || rotations != 1):
+				t.Errorf("the run that was cut off: %+v, %v with %d rotations, want the device told of", sum, err, rotations)
+			case i == 1 && (err != nil || sum.Broken > 0 || rotations > 0):
+				t.Errorf("run again: %+v, %v with %d rotations", sum, err, rotations)
 			}
 		}
 		time.Sleep(2 * time.Minute)
@@ -127,21 +127,21 @@ func TestRedrive_RunAgainAtOnceAfterAKill(t *testing.T) {
 	})
 }
 
-// TestRedrive_ForgetsALapOfLettersThatAreGone, as after a purge, rather than wait for them in every run.
-func TestRedrive_ForgetsALapOfLettersThatAreGone(t *testing.T) {
+// TestRedrive_ForgetsARotationOfMessagesThatAreGone, as after a purge, rather than wait for them in every run.
+func TestRedrive_ForgetsARotationOfMessagesThatAreGone(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		writeFile(t, path, fmt.Sprintf("{\"queue\":%q}\n{\"device\":\"d1\",\"lap\":\"killed\"}\n", b.dlq))
 		b.bury("d2", "e1", record("a"))
-		if sum, laps, err := b.journaled(path, b.api, deadletter.Filter{}); laps > 0 || err != nil || sum.Broken > 0 || sum.Moved != 1 {
-			t.Errorf("got %+v, %v with %d laps, want none left", sum, err, laps)
+		if sum, rotations, err := b.journaled(path, b.api, deadletter.Filter{}); rotations > 0 || err != nil || sum.Broken > 0 || sum.Moved != 1 {
+			t.Errorf("got %+v, %v with %d rotations, want none left", sum, err, rotations)
 		}
 	})
 }
 
-// TestDrop_WhatCannotBeVerifiedKeepsItsPlace among those of its device that are being set aside.
+// TestDrop_WhatCannotBeVerifiedKeepsItsPlace among those of its device that are being moved to the end.
 func TestDrop_WhatCannotBeVerifiedKeepsItsPlace(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -182,13 +182,13 @@ func TestDrop_WhatCannotBeVerifiedKeepsItsPlace(t *testing.T) {
 	})
 }
 
-// TestExport_LettersWithoutRoomForARecord are written once each, though copies of them are set aside.
-func TestExport_LettersWithoutRoomForARecord(t *testing.T) {
+// TestExport_MessagesWithoutRoomForARecord are written once each, though copies of them are moved to the end.
+func TestExport_MessagesWithoutRoomForARecord(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "archive")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.sendBare(25)
+		b.sendWithoutRoom(25)
 		archive, err := deadletter.CreateArchive(path)
 		if err != nil {
 			t.Fatal(err)
@@ -230,13 +230,13 @@ func (b *bench) failAgain() (n int) {
 	return n
 }
 
-// TestRedrive_LettersWithoutRoomForARecord do not go round in circles beside a consumer that still fails, and no rule redrives
+// TestRedrive_MessagesWithoutRoomForARecord do not go round in circles beside a consumer that still fails, and no rule redrives
 // what cannot count its redrives.
-func TestRedrive_LettersWithoutRoomForARecord(t *testing.T) {
+func TestRedrive_MessagesWithoutRoomForARecord(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.sendBare(1)
+		b.sendWithoutRoom(1)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		rounds := 0
@@ -265,8 +265,8 @@ func TestRedrive_LettersWithoutRoomForARecord(t *testing.T) {
 	})
 }
 
-// TestWatch_EndsALapThatWasCutOff, also when no letter is due.
-func TestWatch_EndsALapThatWasCutOff(t *testing.T) {
+// TestWatch_EndsARotationThatWasCutOff, also when no message is due.
+func TestWatch_EndsARotationThatWasCutOff(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
 	synctest.Test(t, func(t *testing.T) {
@@ -276,7 +276,7 @@ func TestWatch_EndsALapThatWasCutOff(t *testing.T) {
 		}
 		for i := range 3 {
 			r := record("stay")
-			r.Aside = deadletter.Aside{Letter: fmt.Sprint(i), Lap: "killed"}
+			r.Rotation = deadletter.Rotation{Origin: fmt.Sprint(i), ID: "killed"}
 			b.bury("d1", fmt.Sprintf("e%03d", i), r)
 		}
 		writeFile(t, path, fmt.Sprintf("{\"queue\":%q}\n{\"device\":\"d1\",\"lap\":\"killed\"}\n", b.dlq))
@@ -291,7 +291,7 @@ func TestWatch_EndsALapThatWasCutOff(t *testing.T) {
 	})
 }
 
-// TestExport_WhatIsHiddenTooShortlyIsWrittenLater: a letter that was counted, and whose lease was then too short, comes again.
+// TestExport_WhatIsHiddenTooShortlyIsWrittenLater: a message that was counted, and whose lease was then too short, comes again.
 func TestExport_WhatIsHiddenTooShortlyIsWrittenLater(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "archive")

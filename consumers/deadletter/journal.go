@@ -15,37 +15,37 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// ErrBusy says that another process works with the journal, and so on the same dead-letter queue.
+// ErrBusy says that another process has the journal open, and so works on the same dead-letter queue.
 var ErrBusy = errors.New("deadletter: another redrive of this queue is under way on this machine")
 
-// Journal is a file that makes a redrive resumable: it knows which letters are back in their queue though not yet deleted, and of
-// which devices the letters are being set aside. A redrive that was killed is run again with the same journal, also after the
-// five minutes in which SQS itself would recognize a second copy.
+// Journal is a file that makes a redrive resumable: it says which messages were sent or copied but not yet deleted, and the messages of
+// which devices are being rotated. A redrive that was killed is run again with the same journal, also after the five minutes for which
+// SQS would recognize a second copy.
 //
-// A process that is killed has written all lines up to that moment. The file is removed by [Journal.Close] when nothing is open.
+// A killed process has written all lines up to that moment. [Journal.Close] removes the file when nothing in it is open.
 type Journal struct {
 	path string
 	lock *flock.Flock
 
 	mu   sync.Mutex
-	file interface { // an *os.File; nil in a journal that lives in memory only
+	file interface { // an *os.File; nil if the journal is in memory only
 		io.WriteCloser
 		Truncate(size int64) error
 	}
-	size int64             // of the file, as far as its lines are whole
-	open map[string]string // by message ID in the dead-letter queue: journalSent or journalCopied
-	try  map[string]bool   // requests that copied letters and did not succeed as a whole, as far as is known
-	laps map[string]string // devices whose letters are being set aside, and the name of the pass
+	size      int64             // of the complete lines
+	open      map[string]string // by message ID in the dead-letter queue: journalSent or journalCopied
+	try       map[string]bool   // copy requests of which not all copies are confirmed
+	rotations map[string]string // by device: the ID of its open rotation
 }
 
 // journalVersion is the version of the file's format. The first line names it; one that does not was written before there was a number,
 // and is version 1.
 const journalVersion = 1
 
-// What became of a message that is still to be deleted.
+// Why a message is to be deleted.
 const (
-	journalSent   = "sent"   // it is confirmed where it was to go
-	journalCopied = "copied" // its copy stands at the end of the queue
+	journalSent   = "sent"   // it was sent, and the queue has confirmed it
+	journalCopied = "copied" // its copy is at the end of the dead-letter queue
 )
 
 // journalLine is one line of the file; exactly one of the fields is set, besides Version, which goes with Queue, and Lap, which goes with
@@ -55,15 +55,15 @@ type journalLine struct {
 	Sent    string `json:"sent,omitempty"`    // a message ID
 	Copied  string `json:"copied,omitempty"`  // a message ID
 	Gone    string `json:"gone,omitempty"`    // the message was deleted
-	Try     string `json:"try,omitempty"`     // a request is about to copy letters
-	Kept    string `json:"kept,omitempty"`    // all of its copies are there
+	Try     string `json:"try,omitempty"`     // a request is about to copy messages
+	Kept    string `json:"kept,omitempty"`    // all copies of that request are confirmed
 	Device  string `json:"device,omitempty"`
-	Lap     string `json:"lap,omitempty"`   // of the device; empty when the pass is complete
+	Lap     string `json:"lap,omitempty"`   // ID of the device's rotation; empty when it is complete
 	Queue   string `json:"queue,omitempty"` // first line: the dead-letter queue
 }
 
-// OpenJournal opens the journal of a dead-letter queue, or begins one. Its folder is made if it is not there. The error is
-// [ErrBusy] while another process has it open.
+// OpenJournal opens the journal of a dead-letter queue, or creates it and its folder. The error wraps [ErrBusy] while another process has
+// it open.
 func OpenJournal(path, queueURL string) (*Journal, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("deadletter: journal: %w", err)
@@ -75,7 +75,8 @@ func OpenJournal(path, queueURL string) (*Journal, error) {
 	case !free:
 		return nil, fmt.Errorf("%w (journal %s)", ErrBusy, path)
 	}
-	j := &Journal{path: path, lock: lock, open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
+	j := memoryJournal()
+	j.path, j.lock = path, lock
 	if err := j.begin(queueURL); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -90,7 +91,7 @@ func (j *Journal) begin(queueURL string) error {
 	if err := j.read(text, queueURL); err != nil {
 		return err
 	}
-	// What is settled is left out of the new file. It takes the old one's place in one step.
+	// The new file has only what is open. It replaces the old one in one step.
 	var fresh bytes.Buffer
 	put := func(l journalLine) { fresh.Write(l.encode()) }
 	put(journalLine{Version: journalVersion, Queue: queueURL})
@@ -104,8 +105,8 @@ func (j *Journal) begin(queueURL string) error {
 	for id := range j.try {
 		put(journalLine{Try: id})
 	}
-	for device, lap := range j.laps {
-		put(journalLine{Device: device, Lap: lap})
+	for device, rotation := range j.rotations {
+		put(journalLine{Device: device, Lap: rotation})
 	}
 	if err := os.WriteFile(j.path+".new", fresh.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("deadletter: journal: %w", err)
@@ -125,7 +126,7 @@ func (j *Journal) read(text []byte, queueURL string) error {
 	for n := 1; ; n++ {
 		line, end := in.ReadBytes('\n')
 		if errors.Is(end, io.EOF) {
-			return nil // a line without its end was being written when the process died
+			return nil // an incomplete line was being written when the process died
 		}
 		l := journalLine{Version: journalVersion}
 		err := json.Unmarshal(line, &l)
@@ -156,9 +157,9 @@ func (j *Journal) apply(l journalLine) {
 	case l.Kept != "":
 		delete(j.try, l.Kept)
 	case l.Device != "" && l.Lap != "":
-		j.laps[l.Device] = l.Lap
+		j.rotations[l.Device] = l.Lap
 	case l.Device != "":
-		delete(j.laps, l.Device)
+		delete(j.rotations, l.Device)
 	}
 }
 
@@ -170,12 +171,12 @@ func (l journalLine) encode() []byte {
 	return append(text, '\n')
 }
 
-// memoryJournal knows the same, for this run alone.
+// memoryJournal makes a journal that is lost when the process ends.
 func memoryJournal() *Journal {
-	return &Journal{open: map[string]string{}, try: map[string]bool{}, laps: map[string]string{}}
+	return &Journal{open: map[string]string{}, try: map[string]bool{}, rotations: map[string]string{}}
 }
 
-// put writes lines before they count. What a full disk takes of them only in part is cut off again.
+// put writes lines, and applies them only then. If the disk takes only a part of them, that part is cut off again.
 func (j *Journal) put(lines ...journalLine) error {
 	if len(lines) == 0 {
 		return nil
@@ -198,48 +199,48 @@ func (j *Journal) put(lines ...journalLine) error {
 	return nil
 }
 
-// is tells whether that became of a message which is still to be deleted.
+// is tells whether a message is still to be deleted, and for that reason.
 func (j *Journal) is(what, id string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.open[id] == what
 }
 
-// tried tells whether a request did not succeed as a whole.
+// tried tells whether copies of a request were not confirmed.
 func (j *Journal) tried(id string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.try[id]
 }
 
-// openLaps are the passes that another run began and did not end, by device.
-func (j *Journal) openLaps() map[string]string {
+// openRotations are the IDs of the rotations that another run began and did not complete, by device.
+func (j *Journal) openRotations() map[string]string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return maps.Clone(j.laps)
+	return maps.Clone(j.rotations)
 }
 
-// Open tells how many letters are at their place and not yet deleted, and of how many devices the letters are not in order again.
-func (j *Journal) Open() (letters, devices int) {
+// Open returns how many messages were sent or copied and not yet deleted, and how many devices have messages that are out of order.
+func (j *Journal) Open() (messages, devices int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.open), len(j.laps)
+	return len(j.open), len(j.rotations)
 }
 
-// isOpen tells whether a run before this one left something open; a nil Journal knows of none.
+// isOpen tells whether an earlier run has left something open. A nil Journal has nothing open.
 func (j *Journal) isOpen() bool {
 	if j == nil {
 		return false
 	}
-	letters, devices := j.Open()
-	return letters+devices > 0
+	messages, devices := j.Open()
+	return messages+devices > 0
 }
 
 // Close closes the file, and removes it when nothing is open.
 func (j *Journal) Close() error {
-	letters, devices := j.Open()
+	messages, devices := j.Open()
 	err := j.file.Close()
-	if err == nil && letters+devices+len(j.try) == 0 {
+	if err == nil && messages+devices+len(j.try) == 0 {
 		err = os.Remove(j.path)
 	}
 	return errors.Join(err, j.lock.Close())

@@ -15,7 +15,7 @@ import (
 
 // Message is one message in a dead-letter queue.
 type Message struct {
-	Record    Record    // of a message that nobody wrote one for, only what can be told without
+	Record    Record    // without a record in the message: what SQS tells about it
 	MessageID string    // in the dead-letter queue
 	DeviceID  string    // the message group; on a standard queue the event's subject
 	EventID   string    // empty when the body can't be read
@@ -26,13 +26,13 @@ type Message struct {
 	groupID     string // empty on a standard queue
 	attributes  map[string]types.MessageAttributeValue
 	handle      string
-	hiddenUntil time.Time // when others can receive it again, at the earliest
-	held        bool      // until the reader ends
+	hiddenUntil time.Time // until then nobody else can receive it
+	held        bool      // by the reader, see there
 }
 
-// newLetter reads a message as far as it can be read.
-func newLetter(from Source, in types.Message) *Message {
-	l := &Message{
+// newMessage makes a Message, as far as the message can be read.
+func newMessage(from Source, in types.Message) *Message {
+	m := &Message{
 		MessageID:  aws.ToString(in.MessageId),
 		groupID:    in.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)],
 		Body:       aws.ToString(in.Body),
@@ -45,42 +45,41 @@ func newLetter(from Source, in types.Message) *Message {
 		Time    string `json:"time"`
 		Subject string `json:"subject"`
 	}
-	_ = json.Unmarshal([]byte(l.Body), &envelope) // an undecodable body is a common reason to be here
-	l.EventID, l.Type, l.DeviceID = envelope.ID, envelope.Type, cmp.Or(l.groupID, envelope.Subject)
-	l.Time, _ = time.Parse(time.RFC3339Nano, envelope.Time)
+	_ = json.Unmarshal([]byte(m.Body), &envelope) // an undecodable body is a common reason to be here
+	m.EventID, m.Type, m.DeviceID = envelope.ID, envelope.Type, cmp.Or(m.groupID, envelope.Subject)
+	m.Time, _ = time.Parse(time.RFC3339Nano, envelope.Time)
 	if t := aws.ToString(in.MessageAttributes["type"].StringValue); t != "" {
-		l.Type = t
+		m.Type = t
 	}
 	source := in.Attributes[string(types.MessageSystemAttributeNameDeadLetterQueueSourceArn)]
 	var before Record
 	if text, ok := in.MessageAttributes[Attribute]; ok {
 		r, err := ParseRecord(aws.ToString(text.StringValue))
-		// A redriven message carries the record of its last failure. Where SQS moved it since then, that one is out of date.
+		// A redriven message has the record of its last failure. If SQS has moved it since then, that record is out of date.
 		if err == nil && r.Service != "" && source == "" {
-			l.Record = r.completed(l.Type, sentTime(in))
-			return l
+			m.Record = r.completed(m.Type, sentTime(in))
+			return m
 		}
 		before = r
 	}
-	l.Record = Record{
-		Service:     from.Service,
-		Queue:       source,
-		Class:       Moved,
-		Code:        CodeReceiveCount,
-		Error:       "moved by SQS: the message was received too often without being handled",
-		Fingerprint: FingerprintOf(from.Service, Moved, CodeReceiveCount, l.Type),
-		MessageID:   l.MessageID,
-		Redrives:    before.Redrives,
-		RedrivenAt:  before.RedrivenAt,
+	m.Record = Record{
+		Service:    from.Service,
+		Queue:      source,
+		Class:      Moved,
+		Code:       CodeReceiveCount,
+		Error:      "moved by SQS: the message was received too often without being handled",
+		MessageID:  m.MessageID,
+		FailedAt:   sentTime(in),
+		Redrives:   before.Redrives,
+		RedrivenAt: before.RedrivenAt,
 	}
 	if from.Delivery {
-		l.Record.Class, l.Record.Code = Undelivered, "delivery_failed"
-		l.Record.Error = "the topic could not deliver the message to the queue: look at the queue's policy and encryption key"
-		l.Record.Fingerprint = FingerprintOf(from.Service, Undelivered, "delivery_failed", l.Type)
+		m.Record.Class, m.Record.Code = Undelivered, "delivery_failed"
+		m.Record.Error = "the topic could not deliver the message to the queue: look at the queue's policy and encryption key"
 	}
-	l.Record.ReceiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-	l.Record.FailedAt = sentTime(in)
-	return l
+	m.Record.Fingerprint = FingerprintOf(m.Record.Service, m.Record.Class, m.Record.Code, m.Type)
+	m.Record.ReceiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
+	return m
 }
 
 // sentTime is when the message came into the queue.
@@ -92,7 +91,7 @@ func sentTime(in types.Message) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// completed fills in what somebody who wrote the record by hand has left out.
+// completed fills in what is missing in a record that was written by hand.
 func (r Record) completed(eventType string, failedAt time.Time) Record {
 	r.Class, r.Code = cmp.Or(r.Class, Unknown), cmp.Or(r.Code, "unknown")
 	r.Fingerprint = cmp.Or(r.Fingerprint, FingerprintOf(r.Service, r.Class, r.Code, eventType))
@@ -102,40 +101,40 @@ func (r Record) completed(eventType string, failedAt time.Time) Record {
 	return r
 }
 
-// origin is the message ID that the letter had in this dead-letter queue at first. All copies of it have the same.
-func (l *Message) origin() string { return cmp.Or(l.Record.Aside.Letter, l.MessageID) }
+// origin is the first message ID that the message had in this dead-letter queue, the same for all of its copies.
+func (m *Message) origin() string { return cmp.Or(m.Record.Rotation.Origin, m.MessageID) }
 
 // identity is equal for copies of one event in one group.
-func (l *Message) identity() [sha256.Size]byte {
-	return sha256.Sum256([]byte(l.DeviceID + "\x00" + l.Body))
+func (m *Message) identity() [sha256.Size]byte {
+	return sha256.Sum256([]byte(m.DeviceID + "\x00" + m.Body))
 }
 
-// copyKey is equal for the copies of one letter, and not for letters that only have the same record.
+// copyKey is equal for the copies of one message, but not for other messages with the same record.
 type copyKey struct {
 	origin   string
 	identity [sha256.Size]byte
 }
 
-func (l *Message) copyKey() copyKey { return copyKey{l.origin(), l.identity()} }
+func (m *Message) copyKey() copyKey { return copyKey{m.origin(), m.identity()} }
 
-// group is the message group that every copy of the letter goes to.
-func (l *Message) group() string { return cmp.Or(l.groupID, l.MessageID) }
+// group is the message group that every copy of the message goes to.
+func (m *Message) group() string { return cmp.Or(m.groupID, m.MessageID) }
 
-// name is what to call the letter's event in an error.
-func (l *Message) name() string { return cmp.Or(l.EventID, l.MessageID) }
+// name is the event's ID for errors, or else the message's.
+func (m *Message) name() string { return cmp.Or(m.EventID, m.MessageID) }
 
-// TraceID is the trace that the event belongs to, from its traceparent; empty if there is none.
-func (l *Message) TraceID() string {
-	if parts := strings.Split(aws.ToString(l.attributes["traceparent"].StringValue), "-"); len(parts) == 4 {
+// TraceID is the ID of the trace that the event belongs to, from its traceparent; empty if there is none.
+func (m *Message) TraceID() string {
+	if parts := strings.Split(aws.ToString(m.attributes["traceparent"].StringValue), "-"); len(parts) == 4 {
 		return parts[1]
 	}
 	return ""
 }
 
 // Attributes are the message attributes as text, binary ones in base64, without the record.
-func (l *Message) Attributes() map[string]string {
-	list := make(map[string]string, len(l.attributes))
-	for name, v := range l.attributes {
+func (m *Message) Attributes() map[string]string {
+	list := make(map[string]string, len(m.attributes))
+	for name, v := range m.attributes {
 		switch {
 		case name == Attribute:
 		case v.StringValue != nil:

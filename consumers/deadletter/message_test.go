@@ -21,20 +21,20 @@ func received(body string, attributes map[string]types.MessageAttributeValue) ty
 
 const goodBody = `{"specversion":"1.0","id":"e1","source":"g","subject":"lamp-7","type":"device.power.changed.v1","time":"2026-01-02T03:04:05Z","data":{"on":true}}`
 
-func TestLetter_WithARecord(t *testing.T) {
+func TestMessage_WithARecord(t *testing.T) {
 	t.Parallel()
-	l := newLetter(Source{Service: "push"}, received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode()), "type": text("device.power.changed.v1")}))
-	if l.Record != example() {
-		t.Errorf("got record %+v, want that of the attribute", l.Record)
+	m := newMessage(Source{Service: "push"}, received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode()), "type": text("device.power.changed.v1")}))
+	if m.Record != example() {
+		t.Errorf("got record %+v, want that of the attribute", m.Record)
 	}
-	if l.MessageID != "dlq-1" || l.DeviceID != "lamp-7" || l.EventID != "e1" || l.Type != "device.power.changed.v1" || l.Body != goodBody ||
-		!l.Time.Equal(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) {
-		t.Errorf("got %+v", l)
+	if m.MessageID != "dlq-1" || m.DeviceID != "lamp-7" || m.EventID != "e1" || m.Type != "device.power.changed.v1" || m.Body != goodBody ||
+		!m.Time.Equal(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) {
+		t.Errorf("got %+v", m)
 	}
 }
 
-// TestLetter_WithoutAUsableRecord: SQS moved it, so that it has no record, or one that somebody wrote by hand.
-func TestLetter_WithoutAUsableRecord(t *testing.T) {
+// TestMessage_WithoutAUsableRecord: SQS moved it, so that it has no record, or one that somebody wrote by hand.
+func TestMessage_WithoutAUsableRecord(t *testing.T) {
 	t.Parallel()
 	for name, attributes := range map[string]map[string]types.MessageAttributeValue{
 		"no attributes":     nil,
@@ -52,22 +52,22 @@ func TestLetter_WithoutAUsableRecord(t *testing.T) {
 	} {
 		in := received(goodBody, attributes)
 		in.Attributes["DeadLetterQueueSourceArn"] = "arn:aws:sqs:eu-central-1:000000000000:dev-push.fifo"
-		l := newLetter(Source{Service: "push"}, in)
+		m := newMessage(Source{Service: "push"}, in)
 		want := Record{
-			Service: "push", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-push.fifo", Class: Moved, Code: "receive_count", Error: l.Record.Error,
+			Service: "push", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-push.fifo", Class: Moved, Code: "receive_count", Error: m.Record.Error,
 			Fingerprint: FingerprintOf("push", Moved, "receive_count", "device.power.changed.v1"), ReceiveCount: 11, MessageID: "dlq-1",
 			FailedAt: time.UnixMilli(1767323045006).UTC(),
 		}
-		if l.Record != want {
-			t.Errorf("%s: got %+v, want %+v", name, l.Record, want)
+		if m.Record != want {
+			t.Errorf("%s: got %+v, want %+v", name, m.Record, want)
 		}
-		if l.Type != "device.power.changed.v1" || l.EventID != "e1" {
-			t.Errorf("%s: got type %q and event %q from the body", name, l.Type, l.EventID)
+		if m.Type != "device.power.changed.v1" || m.EventID != "e1" {
+			t.Errorf("%s: got type %q and event %q from the body", name, m.Type, m.EventID)
 		}
 	}
 }
 
-func TestLetter_BodyIsReadAsFarAsItCanBe(t *testing.T) {
+func TestMessage_BodyIsReadAsFarAsItCanBe(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ body, id, eventType string }{
 		"no JSON":         {"oops", "", ""},
@@ -78,21 +78,21 @@ func TestLetter_BodyIsReadAsFarAsItCanBe(t *testing.T) {
 		"ID is no text":   {`{"id":5,"type":"t"}`, "", "t"},
 		"bad data":        {`{"id":"e1","type":"t","data":{"percent":140}}`, "e1", "t"},
 	} {
-		l := newLetter(Source{Service: "push"}, received(c.body, nil))
-		if l.EventID != c.id || l.Type != c.eventType || !l.Time.IsZero() || l.Body != c.body {
-			t.Errorf("%s: got %+v, want ID %q and type %q", name, l, c.id, c.eventType)
+		m := newMessage(Source{Service: "push"}, received(c.body, nil))
+		if m.EventID != c.id || m.Type != c.eventType || !m.Time.IsZero() || m.Body != c.body {
+			t.Errorf("%s: got %+v, want ID %q and type %q", name, m, c.id, c.eventType)
 		}
 	}
-	l := newLetter(Source{Service: "push"}, received("oops", map[string]types.MessageAttributeValue{"type": text("device.power.changed.v1")}))
-	if l.Type != "device.power.changed.v1" {
-		t.Errorf("undecodable body: got type %q, want that of the attribute", l.Type)
+	m := newMessage(Source{Service: "push"}, received("oops", map[string]types.MessageAttributeValue{"type": text("device.power.changed.v1")}))
+	if m.Type != "device.power.changed.v1" {
+		t.Errorf("undecodable body: got type %q, want that of the attribute", m.Type)
 	}
 }
 
 func TestFilter_EveryFieldSelects(t *testing.T) {
 	t.Parallel()
 	now := example().FailedAt.Add(time.Hour)
-	l := newLetter(Source{Service: "push"}, received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode())}))
+	m := newMessage(Source{Service: "push"}, received(goodBody, map[string]types.MessageAttributeValue{Attribute: text(example().Encode())}))
 	for name, c := range map[string]struct {
 		filter Filter
 		want   bool
@@ -118,7 +118,7 @@ func TestFilter_EveryFieldSelects(t *testing.T) {
 		"all but one":       {Filter{Device: "lamp-7", Type: "device.power.changed.v1", Code: "error", Class: Exhausted, Fingerprint: "0123abcd", Text: "up"}, false},
 		"limit counts not":  {Filter{Limit: 1}, true},
 	} {
-		if got := c.filter.Matches(l, now); got != c.want {
+		if got := c.filter.Matches(m, now); got != c.want {
 			t.Errorf("%s: got %t, want %t", name, got, c.want)
 		}
 	}

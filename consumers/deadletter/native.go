@@ -22,7 +22,7 @@ type MoveAPI interface {
 // ErrMoving says that SQS itself is moving messages out of a dead-letter queue.
 var ErrMoving = errors.New("deadletter: a message move task is under way")
 
-// MoveTask is how far a message move task of SQS is.
+// MoveTask is the progress of a message move task of SQS.
 type MoveTask struct {
 	Status        string `json:"status"`
 	Moved         int64  `json:"moved"`
@@ -33,7 +33,7 @@ type MoveTask struct {
 // Running tells whether the task goes on.
 func (t MoveTask) Running() bool { return t.Status == "RUNNING" || t.Status == "CANCELLING" }
 
-// LastMove tells of the last message move task of a dead-letter queue; its status is empty if there was none.
+// LastMove returns the last message move task of a dead-letter queue; its status is empty if there was none.
 func LastMove(ctx context.Context, api MoveAPI, from Source) (MoveTask, error) {
 	arn, err := queueARN(ctx, api, from.URL)
 	if err != nil {
@@ -58,10 +58,10 @@ func lastMove(ctx context.Context, api MoveAPI, arn string) (t MoveTask, handle 
 	}, r.TaskHandle, nil
 }
 
-// RedriveNative lets SQS move everything back to the queue at toURL by a message move task, and reports how far it is until it has
-// ended. When ctx ends it cancels the task; what was moved stays moved. SQS moves all messages of the queue, oldest first, and does
-// not count the redrive in their records. It does that only for a queue that is named as dead-letter queue by another queue, not
-// for one of a subscription.
+// RedriveNative lets SQS move all messages back to the queue at toURL by a message move task, oldest first. It blocks until the task has
+// ended, and calls progress, which may be nil, twice a second. perSecond is the most messages per second; zero leaves it to SQS. When
+// ctx ends, it cancels the task; what was moved stays moved. SQS does not count the redrive in the records, and does this only for the
+// dead-letter queue of a queue, not for that of a subscription. The error wraps [ErrMoving] if a task is under way already.
 func RedriveNative(ctx context.Context, api MoveAPI, from Source, toURL string, perSecond int, progress func(MoveTask)) (MoveTask, error) {
 	source, err := queueARN(ctx, api, from.URL)
 	if err != nil {

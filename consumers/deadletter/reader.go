@@ -18,29 +18,28 @@ import (
 
 const (
 	batchSize = awsx.MaxBatch
-	// visibility is how long what a reader receives is hidden from others, should it die before it has released it. It is well
-	// inside the five minutes in which SQS recognizes a deduplication ID: a redrive that was killed between sending and deleting
-	// can then be run again before they are over.
+	// visibility is how long received messages stay hidden from others if the reader dies. It is well below the five minutes for which
+	// SQS recognizes a deduplication ID, so that a redrive that was killed between send and delete can be run again in time.
 	visibility = time.Minute
-	// beat is how often what is held is hidden anew.
+	// beat is how often held messages are hidden for another visibility.
 	beat = visibility / 3
-	// receiveWait makes a receive a long poll. A short one asks a part of the servers only, and may miss what there is.
+	// receiveWait makes a receive a long poll. A short poll asks only some of the servers, and may miss messages.
 	receiveWait = time.Second
 	// requestTimeout bounds every request.
 	requestTimeout = 10 * time.Second
 	// tries is how often a request is made before it counts as failed.
 	tries = 4
-	// maxHeld keeps a reader below the 120,000 messages that a FIFO queue lets be in flight; beyond, receives just come back empty.
+	// maxHeld keeps a reader below the 120,000 messages of a FIFO queue that may be in flight; beyond that, receives return nothing.
 	// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html.
 	maxHeld = 100_000
-	// releasers is how many goroutines make letters visible again.
+	// releasers is how many goroutines make messages visible again.
 	releasers = 8
 )
 
 // pause is how long to wait between tries.
 var pause = awsx.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
 
-// reader receives from a dead-letter queue. What its user does not want to give back yet it holds: a heartbeat keeps it hidden.
+// reader receives from a dead-letter queue. It holds messages that are not to be visible yet: a heartbeat keeps them hidden.
 type reader struct {
 	api  QueueAPI
 	from Source
@@ -54,15 +53,15 @@ func newReader(api QueueAPI, from Source) *reader {
 	return &reader{api: api, from: from, byID: map[string]*Message{}}
 }
 
-// hold keeps letters until [reader.releaseHeld].
-func (r *reader) hold(letters ...*Message) {
+// hold keeps messages until [reader.releaseHeld].
+func (r *reader) hold(messages ...*Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, l := range letters {
-		if !l.held {
-			l.held = true
-			r.byID[l.MessageID] = l
-			r.held = append(r.held, l)
+	for _, m := range messages {
+		if !m.held {
+			m.held = true
+			r.byID[m.MessageID] = m
+			r.held = append(r.held, m)
 		}
 	}
 }
@@ -73,20 +72,20 @@ func (r *reader) holding() int {
 	return len(r.held)
 }
 
-// heldFor gives the letter that is held as a message. When that message was received again, since the heartbeat failed, the letter
-// takes its new handle.
+// heldFor returns the held message of which fresh is a second receive, or nil. It was received again because its heartbeat failed, and
+// takes over the new receipt handle.
 func (r *reader) heldFor(fresh *Message) *Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := r.byID[fresh.MessageID]
-	if l != nil {
-		l.handle, l.hiddenUntil = fresh.handle, fresh.hiddenUntil
+	m := r.byID[fresh.MessageID]
+	if m != nil {
+		m.handle, m.hiddenUntil = fresh.handle, fresh.hiddenUntil
 	}
-	return l
+	return m
 }
 
-// heartbeat keeps hidden what is held until stop is called, which waits for its end. After stop no request of it is under way, so
-// none can hide again what is then released.
+// heartbeat keeps held messages hidden until stop is called. When stop returns, none of its requests is under way, so that none can hide
+// again what is released afterwards.
 func (r *reader) heartbeat(ctx context.Context) (stop func()) {
 	ctx = context.WithoutCancel(ctx)
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -105,7 +104,7 @@ func (r *reader) heartbeat(ctx context.Context) (stop func()) {
 			r.mu.Unlock()
 			for len(all) > 0 {
 				n := min(len(all), batchSize)
-				_, _ = r.change(ctx, all[:n], visibility) // what fails comes again, and is held again
+				_, _ = r.change(ctx, all[:n], visibility) // what fails is received again, and held again
 				all = all[n:]
 				select {
 				case <-done:
@@ -121,20 +120,20 @@ func (r *reader) heartbeat(ctx context.Context) (stop func()) {
 	}
 }
 
-// receive makes one receive. It does not end with ctx: one cut off may have hidden messages already. When no answer came, the
-// messages of the lost reply are asked for again by the same attempt ID; after an answer that ID is no longer valid.
+// receive makes one receive. It does not end with ctx, because a canceled receive may have hidden messages. If no answer came, the same
+// attempt ID asks again for the messages of the lost reply; after an answer that ID is no longer valid.
 func (r *reader) receive(ctx context.Context) ([]*Message, error) {
 	attempt := uuid.NewString()
 	for try := 1; ; try++ {
 		before := time.Now()
 		out, err := r.receiveOnce(ctx, attempt)
 		if err == nil {
-			letters := make([]*Message, len(out.Messages))
+			messages := make([]*Message, len(out.Messages))
 			for i, m := range out.Messages {
-				letters[i] = newLetter(r.from, m)
-				letters[i].hiddenUntil = before.Add(visibility)
+				messages[i] = newMessage(r.from, m)
+				messages[i].hiddenUntil = before.Add(visibility)
 			}
-			return letters, nil
+			return messages, nil
 		}
 		verdict := awsx.VerdictOf(err)
 		if verdict.Answered {
@@ -159,37 +158,37 @@ func (r *reader) receiveOnce(ctx context.Context, attempt string) (*sqs.ReceiveM
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 		ReceiveRequestAttemptId:     &attempt,
 	}, func(o *sqs.Options) {
-		batch.Once(o) // the SDK would use the same attempt ID also where that is not allowed
+		batch.Once(o) // retries of the SDK would use the same attempt ID where that is not allowed
 		o.DisableMessageChecksumValidation = true
 	})
 }
 
-// releaseHeld makes everything that is held visible again, several devices at a time.
+// releaseHeld makes all held messages visible again, several devices at a time.
 func (r *reader) releaseHeld(ctx context.Context) error {
 	r.mu.Lock()
 	held := r.held
 	r.held, r.byID = nil, map[string]*Message{}
 	r.mu.Unlock()
 	var shards [releasers][]*Message
-	for _, l := range held {
-		l.held = false
+	for _, m := range held {
+		m.held = false
 		h := fnv.New32a()
-		h.Write([]byte(l.DeviceID))
+		h.Write([]byte(m.DeviceID))
 		i := h.Sum32() % releasers
-		shards[i] = append(shards[i], l)
+		shards[i] = append(shards[i], m)
 	}
 	var wait sync.WaitGroup
 	var faults [releasers]error
-	for i, letters := range shards {
-		wait.Go(func() { faults[i] = r.release(ctx, letters) })
+	for i, messages := range shards {
+		wait.Go(func() { faults[i] = r.release(ctx, messages) })
 	}
 	wait.Wait()
 	return errors.Join(faults[:]...)
 }
 
-// release makes letters visible again, last first, so that nobody gets the head of a device's letters while the rest is hidden.
-// It works also after ctx has ended, but then not for long.
-func (r *reader) release(ctx context.Context, letters []*Message) error {
+// release makes messages visible again, the last one first, so that nobody receives the first of a device while the rest is hidden.
+// After ctx has ended it still works, for at most requestTimeout.
+func (r *reader) release(ctx context.Context, messages []*Message) error {
 	interrupted := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
 	if interrupted {
@@ -199,12 +198,12 @@ func (r *reader) release(ctx context.Context, letters []*Message) error {
 	}
 	failed := 0
 	var cause error
-	for end := len(letters); end > 0; {
+	for end := len(messages); end > 0; {
 		var some []*Message
 		for end > 0 && len(some) < batchSize {
 			end--
-			if l := letters[end]; time.Now().Before(l.hiddenUntil) {
-				some = append(some, l)
+			if m := messages[end]; time.Now().Before(m.hiddenUntil) {
+				some = append(some, m)
 			}
 		}
 		if len(some) == 0 {
@@ -216,30 +215,30 @@ func (r *reader) release(ctx context.Context, letters []*Message) error {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("deadletter: %d messages of %s were not made visible; they will be within %v: %w", failed, r.from.URL, visibility, cause)
+		return fmt.Errorf("deadletter: %d messages of %s could not be made visible again; wait %v until they are: %w", failed, r.from.URL, visibility, cause)
 	}
 	return nil
 }
 
-// change sets how long the letters of one batch stay hidden. It returns how many it could not change, not counting those that are
-// visible already.
-func (r *reader) change(ctx context.Context, letters []*Message, hidden time.Duration) (failed int, err error) {
+// change sets how long the messages of one batch stay hidden. It returns how many it could not change, without those that are visible
+// already.
+func (r *reader) change(ctx context.Context, messages []*Message, hidden time.Duration) (failed int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	before := time.Now()
-	messages := make([]batch.Hidden, len(letters))
+	changes := make([]batch.Hidden, len(messages))
 	r.mu.Lock()
-	for i, l := range letters {
-		messages[i] = batch.Hidden{Handle: l.handle, For: hidden}
+	for i, m := range messages {
+		changes[i] = batch.Hidden{Handle: m.handle, For: hidden}
 	}
 	r.mu.Unlock()
-	answers := batch.Hide(ctx, r.api, r.from.URL, messages)
+	answers := batch.Hide(ctx, r.api, r.from.URL, changes)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, a := range answers {
 		switch a.Class {
 		case awsx.OK:
-			letters[i].hiddenUntil = before.Add(hidden)
+			messages[i].hiddenUntil = before.Add(hidden)
 		case awsx.Final: // its handle has expired: it is visible already
 		default:
 			failed++
@@ -249,44 +248,44 @@ func (r *reader) change(ctx context.Context, letters []*Message, hidden time.Dur
 	return failed, err
 }
 
-// remove deletes letters, entry by entry, and returns those that are still there, with the reason for the last of them. It does
-// not end with ctx: a request cut off may have been carried out.
-func (r *reader) remove(ctx context.Context, letters []*Message) (left []*Message, cause error) {
+// remove deletes messages and returns those that could not be deleted, with the error of the last one. It does not end with ctx, because a
+// canceled request may have been carried out.
+func (r *reader) remove(ctx context.Context, messages []*Message) (left []*Message, cause error) {
 	ctx = context.WithoutCancel(ctx)
-	for len(letters) > 0 {
-		n := min(len(letters), batchSize)
-		some, err := r.removeBatch(ctx, letters[:n])
+	for len(messages) > 0 {
+		n := min(len(messages), batchSize)
+		some, err := r.removeBatch(ctx, messages[:n])
 		if err != nil {
 			left, cause = append(left, some...), err
 		}
-		letters = letters[n:]
+		messages = messages[n:]
 	}
 	return left, cause
 }
 
-func (r *reader) removeBatch(ctx context.Context, letters []*Message) (left []*Message, cause error) {
+func (r *reader) removeBatch(ctx context.Context, messages []*Message) (left []*Message, cause error) {
 	for try := 1; ; try++ {
-		left, cause = r.removeOnce(ctx, letters)
+		left, cause = r.removeOnce(ctx, messages)
 		if len(left) == 0 || try == tries {
 			return left, cause
 		}
-		letters = left
+		messages = left
 		time.Sleep(pause.After(try))
 	}
 }
 
-func (r *reader) removeOnce(ctx context.Context, letters []*Message) (left []*Message, cause error) {
+func (r *reader) removeOnce(ctx context.Context, messages []*Message) (left []*Message, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	handles := make([]string, len(letters))
+	handles := make([]string, len(messages))
 	r.mu.Lock()
-	for i, l := range letters {
-		handles[i] = l.handle
+	for i, m := range messages {
+		handles[i] = m.handle
 	}
 	r.mu.Unlock()
 	for i, a := range batch.Delete(ctx, r.api, r.from.URL, handles, batch.Once) {
 		if a.Err != nil {
-			left, cause = append(left, letters[i]), a.Err
+			left, cause = append(left, messages[i]), a.Err
 		}
 	}
 	return left, cause

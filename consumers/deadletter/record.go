@@ -31,7 +31,7 @@ const (
 // CodeReceiveCount is the code of class [Moved].
 const CodeReceiveCount = "receive_count"
 
-// Record tells why an event is in a dead-letter queue. It travels with the message as a JSON object in the attribute
+// Record says why an event is in a dead-letter queue. It travels with the message as a JSON object in the attribute
 // [Attribute]; the message's body, group and other attributes stay as they were.
 type Record struct {
 	// Service is the service that could not handle the event.
@@ -61,18 +61,18 @@ type Record struct {
 	Release string `json:"release,omitempty"`
 	// Device is the device of an event that comes back in a release: its message group tells it only if its ID is short enough.
 	Device string `json:"device,omitempty"`
-	// Aside is set while the letter is a copy that a sweep has put behind the others of its device to reach them.
-	Aside Aside `json:"aside,omitzero"`
+	// Rotation is set while the message is a copy at the end of its dead-letter queue, where a redrive has moved it to reach the
+	// messages of its device behind it.
+	Rotation Rotation `json:"aside,omitzero"`
 }
 
-// Aside marks a letter that was set aside: copied to the end of its dead-letter queue, because SQS shows no more than the first ten
-// of a device.
-type Aside struct {
-	// Letter is the message ID that it had in the dead-letter queue at first. A redrive derives its deduplication ID from it.
-	Letter string `json:"letter"`
-	// Lap tells the passes over a device's letters apart. Whoever meets the first letter of its own lap has seen all.
-	Lap string `json:"lap"`
-	// Try tells the requests that copy letters apart. Of a request that did not succeed as a whole no copy counts.
+// Rotation marks a copy at the end of a dead-letter queue. See [Redrive].
+type Rotation struct {
+	// Origin is the first message ID that the message had in the dead-letter queue. The deduplication ID of a redrive follows from it.
+	Origin string `json:"letter"`
+	// ID tells the rotations of a device apart. A run that receives the first message of its own rotation again has seen all.
+	ID string `json:"lap"`
+	// Try tells copy requests apart. If not all copies of a request were confirmed, none of them counts.
 	Try string `json:"try,omitempty"`
 }
 
@@ -94,17 +94,17 @@ func (r Record) Encode() string {
 	r.SentAt, r.FailedAt, r.RedrivenAt = encodable(r.SentAt), encodable(r.FailedAt), encodable(r.RedrivenAt)
 	text, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // strings, numbers and times such as these always encode
+		panic(err) // such strings, numbers and times always encode
 	}
 	return strings.Map(legal, string(text)) // the illegal characters that JSON does not escape
 }
 
-// bounded makes a text legal and cuts it. It is cut before as well, since it may be huge.
+// bounded makes a text legal and cuts it. It cuts first, since the text may be huge, and again, since legal text may be longer.
 func bounded(text string, n int) string {
 	return cut(strings.Map(legal, cut(text, n)), n)
 }
 
-// encodable is t, or no time at all if it has no form in JSON.
+// encodable is t, or the zero time if JSON can't represent t.
 func encodable(t time.Time) time.Time {
 	if _, err := t.MarshalJSON(); err != nil {
 		return time.Time{}

@@ -121,7 +121,7 @@ func TestParseRecord_RefusesWhatIsNone(t *testing.T) {
 func TestFingerprint_TellsKindsApart(t *testing.T) {
 	t.Parallel()
 	if got := FingerprintOf("history", Known, "invalid_data", "device.humidity.measured.v1"); got != "2aad71e9" {
-		t.Errorf("got %s: stored letters have another", got)
+		t.Errorf("got %s: stored messages have another", got)
 	}
 	seen := map[string]bool{}
 	for _, parts := range [][4]string{{"a", "b", "c", "d"}, {"ab", "", "c", "d"}, {"a", "b", "cd", ""}, {"", "ab", "c", "d"}, {"a", "b", "c", ""}} {

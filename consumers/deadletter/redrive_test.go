@@ -124,7 +124,7 @@ func TestRedrive_AFailedSendStopsItsDeviceOnly(t *testing.T) {
 	})
 }
 
-// TestRedrive_FailedDeleteMakesNoSecondCopy: the event is back, its letter still there; the next run only removes the letter.
+// TestRedrive_FailedDeleteMakesNoSecondCopy: the event is back, its message still there; the next run only removes the message.
 func TestRedrive_FailedDeleteMakesNoSecondCopy(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]*meddler{
@@ -366,7 +366,7 @@ func TestRedrive_BesideAConsumerThatStillFails(t *testing.T) {
 	})
 }
 
-// TestRedrive_LongerThanTheVisibilityTimeout: letters that are left alone become visible again while the run goes on.
+// TestRedrive_LongerThanTheVisibilityTimeout: messages that are left alone become visible again while the run goes on.
 func TestRedrive_LongerThanTheVisibilityTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -397,7 +397,7 @@ func TestRedrive_LongerThanTheVisibilityTimeout(t *testing.T) {
 	})
 }
 
-// TestRedrive_DeleteThatFailedIsMadeUpFor at the end of the same run; the letter is not sent again, whatever time has passed.
+// TestRedrive_DeleteThatFailedIsMadeUpFor at the end of the same run; the message is not sent again, whatever time has passed.
 func TestRedrive_DeleteThatFailedIsMadeUpFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -477,7 +477,7 @@ func TestRedrive_TwoAtOnce(t *testing.T) {
 	})
 }
 
-// TestRedrive_SlowReporter: whoever prints the outcomes waits for somebody to read them, longer than letters stay hidden.
+// TestRedrive_SlowReporter: whoever prints the outcomes waits for somebody to read them, longer than messages stay hidden.
 func TestRedrive_SlowReporter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -549,7 +549,7 @@ func TestRedrive_GoesOnWhenThrottled(t *testing.T) {
 			sum, err := deadletter.Redrive(t.Context(), api, b.from, deadletter.Config{Lanes: 1})
 			if tt.passes {
 				if err != nil || sum.Moved != 1 || sum.Failed != 0 {
-					t.Errorf("%v: got %+v, %v, want one letter moved", tt.err, sum, err)
+					t.Errorf("%v: got %+v, %v, want one message moved", tt.err, sum, err)
 				}
 			} else if err == nil || sum.Moved != 0 || len(api.attempts) != 1 {
 				t.Errorf("%v: got %+v, %v after %d receives, want an error after one", tt.err, sum, err, len(api.attempts))

@@ -5,22 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/device-fanout/fanout/consumers/failure"
 )
 
-// Rule says what a watch does with the letters that it matches. See [ParseRules] for its form in a file.
+// Rule says what a watch does with the messages that match it. See [ParseRules] for its form in a file.
 type Rule struct {
 	Leave   bool          // leave them for a person
 	Service string        // empty matches all
 	Filter  Filter        // without a limit
-	After   time.Duration // how long after the failure the first redrive is; it doubles with each further one
-	Times   int           // how many redrives there are; then they are left for a person
+	After   time.Duration // from the failure to the first redrive; it doubles with each further one
+	Times   int           // the most redrives of a message; then it is left for a person
 }
 
 // Bounds of the time between a failure and its redrive.
@@ -42,8 +39,8 @@ func (e *RuleError) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Text)
 }
 
-// ParseRules reads a rules file: a rule a line, empty lines, and comments from # on. The first rule that matches a letter counts;
-// letters that none matches are left for a person.
+// ParseRules reads a rules file: a rule a line, empty lines, and comments from # on. The first rule that matches a message counts;
+// messages that none matches are left for a person.
 //
 //	# what is known to pass by itself
 //	redrive code=timeout after=10m times=3
@@ -78,7 +75,7 @@ func ParseRules(in io.Reader) ([]Rule, error) {
 	return rules, errors.Join(faults...)
 }
 
-// ruleParser reads one line.
+// ruleParser parses one line.
 type ruleParser struct {
 	text string
 	line int
@@ -149,9 +146,6 @@ func (p *ruleParser) rule() (*Rule, error) {
 			return nil, p.fault(valueAt, "%v", err)
 		}
 	}
-	if err := r.Filter.Validate(); err != nil {
-		return nil, p.fault(start, "%v", err)
-	}
 	return &r, nil
 }
 
@@ -179,16 +173,10 @@ func (r *Rule) set(key, value string) error {
 	switch field := texts[key]; {
 	case field != nil:
 		*field = value
-		if key == "fingerprint" && !fingerprint.MatchString(value) {
-			return fmt.Errorf("fingerprint: got %q, want eight hexadecimal digits such as 5a4e7c9d", value)
-		}
-		return nil
+		return f.Validate()
 	case key == "class":
 		f.Class = Class(value)
-		if !slices.Contains(failure.Classes(), f.Class) {
-			return fmt.Errorf("class: got %q, want %s", value, classNames())
-		}
-		return nil
+		return f.Validate()
 	case r.Leave && (key == "after" || key == "times"):
 		return fmt.Errorf("%w for leave: %s", errNoKey, key)
 	case key == "after":

@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// Scan hands every message that can be seen to visit, per device in order, until the queue gives no more, visit returns false,
-// or ctx ends. Then it makes them visible again, last first. It can't see what another reader holds, nor, of one device, more
-// than its first few letters, ten at most, nor more than 100,000 messages, for SQS lets hardly more be in flight; [ReadDepth] tells
-// how many there are. Memory grows with the number of messages.
+// Scan calls visit for every message that can be seen, per device in order, until the queue shows no more, visit returns false, or ctx
+// ends. Then it makes them visible again, the last one first. It does not see what another reader holds, nor more than the first ten
+// messages of a device, nor more than 100,000 messages in all, since SQS lets hardly more be in flight; [ReadDepth] tells how many there
+// are. Memory grows with the number of messages.
 //
-// The error is ctx's when it has ended. A message that could not be made visible again, as the error then says, becomes visible
-// by itself within a minute.
+// The error wraps that of ctx when it has ended. If messages could not be made visible again, the error says so; they become visible by
+// themselves within a minute.
 func Scan(ctx context.Context, api QueueAPI, from Source, visit func(*Message) bool) error {
 	r := newReader(api, from)
 	stop := r.heartbeat(ctx)
@@ -29,21 +29,21 @@ func (r *reader) scan(ctx context.Context, visit func(*Message) bool) error {
 		if r.holding() >= maxHeld {
 			return nil
 		}
-		letters, err := r.receive(ctx)
+		messages, err := r.receive(ctx)
 		if err != nil {
 			return err
 		}
-		if len(letters) == 0 {
+		if len(messages) == 0 {
 			return nil
 		}
-		letters, cut := cutOff(letters)
+		messages, cut := cutOff(messages)
 		_ = r.release(ctx, cut)
-		for _, l := range letters {
-			if r.heldFor(l) != nil {
+		for _, m := range messages {
+			if r.heldFor(m) != nil {
 				continue
 			}
-			r.hold(l)
-			if visit != nil && !visit(l) {
+			r.hold(m)
+			if visit != nil && !visit(m) {
 				visit = nil
 			}
 		}
@@ -53,16 +53,16 @@ func (r *reader) scan(ctx context.Context, visit func(*Message) bool) error {
 	}
 }
 
-// cutOff splits off the letters of the last device of a full batch, which may have been cut off in its midst: they are to come again,
-// so that what is behind them is seen too. What fills a batch alone can't be helped.
-func cutOff(letters []*Message) (whole, cut []*Message) {
-	last := len(letters) - 1
-	if len(letters) < batchSize || letters[last].groupID == "" || letters[0].groupID == letters[last].groupID {
-		return letters, nil
+// cutOff splits off the messages of the last device of a full batch, of which there may be more: they are received again, together with
+// those behind them. A device that fills a whole batch is not split off.
+func cutOff(messages []*Message) (whole, cut []*Message) {
+	last := len(messages) - 1
+	if len(messages) < batchSize || messages[last].groupID == "" || messages[0].groupID == messages[last].groupID {
+		return messages, nil
 	}
 	i := last
-	for letters[i-1].groupID == letters[last].groupID {
+	for messages[i-1].groupID == messages[last].groupID {
 		i--
 	}
-	return letters[:i], letters[i:]
+	return messages[:i], messages[i:]
 }

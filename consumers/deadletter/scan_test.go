@@ -27,8 +27,8 @@ func TestScan_KeepsOrderAndLeavesEverythingVisible(t *testing.T) {
 		}
 		for range 3 { // looking does not change anything
 			got := map[string][]string{}
-			err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Message) bool {
-				got[l.DeviceID] = append(got[l.DeviceID], l.EventID)
+			err := deadletter.Scan(t.Context(), b.api, b.from, func(m *deadletter.Message) bool {
+				got[m.DeviceID] = append(got[m.DeviceID], m.EventID)
 				return true
 			})
 			if err != nil {
@@ -61,7 +61,7 @@ func TestScan_SeesTheFirstOfADeviceOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n != 10 {
-			t.Errorf("saw %d letters of one device, want 10", n)
+			t.Errorf("saw %d messages of one device, want 10", n)
 		}
 		if depth, err := deadletter.ReadDepth(t.Context(), b.api, b.dlq); depth.Total() != 25 || err != nil {
 			t.Errorf("depth: got %+v, %v, want 25", depth, err)
@@ -79,7 +79,7 @@ func TestScan_StopsWhenToldTo(t *testing.T) {
 		n := 0
 		err := deadletter.Scan(t.Context(), b.api, b.from, func(*deadletter.Message) bool { n++; return n < 15 })
 		if err != nil || n != 15 {
-			t.Errorf("saw %d letters, %v, want 15", n, err)
+			t.Errorf("saw %d messages, %v, want 15", n, err)
 		}
 		b.nothingHidden(40)
 	})
@@ -125,7 +125,7 @@ func TestScan_DoesNotSeeWhatAnotherReaderHolds(t *testing.T) {
 		scan := func() {
 			t.Helper()
 			got = nil
-			err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Message) bool { got = append(got, l.EventID); return true })
+			err := deadletter.Scan(t.Context(), b.api, b.from, func(m *deadletter.Message) bool { got = append(got, m.EventID); return true })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -140,8 +140,8 @@ func TestScan_DoesNotSeeWhatAnotherReaderHolds(t *testing.T) {
 	})
 }
 
-// TestScan_SlowVisitorSeesEveryLetterOnce: what took so long that it became visible comes again and must not be taken for new.
-func TestScan_SlowVisitorSeesEveryLetterOnce(t *testing.T) {
+// TestScan_SlowVisitorSeesEveryMessageOnce: what took so long that it became visible comes again and must not be taken for new.
+func TestScan_SlowVisitorSeesEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -152,8 +152,8 @@ func TestScan_SlowVisitorSeesEveryLetterOnce(t *testing.T) {
 			want[id] = 1
 		}
 		got := map[string]int{}
-		err := deadletter.Scan(t.Context(), b.api, b.from, func(l *deadletter.Message) bool {
-			if got[l.EventID]++; len(got)%25 == 0 {
+		err := deadletter.Scan(t.Context(), b.api, b.from, func(m *deadletter.Message) bool {
+			if got[m.EventID]++; len(got)%25 == 0 {
 				time.Sleep(90 * time.Second) // somebody reads the first screen
 			}
 			return true
@@ -185,7 +185,7 @@ func TestScan_LongerThanTheVisibilityTimeout(t *testing.T) {
 		n := 0
 		err := deadletter.Scan(t.Context(), api, b.from, func(*deadletter.Message) bool { n++; return true })
 		if err != nil || n != 100 {
-			t.Errorf("visited %d letters, %v, want each of 100 once", n, err)
+			t.Errorf("visited %d messages, %v, want each of 100 once", n, err)
 		}
 		if receives > 14 { // each full batch but one gives its last device back
 			t.Errorf("made %d receives: what was held came again", receives)
@@ -213,7 +213,7 @@ func TestScan_LostAndFailedReceives(t *testing.T) {
 			t.Error(err)
 		}
 		if n != 30 {
-			t.Errorf("saw %d letters, want 30", n)
+			t.Errorf("saw %d messages, want 30", n)
 		}
 		b.nothingHidden(30)
 		api.receive = func(*sqs.ReceiveMessageInput) error { return errReset }

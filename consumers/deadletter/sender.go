@@ -16,7 +16,7 @@ import (
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
-// Limits of SQS that a message must keep, and a batch.
+// Limits of SQS for a message and for a batch.
 // See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html.
 const (
 	maxAttributes   = 10
@@ -26,8 +26,8 @@ const (
 // senderBatches is how many batches of one sender are under way at once. Fewer make fuller batches.
 const senderBatches = 4
 
-// errNoTime says that a letter must come again before anything can be done with it.
-var errNoTime = errors.New("deadletter: no time is left before others can have the letter")
+// errNoTime says that a message must be received again before it can be handled.
+var errNoTime = errors.New("deadletter: the message becomes visible to others before a request for it could end")
 
 // outgoing is a message for a queue.
 type outgoing struct {
@@ -36,8 +36,8 @@ type outgoing struct {
 	deadline           time.Time // no request is made that could end after it
 }
 
-// sender sends messages to one queue, packing those of several callers into one request. Each caller waits for its own message's
-// result, so that no batch holds two of a device and the order of a device can't break when one entry fails.
+// sender sends messages to one queue, those of several callers in one request. A caller waits for the result of its own message. So no
+// request has two messages of a device, and a failed entry can't change the order.
 type sender struct {
 	api  QueueAPI
 	url  string
@@ -69,8 +69,8 @@ func (s *sender) close() {
 	<-s.done
 }
 
-// send sends one message and waits until the queue has confirmed it. An error may mean that it is there all the same; the same
-// deduplication ID tells within five minutes. It returns the ID that the message has in the queue.
+// send sends one message, waits until the queue has confirmed it and returns its message ID there. After an error the message may be in
+// the queue all the same: for five minutes the same deduplication ID prevents a second one.
 func (s *sender) send(m outgoing) (messageID string, err error) {
 	job := &sendJob{outgoing: m, bytes: messageBytes(m.body, m.attributes), reply: make(chan sendResult, 1)}
 	s.jobs <- job
@@ -78,22 +78,18 @@ func (s *sender) send(m outgoing) (messageID string, err error) {
 	return result.messageID, result.err
 }
 
-// sendAtOnce sends messages of one group, ten at most, in one request, and tries once. SQS puts them in the order in which they are
-// given. An error means that some may be there and others not.
+// sendAtOnce sends up to ten messages of one group in one request, without a retry. SQS keeps their order. After an error some may be in
+// the queue and others not.
 func (s *sender) sendAtOnce(messages []outgoing) error {
 	jobs := make([]*sendJob, len(messages))
 	for i, m := range messages {
 		jobs[i] = &sendJob{outgoing: m, reply: make(chan sendResult, 1)}
 	}
 	s.once(jobs, true)
-	var faults []error
 	for _, job := range jobs {
 		if result := <-job.reply; result.err != nil {
-			faults = append(faults, result.err)
+			return result.err
 		}
-	}
-	if len(faults) > 0 {
-		return faults[0]
 	}
 	return nil
 }
@@ -105,7 +101,7 @@ func (s *sender) run() {
 	slots := make(chan struct{}, senderBatches)
 	var next *sendJob
 	for {
-		slots <- struct{}{} // meanwhile callers gather
+		slots <- struct{}{} // meanwhile more callers come
 		first := next
 		next = nil
 		if first == nil {
@@ -138,7 +134,7 @@ func (s *sender) run() {
 	}
 }
 
-// deliver sends a batch until every entry is confirmed or refused, or there is no time for another try.
+// deliver sends a batch until every entry is confirmed or refused, or its deadline is too near for another try.
 func (s *sender) deliver(batch []*sendJob) {
 	for try := 1; len(batch) > 0; try++ {
 		var inTime []*sendJob
@@ -158,9 +154,9 @@ func (s *sender) deliver(batch []*sendJob) {
 	}
 }
 
-// once makes one request and answers the entries that it settles. It returns the others; the last time, there are none.
+// once makes one request and replies to the callers whose entries need no other try. It returns the others; if this is the last try, none.
 func (s *sender) once(jobs []*sendJob, last bool) (again []*sendJob) {
-	// No caller's context ends the request: one cut off may have been carried out.
+	// No caller's context cancels the request, because a canceled request may have been carried out.
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	entries := make([]types.SendMessageBatchRequestEntry, len(jobs))
@@ -197,7 +193,7 @@ type directory struct {
 	queues map[string]*entry // by queue name
 }
 
-// entry is a queue that was looked for. Its answer is there when done is closed.
+// entry is a queue and its sender. They are known when done is closed.
 type entry struct {
 	done   chan struct{}
 	sender *sender
@@ -208,8 +204,8 @@ func newDirectory(api QueueAPI) *directory {
 	return &directory{api: api, queues: map[string]*entry{}}
 }
 
-// to gives the sender for a queue. It looks for each queue once, however many ask at once; after the answer of a bad moment,
-// which all get that waited for it, the next call looks again.
+// to returns the sender for a queue. Calls at the same time share one look-up, and its error; after an error that may pass the next call
+// looks again.
 func (d *directory) to(name string) (*sender, error) {
 	d.mu.Lock()
 	e, asked := d.queues[name]
@@ -227,7 +223,7 @@ func (d *directory) to(name string) (*sender, error) {
 	defer cancel()
 	out, err := d.api.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
 	if err != nil {
-		e.err = fmt.Errorf("deadletter: look for queue %q: %w", name, err)
+		e.err = fmt.Errorf("deadletter: find queue %q: %w", name, err)
 		if awsx.VerdictOf(err).Again() {
 			d.mu.Lock()
 			delete(d.queues, name)
@@ -239,7 +235,7 @@ func (d *directory) to(name string) (*sender, error) {
 	return e.sender, nil
 }
 
-// close stops the senders. Nobody may ask any more.
+// close stops the senders. Nobody may call to any more.
 func (d *directory) close() {
 	for _, e := range d.queues {
 		if e.sender != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Group is what is known of the failures with one fingerprint.
+// Group sums up the failures with one fingerprint.
 type Group struct {
 	Service     string    `json:"service"`
 	Fingerprint string    `json:"fingerprint"`
@@ -26,25 +26,25 @@ type Group struct {
 	devices map[string]bool
 }
 
-// Survey is what one look at a dead-letter queue shows.
+// Survey sums up what one look at a dead-letter queue shows.
 type Survey struct {
 	Service  string    `json:"service"`
 	Queue    string    `json:"queue"`
 	Delivery bool      `json:"delivery,omitempty"` // see [Source]
-	Depth    Depth     `json:"depth"`              // before the look
-	Seen     int       `json:"seen"`               // letters that could be seen
+	Depth    Depth     `json:"depth"`              // before the scan
+	Seen     int       `json:"seen"`               // messages seen
 	Matched  int       `json:"matched"`            // those of them that the filter selects
 	Devices  int       `json:"devices"`            // of the selected
 	LastHour int       `json:"last_hour"`          // the selected that failed within the last hour
-	Oldest   time.Time `json:"oldest,omitzero"`    // failure of the selected
+	Oldest   time.Time `json:"oldest,omitzero"`    // first failure of the selected
 	Groups   []*Group  `json:"groups"`             // largest first
 }
 
-// Unseen is how many letters could not be seen: those behind the first ten of their device, and those that somebody else holds.
+// Unseen is how many messages could not be seen: those behind the first ten of their device, and those that another reader holds.
 func (s *Survey) Unseen() int { return max(0, s.Depth.Total()-s.Seen) }
 
-// Look scans a dead-letter queue and groups what filter selects by fingerprint. Each selected letter is handed to visit as well,
-// which may be nil.
+// Look scans a dead-letter queue and groups what filter selects by fingerprint. It also calls visit, which may be nil, for each selected
+// message. See [Scan] for what it can't see.
 func Look(ctx context.Context, api interface {
 	QueueAPI
 	DepthAPI
@@ -57,14 +57,14 @@ func Look(ctx context.Context, api interface {
 	}
 	now := time.Now()
 	groups, devices := map[string]*Group{}, map[string]bool{}
-	err = Scan(ctx, api, from, func(l *Message) bool {
+	err = Scan(ctx, api, from, func(m *Message) bool {
 		s.Seen++
-		if filter.Matches(l, now) {
+		if filter.Matches(m, now) {
 			s.Matched++
-			devices[l.DeviceID] = true
-			s.add(groups, l, now)
+			devices[m.DeviceID] = true
+			s.add(groups, m, now)
 			if visit != nil {
-				visit(l)
+				visit(m)
 			}
 		}
 		return filter.Limit == 0 || s.Matched < filter.Limit
@@ -76,20 +76,20 @@ func Look(ctx context.Context, api interface {
 	return s, err
 }
 
-func (s *Survey) add(groups map[string]*Group, l *Message, now time.Time) {
-	r := l.Record
+func (s *Survey) add(groups map[string]*Group, m *Message, now time.Time) {
+	r := m.Record
 	g := groups[r.Fingerprint]
 	if g == nil {
 		line, _, _ := strings.Cut(r.Error, "\n")
 		g = &Group{
-			Service: s.Service, Fingerprint: r.Fingerprint, Class: r.Class, Code: r.Code, Type: l.Type, First: r.FailedAt, Example: line,
+			Service: s.Service, Fingerprint: r.Fingerprint, Class: r.Class, Code: r.Code, Type: m.Type, First: r.FailedAt, Example: line,
 			devices: map[string]bool{},
 		}
 		groups[r.Fingerprint] = g
 		s.Groups = append(s.Groups, g)
 	}
 	g.Count++
-	g.devices[l.DeviceID] = true
+	g.devices[m.DeviceID] = true
 	g.Devices = len(g.devices)
 	if r.Redrives > 0 {
 		g.Redriven++

@@ -8,25 +8,25 @@ import (
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
-// AtOnce is how soon after its redrive an event must fail again for its failure to count as not mended.
+// AtOnce is how soon after its redrive an event must fail again for the cause to count as still there.
 const AtOnce = time.Minute
 
-// Round is what one round of a watch did with a dead-letter queue.
+// Round is what one round of a watch found and did.
 type Round struct {
-	Summary Summary  `json:"summary"` // of the redrive, if anything was due
-	Due     int      `json:"due"`     // of the letters that could be seen
-	Waiting int      `json:"waiting"` // they will be due
-	Left    int      `json:"left"`    // no rule is for them, or one that leaves them
-	Spent   int      `json:"spent"`   // they were redriven as often as their rule allows
+	Summary Summary  `json:"summary"` // of the redrive, if messages were due
+	Due     int      `json:"due"`     // messages that were seen and are due
+	Waiting int      `json:"waiting"` // messages that will be due
+	Left    int      `json:"left"`    // messages without a rule, or with one that leaves them
+	Spent   int      `json:"spent"`   // messages that were redriven as often as their rule allows
 	Stopped []string `json:"stopped"` // fingerprints whose redriven events failed again at once as often as their rule allows
 }
 
-// Watch looks at a dead-letter queue once and redrives what is due by the rules. It keeps no state but what stands in the records,
-// so it may run in a process that goes on, or now and then from a timer, in one place or several after one another.
+// Watch looks at a dead-letter queue once and redrives what is due by the rules. Its only state is in the records, so it may run in a loop
+// or from a timer, and in several places, though only one at a time.
 //
-// A letter is due when the time of its rule has passed since its failure, doubled for each redrive before. Where a redriven event
-// failed again within [AtOnce], the cause is not mended: all letters with its fingerprint wait as long as that one, and once it has
-// been redriven as often as its rule allows, they are all left for a person.
+// A message is due when the time of its rule has passed since its failure, doubled for each redrive before. Where a redriven event
+// failed again within [AtOnce], the cause is still there: all messages with its fingerprint wait as long as that one, and once it has been
+// redriven as often as its rule allows, all of them are left for a person.
 func Watch(ctx context.Context, api interface {
 	QueueAPI
 	DepthAPI
@@ -34,16 +34,16 @@ func Watch(ctx context.Context, api interface {
 ) (Round, error) {
 	w := &watch{from: from, rules: rules, now: time.Now(), relapses: map[string]relapse{}}
 	var seen []*Message
-	_, err := Look(ctx, api, from, Filter{}, func(l *Message) {
-		seen = append(seen, l)
-		w.note(l)
+	_, err := Look(ctx, api, from, Filter{}, func(m *Message) {
+		seen = append(seen, m)
+		w.note(m)
 	})
 	if err != nil {
 		return Round{}, err
 	}
 	var round Round
-	for _, l := range seen {
-		switch w.decide(l) {
+	for _, m := range seen {
+		switch w.state(m) {
 		case due:
 			round.Due++
 		case waits:
@@ -52,8 +52,8 @@ func Watch(ctx context.Context, api interface {
 			round.Spent++
 		case stopped:
 			round.Spent++
-			if !slices.Contains(round.Stopped, l.Record.Fingerprint) {
-				round.Stopped = append(round.Stopped, l.Record.Fingerprint)
+			if !slices.Contains(round.Stopped, m.Record.Fingerprint) {
+				round.Stopped = append(round.Stopped, m.Record.Fingerprint)
 			}
 		default:
 			round.Left++
@@ -62,15 +62,16 @@ func Watch(ctx context.Context, api interface {
 	if round.Due == 0 && !cfg.Journal.isOpen() {
 		return round, nil
 	}
-	cfg.Filter, cfg.Select = Filter{}, func(l *Message) bool { return w.decide(l) == due }
+	cfg.Filter, cfg.Select = Filter{}, func(m *Message) bool { return w.state(m) == due }
 	round.Summary, err = Redrive(ctx, api, from, cfg)
 	return round, err
 }
 
-type decision int
+type state int
 
+// What is to be done with a message: nothing, or a redrive, now or later.
 const (
-	left decision = iota
+	left state = iota
 	due
 	waits
 	spent
@@ -87,11 +88,11 @@ type watch struct {
 	from     Source
 	rules    []Rule
 	now      time.Time
-	relapses map[string]relapse // by fingerprint; read only once all letters were noted
+	relapses map[string]relapse // by fingerprint; not changed after all messages were noted
 }
 
-func (w *watch) note(l *Message) {
-	r := l.Record
+func (w *watch) note(m *Message) {
+	r := m.Record
 	if r.Redrives == 0 || r.RedrivenAt.IsZero() || r.FailedAt.Sub(r.RedrivenAt) > AtOnce {
 		return
 	}
@@ -100,29 +101,29 @@ func (w *watch) note(l *Message) {
 	}
 }
 
-func (w *watch) decide(l *Message) decision {
-	rule := w.rule(l)
-	if rule == nil || rule.Leave || l.Record.Class == Parked { // a parked device is released as a whole
+func (w *watch) state(m *Message) state {
+	rule := w.rule(m)
+	if rule == nil || rule.Leave || m.Record.Class == Parked { // a parked device is released as a whole
 		return left
 	}
-	last, relapsed := w.relapses[l.Record.Fingerprint]
+	last, relapsed := w.relapses[m.Record.Fingerprint]
 	switch {
 	case relapsed && last.redrives >= rule.Times:
 		return stopped
-	case l.Record.Redrives >= rule.Times:
+	case m.Record.Redrives >= rule.Times:
 		return spent
-	case !l.counts(): // nobody could tell how often it was redriven
+	case !m.counts(): // no room for a record: its redrives can't be counted
 		return left
-	case w.now.Before(l.Record.FailedAt.Add(backoff(rule.After, l.Record.Redrives))),
+	case w.now.Before(m.Record.FailedAt.Add(backoff(rule.After, m.Record.Redrives))),
 		relapsed && w.now.Before(last.at.Add(backoff(rule.After, last.redrives))):
 		return waits
 	}
 	return due
 }
 
-func (w *watch) rule(l *Message) *Rule {
+func (w *watch) rule(m *Message) *Rule {
 	for i := range w.rules {
-		if r := &w.rules[i]; (r.Service == "" || r.Service == w.from.Service) && r.Filter.Matches(l, w.now) {
+		if r := &w.rules[i]; (r.Service == "" || r.Service == w.from.Service) && r.Filter.Matches(m, w.now) {
 			return r
 		}
 	}

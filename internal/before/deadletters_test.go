@@ -343,8 +343,8 @@ func TestRecord_IsReadWithAllItsFields(t *testing.T) {
 		if r.Release != "" {
 			got["release"], got["device"] = r.Release, r.Device
 		}
-		if r.Aside != (deadletter.Aside{}) {
-			got["aside"] = map[string]any{"letter": r.Aside.Letter, "lap": r.Aside.Lap, "try": r.Aside.Try}
+		if r.Rotation != (deadletter.Rotation{}) {
+			got["aside"] = map[string]any{"letter": r.Rotation.Origin, "lap": r.Rotation.ID, "try": r.Rotation.Try}
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("line %d: got %v, want %v", i+1, got, want)

@@ -342,12 +342,12 @@ func TestDLQ_ManyOfThreeKinds(t *testing.T) {
 }
 
 // buryOne puts a letter into the history service's dead-letter queue.
-func buryOne(t *testing.T, engine *local.Engine, device, id, code string, aside deadletter.Aside) (messageID string) {
+func buryOne(t *testing.T, engine *local.Engine, device, id, code string, rotation deadletter.Rotation) (messageID string) {
 	t.Helper()
 	url := queueURL(t, engine, "dev-history-dlq.fifo")
 	r := deadletter.Record{
 		Service: "history", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-history.fifo", Class: deadletter.Known, Code: code,
-		FailedAt: time.Now().UTC(), Aside: aside,
+		FailedAt: time.Now().UTC(), Rotation: rotation,
 	}
 	out, err := engine.SQS().SendMessage(t.Context(), &sqs.SendMessageInput{
 		QueueUrl: &url, MessageGroupId: &device, MessageDeduplicationId: &id,
@@ -384,10 +384,10 @@ func TestDLQ_GoesOnWhereNothingIsSelected(t *testing.T) {
 	t.Parallel()
 	engine, endpoint := localEngine(t)
 	for _, id := range []string{"e00006", "e00007", "e00008"} {
-		buryOne(t, engine, "lamp", id, "stay", deadletter.Aside{})
+		buryOne(t, engine, "lamp", id, "stay", deadletter.Rotation{})
 	}
 	for _, id := range []string{"e00001", "e00002", "e00003"} {
-		buryOne(t, engine, "lamp", id, "stay", deadletter.Aside{Letter: "first-" + id, Lap: "killed"})
+		buryOne(t, engine, "lamp", id, "stay", deadletter.Rotation{Origin: "first-" + id, ID: "killed"})
 	}
 	folder, journal := cutOffRun(t, endpoint, `{"device":"lamp","lap":"killed"}`+"\n")
 	invoke(t, "", "dlq", "redrive", "history", "--code", "move", "--yes", "--endpoint", endpoint, "--state", folder).want(t, exitOK)
@@ -401,7 +401,7 @@ func TestDLQ_GoesOnWhereNothingIsSelected(t *testing.T) {
 func TestDLQ_NativeMovesNothingAfterARunThatWasCutOff(t *testing.T) {
 	t.Parallel()
 	engine, endpoint := localEngine(t)
-	id := buryOne(t, engine, "lamp", "e00001", "a", deadletter.Aside{})
+	id := buryOne(t, engine, "lamp", "e00001", "a", deadletter.Rotation{})
 	folder, _ := cutOffRun(t, endpoint, fmt.Sprintf("{\"sent\":%q}\n", id)) // it is back in its queue, and not yet deleted
 	args := []string{"dlq", "redrive", "history", "--yes", "--endpoint", endpoint, "--state", folder}
 	done := invoke(t, "", append(args, "--native")...)
@@ -418,7 +418,7 @@ func TestDLQ_AnEmptyConditionIsNone(t *testing.T) {
 	t.Parallel()
 	engine, endpoint := localEngine(t)
 	for i := range 3 {
-		buryOne(t, engine, fmt.Sprint("lamp-", i), fmt.Sprint("e0000", i), "a", deadletter.Aside{})
+		buryOne(t, engine, fmt.Sprint("lamp-", i), fmt.Sprint("e0000", i), "a", deadletter.Rotation{})
 	}
 	for _, flag := range []string{"--device", "--type", "--code", "--class", "--fingerprint", "--text"} {
 		file := filepath.Join(t.TempDir(), "x")
@@ -436,7 +436,7 @@ func TestDLQ_AnEmptyConditionIsNone(t *testing.T) {
 func TestDLQ_DropNamesItsFile(t *testing.T) {
 	t.Parallel()
 	engine, endpoint := localEngine(t)
-	buryOne(t, engine, "lamp", "e00001", "a", deadletter.Aside{})
+	buryOne(t, engine, "lamp", "e00001", "a", deadletter.Rotation{})
 	folder, file := t.TempDir(), filepath.Join(t.TempDir(), "x")
 	args := []string{"dlq", "drop", "history", "--yes", "--json", "--endpoint", endpoint, "--state", folder, "--file", file}
 	j, err := openJournal(folder, deadletter.Source{URL: endpoint + "/000000000000/dev-history-dlq.fifo"})

@@ -305,7 +305,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request) {
 	id := r.PostForm.Get("letter")
 	if id != "" {
 		cfg.Filter.Limit = 1
-		cfg.Select = func(l *deadletter.Message) bool { return l.MessageID == id || l.Record.Aside.Letter == id }
+		cfg.Select = func(l *deadletter.Message) bool { return l.MessageID == id || l.Record.Rotation.Origin == id }
 	}
 	var release []parking.Device
 	if releases(s, from, action) {
