@@ -24,13 +24,14 @@ type Device struct {
 	Since time.Time `json:"since"`
 	// Cause is the failure for which it was parked.
 	Cause Cause `json:"cause"`
-	// Last is the ID that the last message which went to the dead-letter queue for this device had in the service's queue. It is
-	// empty until the first one is confirmed.
+	// Last is the message ID, in the service's queue, of the device's last message that went to the dead-letter queue. It is empty until
+	// the first one is confirmed.
 	Last string `json:"last,omitempty"`
 	// Followers is how many events went to the dead-letter queue behind the one that failed.
 	Followers int `json:"followers"`
-	// Release is the ID of the release under way. Until is the letter after which all are sent back, as long as it is not: what Last
-	// was when the release began, or the letter that was on its way just then. FailedAgain tells that one of its events has failed.
+	// Release is the ID of the release under way. Until is the message ID of the last dead letter that it must send back, and empty once
+	// that was sent: Last when the release began, or that of a message which was on its way then. FailedAgain tells that one of the
+	// released events has failed.
 	Release     string `json:"release,omitempty"`
 	Until       string `json:"until,omitempty"`
 	FailedAgain bool   `json:"failed_again,omitempty"`
@@ -56,7 +57,7 @@ type State string
 // States of a device that is recorded.
 const (
 	Parked    State = "parked"    // its events follow to the dead-letter queue
-	Releasing State = "releasing" // its letters come back; live events are held until they were handled
+	Releasing State = "releasing" // its dead letters come back; live events are held until these were handled
 )
 
 // Store is where parked devices are recorded. [Memory] is one, package parkingdb has another. Its methods must be safe for concurrent use.
@@ -68,17 +69,17 @@ type Store interface {
 	Swap(ctx context.Context, old, next Device) (bool, error)
 }
 
-// errLost means that others changed the record again and again, which ends by itself.
-var errLost = errors.New("its record changes all the time")
+// errLost means that others changed the record before every try.
+var errLost = errors.New("other processes keep changing its record; try again")
 
-// change applies one step to a device's record, again when somebody else has changed it meanwhile. Step returns false when
-// there is nothing to change. A step that leaves State empty removes the record.
+// change applies a step to a device's record, and again if somebody else has changed the record meanwhile. The step returns false if there
+// is nothing to change. A step that leaves State empty removes the record.
 func change(ctx context.Context, store Store, service, device string, step func(*Device) bool) error {
 	for range 100 {
 		old := Device{Service: service, ID: device}
 		found, err := store.Find(ctx, service, device)
 		if err != nil {
-			return fmt.Errorf("parking: look for device %s of %s: %w", device, service, err)
+			return fmt.Errorf("parking: find device %s of %s: %w", device, service, err)
 		}
 		if len(found) > 0 {
 			old = found[0]
@@ -87,7 +88,7 @@ func change(ctx context.Context, store Store, service, device string, step func(
 		if !step(&next) {
 			return nil
 		}
-		// A version must never come again, also not after the record was removed and made anew.
+		// A version is never used again, not even after the record was removed and created anew.
 		next.Version = max(old.Version+1, time.Now().UnixNano())
 		if next.State == "" {
 			next.Version = 0
@@ -103,8 +104,8 @@ func change(ctx context.Context, store Store, service, device string, step func(
 	return fmt.Errorf("parking: device %s of %s: %w", device, service, errLost)
 }
 
-// Park records that a device is parked for cause. One that is recorded already stays as it is, but for what is told of the same
-// message.
+// Park records that a device is parked for cause. A device that is recorded already stays as it is; only the cause is replaced if it is of
+// the same message.
 func Park(ctx context.Context, store Store, service, device string, cause Cause) error {
 	return change(ctx, store, service, device, func(d *Device) bool {
 		switch {
@@ -119,10 +120,10 @@ func Park(ctx context.Context, store Store, service, device string, cause Cause)
 	})
 }
 
-// Confirm records that a message of the device is in the dead-letter queue, and returns true; only then it may be deleted from the
-// service's queue. A release that has begun meanwhile takes its letter along, as long as it has not sent the last one. It returns
-// false when it is too late for that, or when the device is free: the message must not be deleted then, but held or handled. Released
-// tells that the message came back by a release; such a one may follow only another one that has failed.
+// Confirm records that a message of the device is in the dead-letter queue, and returns true; only then may it be deleted from the
+// service's queue. A release that has begun meanwhile sends it back with the others, as long as it has not sent the last one. Confirm
+// returns false if it is too late for that, or if the device is free: then the message must not be deleted, but held or handled. released
+// tells that the message came back by a release; it goes to the dead-letter queue only if another one of that release has failed.
 func Confirm(ctx context.Context, store Store, service, device, messageID string, released bool) (bool, error) {
 	confirmed := false
 	err := change(ctx, store, service, device, func(d *Device) bool {
@@ -154,7 +155,7 @@ func (d Device) Follows(released bool) bool {
 	return d.State == Parked
 }
 
-// FailAgain records that an event of the release under way has failed. Without one it parks the device.
+// FailAgain records that an event of the release under way has failed. If no release is under way, it parks the device.
 func FailAgain(ctx context.Context, store Store, service, device string, cause Cause) error {
 	return change(ctx, store, service, device, func(d *Device) bool {
 		switch {
@@ -171,8 +172,8 @@ func FailAgain(ctx context.Context, store Store, service, device string, cause C
 	})
 }
 
-// Withdraw takes back what [Park] or [FailAgain] has recorded for a message that was handled after all. It does nothing once other
-// messages have followed it to the dead-letter queue.
+// Withdraw undoes [Park] or [FailAgain] for a message that was handled after all. It does nothing once other messages have followed it to
+// the dead-letter queue.
 func Withdraw(ctx context.Context, store Store, service, device, messageID string) error {
 	return change(ctx, store, service, device, func(d *Device) bool {
 		switch {
@@ -189,8 +190,8 @@ func Withdraw(ctx context.Context, store Store, service, device, messageID strin
 	})
 }
 
-// End ends a release whose events have all been handled: the device is free, or parked again if one of them has failed. It does
-// nothing when another release is under way.
+// End ends a release whose events have all been handled: the device is free, or parked again if one of them has failed. It does nothing if
+// another release is under way.
 func End(ctx context.Context, store Store, service, device, release string) error {
 	return change(ctx, store, service, device, func(d *Device) bool {
 		if d.State != Releasing || d.Release != release {
@@ -205,11 +206,11 @@ func End(ctx context.Context, store Store, service, device, release string) erro
 	})
 }
 
-// maxGroup is how long, in characters, the ID of a message group may be.
+// maxGroup is the most characters of a message group ID.
 const maxGroup = 128
 
-// Group is the message group in which the released events of a device come back: its ID behind [events.ReservedPrefix], or its hash
-// behind that twice if it is too long.
+// Group is the message group in which the released events of a device come back: [events.ReservedPrefix] and its ID, or if that is too
+// long, the prefix twice and a hash of the ID.
 func Group(device string) string {
 	if len(events.ReservedPrefix)+len(device) > maxGroup {
 		sum := sha256.Sum256([]byte(device))
@@ -218,8 +219,8 @@ func Group(device string) string {
 	return events.ReservedPrefix + device
 }
 
-// DeviceOf is the device of a message in a service's queue by its message group, and tells whether it came back by a release. Where the
-// group has a hash only, the device is what the message says, if that fits.
+// DeviceOf returns the device of a message in a service's queue, by its message group, and whether it came back by a release. If the group
+// has only a hash, the device is the one that the message names, if it has this hash.
 func DeviceOf(m types.Message) (device string, released bool) {
 	group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]
 	device, released = strings.CutPrefix(group, events.ReservedPrefix)

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Memory is a Store for tests and for trying things out: it forgets everything with its process. The zero value is empty.
+// Memory is a Store for tests and trials: it is lost when its process ends. The zero value is empty.
 type Memory struct {
 	mu      sync.Mutex
 	devices map[[2]string]Device
@@ -21,17 +21,9 @@ func (m *Memory) Find(_ context.Context, service string, devices ...string) ([]D
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var found []Device
-	if len(devices) > 0 {
-		for _, id := range devices {
-			if d, ok := m.devices[[2]string{service, id}]; ok {
-				found = append(found, d)
-			}
-		}
-	} else {
-		for key, d := range m.devices {
-			if key[0] == service {
-				found = append(found, d)
-			}
+	for key, d := range m.devices {
+		if key[0] == service && (len(devices) == 0 || slices.Contains(devices, key[1])) {
+			found = append(found, d)
 		}
 	}
 	slices.SortFunc(found, func(a, b Device) int { return cmp.Compare(a.ID, b.ID) })

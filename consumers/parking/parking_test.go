@@ -65,8 +65,8 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// letter puts a dead letter of a device into the dead-letter queue.
-func (s *stage) letter(device, id string) {
+// bury puts a dead letter of a device into the dead-letter queue.
+func (s *stage) bury(device, id string) {
 	s.t.Helper()
 	record := deadletter.Record{Service: "lights", Class: deadletter.Parked, MessageID: id}
 	_, err := s.api.SendMessage(s.t.Context(), &sqs.SendMessageInput{
@@ -102,7 +102,7 @@ func (s *stage) read(url string) (list []string) {
 	}
 }
 
-// park records device d1 with letters e00 to e(n-1), between those of another device.
+// park records device d1 with messages e00 to e(n-1), between those of another device.
 func (s *stage) park(store parking.Store, n int) {
 	s.t.Helper()
 	c := cause
@@ -112,8 +112,8 @@ func (s *stage) park(store parking.Store, n int) {
 	}
 	for i := range n {
 		id := fmt.Sprintf("e%02d", i)
-		s.letter("d1", id)
-		s.letter("d2", "other-"+id)
+		s.bury("d1", id)
+		s.bury("d2", "other-"+id)
 		confirm(s.t, store, id, false, true)
 	}
 }
@@ -132,14 +132,14 @@ func (s *stage) want(n int, mark bool, release string) {
 	}
 }
 
-func TestRelease_SendsAllLettersInOrderAndThenTheMark(t *testing.T) {
+func TestRelease_SendsAllMessagesInOrderAndThenTheMark(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		store := parking.NewMemory()
 		s.park(store, 25)
 		if sent, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err != nil || sent != 25 {
-			t.Fatalf("got %d, %v, want 25 letters sent", sent, err)
+			t.Fatalf("got %d, %v, want 25 messages sent", sent, err)
 		}
 		d := find(t, store, "d1")
 		if d.State != parking.Releasing || d.Until != "" || d.Followers != 24 {
@@ -147,7 +147,7 @@ func TestRelease_SendsAllLettersInOrderAndThenTheMark(t *testing.T) {
 		}
 		s.want(25, true, d.Release)
 		if got := s.read(s.queues.DLQURL); len(got) != 25 || got[0] != "d2 other-e00" {
-			t.Errorf("the dead-letter queue has %q, want the other device's letters, visible and in order", got)
+			t.Errorf("the dead-letter queue has %q, want the other device's messages, visible and in order", got)
 		}
 		if _, err := parking.Release(t.Context(), store, s.api, s.queues, "d2"); !errors.Is(err, parking.ErrNotParked) {
 			t.Errorf("a device that is not parked: got %v", err)
@@ -211,15 +211,15 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 			got := s.read(s.queues.URL)
 			mark := fmt.Sprintf(`~release~d1 {"device_id":"d1","release":%q}`, find(t, store, "d1").Release)
 			if len(got) < 9 || got[8] != mark {
-				t.Errorf("request %d failed: the queue has %q, want eight letters and then the mark", cut+1, got)
+				t.Errorf("request %d failed: the queue has %q, want eight messages and then the mark", cut+1, got)
 			}
 		})
 	}
 }
 
-// TestRelease_TakesALetterAlong that was on its way when it began, and was confirmed just before the last one that it knew of was
+// TestRelease_TakesAMessageAlong that was on its way when it began, and was confirmed just before the last one that it knew of was
 // gone: by its send, or because somebody has dropped it.
-func TestRelease_TakesALetterAlong(t *testing.T) {
+func TestRelease_TakesAMessageAlong(t *testing.T) {
 	t.Parallel()
 	for _, dropped := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestRelease_TakesALetterAlong(t *testing.T) {
 			s.park(store, 8)
 			deletes := 0
 			late := func() {
-				s.letter("d1", "e08")
+				s.bury("d1", "e08")
 				for range 2 { // the answer may be lost
 					confirm(t, store, "e08", false, true)
 				}
@@ -250,7 +250,7 @@ func TestRelease_TakesALetterAlong(t *testing.T) {
 			if dropped {
 				got := s.read(s.queues.URL)
 				if len(got) != 2 || got[0] != "~release~d1 e08" {
-					t.Errorf("the queue has %q, want the letter and the mark", got)
+					t.Errorf("the queue has %q, want the message and the mark", got)
 				}
 				return
 			}
@@ -277,7 +277,7 @@ func sendsWhatSQSMoved(t *testing.T, class deadletter.Class) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"e01", "e02"} {
-		s.letter("d1", id)
+		s.bury("d1", id)
 		confirm(t, store, id, false, true)
 	}
 	_, err := s.api.SendMessage(t.Context(), &sqs.SendMessageInput{
@@ -287,7 +287,7 @@ func sendsWhatSQSMoved(t *testing.T, class deadletter.Class) {
 		t.Fatal(err)
 	}
 	if sent, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err != nil || sent != 3 {
-		t.Fatalf("got %d, %v, want 3 letters sent", sent, err)
+		t.Fatalf("got %d, %v, want 3 messages sent", sent, err)
 	}
 	if class == deadletter.Moved {
 		s.want(3, true, find(t, store, "d1").Release)
@@ -323,8 +323,8 @@ func TestRelease_MarksWhatHasNoRecord(t *testing.T) {
 	})
 }
 
-// TestRelease_KnowsTheOnlyLetterThatSQSMoved by the ID that it had in its queue, though it has no record and no room for one.
-func TestRelease_KnowsTheOnlyLetterThatSQSMoved(t *testing.T) {
+// TestRelease_KnowsTheOnlyMessageThatSQSMoved by the ID that it had in its queue, though it has no record and no room for one.
+func TestRelease_KnowsTheOnlyMessageThatSQSMoved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
@@ -347,7 +347,7 @@ func TestRelease_KnowsTheOnlyLetterThatSQSMoved(t *testing.T) {
 		asked := false
 		api := &lossy{Client: s.api, afterDepth: func() { asked = true }, failSend: func() error { return nil }, failDelete: func() error { return nil }}
 		if n, err := parking.Release(t.Context(), store, api, s.queues, "d1"); err != nil || n != 1 || asked {
-			t.Fatalf("got %d, %v, asked for the depth %t; want one letter, known by its ID", n, err, asked)
+			t.Fatalf("got %d, %v, asked for the depth %t; want one message, known by its ID", n, err, asked)
 		}
 		s.want(1, true, find(t, store, "d1").Release)
 	})
@@ -370,8 +370,8 @@ func TestGroup_FitsAndTellsItsDevice(t *testing.T) {
 			t.Errorf("device of %d characters: the group has %d, want at most 128", len(device), len(name))
 		}
 		for what, m := range map[string]types.Message{
-			"letter": group(name, &deadletter.Record{Device: device}, "{}"),
-			"mark":   group(name, nil, `{"device_id":"`+device+`"}`),
+			"dead letter": group(name, &deadletter.Record{Device: device}, "{}"),
+			"mark":        group(name, nil, `{"device_id":"`+device+`"}`),
 		} {
 			if got, released := parking.DeviceOf(m); got != device || !released {
 				t.Errorf("%s of a device of %d characters: got %q, %t", what, len(device), got, released)
@@ -408,7 +408,7 @@ func TestUnparked_KnowsTheGroupsOfReleases(t *testing.T) {
 		"d1": false, long: false, parking.Group("d1"): false, parking.Group(long): false, "d2": true, parking.Group("d2"): true,
 	} {
 		if got := unparked(&deadletter.Message{DeviceID: device}); got != want {
-			t.Errorf("letter of group %.20s: got %t, want %t", device, got, want)
+			t.Errorf("message of group %.20s: got %t, want %t", device, got, want)
 		}
 	}
 }
@@ -461,9 +461,9 @@ func TestWithdraw_OnlyWhatNothingHasFollowed(t *testing.T) {
 	}
 }
 
-// TestRelease_WithoutALetter ends, though more letters of another device are there than SQS shows; and one that comes in the last
+// TestRelease_WithoutAMessage ends, though more messages of another device are there than SQS shows; and one that comes in the last
 // moment is sent.
-func TestRelease_WithoutALetter(t *testing.T) {
+func TestRelease_WithoutAMessage(t *testing.T) {
 	t.Parallel()
 	for _, late := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -473,13 +473,13 @@ func TestRelease_WithoutALetter(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range 25 {
-				s.letter("d2", fmt.Sprintf("other-%d", i))
+				s.bury("d2", fmt.Sprintf("other-%d", i))
 			}
 			never := func() error { return nil }
 			api := &lossy{Client: s.api, failSend: never, failDelete: never}
 			if late {
 				api.afterDepth = sync.OnceFunc(func() {
-					s.letter("d1", "m1")
+					s.bury("d1", "m1")
 					confirm(t, store, "m1", false, true)
 				})
 			}
@@ -494,7 +494,7 @@ func TestRelease_WithoutALetter(t *testing.T) {
 	}
 }
 
-func TestRelease_SaysWhenSomebodyElseHoldsTheLetters(t *testing.T) {
+func TestRelease_SaysWhenSomebodyElseHoldsTheMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
@@ -504,10 +504,10 @@ func TestRelease_SaysWhenSomebodyElseHoldsTheLetters(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err == nil {
-			t.Error("its first letter is held by another reader: got no error")
+			t.Error("its first message is held by another reader: got no error")
 		}
 		if got := s.read(s.queues.URL); len(got) != 0 {
-			t.Errorf("the queue has %q, want nothing, and no mark before the letters", got)
+			t.Errorf("the queue has %q, want nothing, and no mark before the messages", got)
 		}
 		time.Sleep(time.Minute)
 		if _, err := parking.Release(t.Context(), store, s.api, s.queues, "d1"); err != nil {
@@ -532,7 +532,7 @@ func TestConfirm_OnlyWhileTheDeviceIsParked(t *testing.T) {
 	if d := find(t, store, "d1"); d.Followers != 1 || d.Last != "m2" || d.Cause != cause || d.Since.IsZero() {
 		t.Errorf("got %+v", d)
 	}
-	s := newStage(t) // the letters were dropped
+	s := newStage(t) // the messages were dropped
 	if _, err := parking.Release(ctx, store, s.api, s.queues, "d1"); err != nil {
 		t.Fatal(err)
 	}

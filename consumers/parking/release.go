@@ -47,20 +47,20 @@ type Mark struct {
 }
 
 const (
-	// visibility is how long letters are hidden from others while a release works. It is well inside the five minutes in which
-	// SQS recognizes a deduplication ID: a release that was killed between send and delete can then be run again before they are over.
+	// visibility is how long a release hides messages from others. It is well below the five minutes for which SQS recognizes a
+	// deduplication ID, so that a release that was killed between send and delete can be run again in time.
 	visibility = time.Minute
-	// maxLooks is how many sweeps in all look for a last letter that others may hold.
+	// maxLooks is the most sweeps for a last message that others may hold.
 	maxLooks = 3
-	// sendTime is the longest that the requests for one letter may take.
+	// sendTime is the longest that the requests for one message may take.
 	sendTime = 20 * time.Second
 )
 
-// Release brings a parked device's letters back, in order, and lets it go on; the package comment tells how. It returns once all
-// letters and the end mark were sent, with the number of letters; the device is free when the service has handled them.
+// Release sends a parked device's dead letters back to its service's queue, in order; the package comment tells how. It returns how many once
+// all of them and the end mark were sent. The device is free when the service has handled them.
 //
-// It may be run again after an error or after it was killed, and goes on with what is left. The error says so when a letter can't
-// be found, because somebody else reads the dead-letter queue at the moment. It wraps [ErrNotParked] when there is nothing to release.
+// After an error or a kill it can be run again, and goes on with what is left. If the last dead letter can't be seen because another reader
+// of the dead-letter queue holds it, the error says so. The error wraps [ErrNotParked] if there is nothing to release.
 func Release(ctx context.Context, store Store, api QueueAPI, queues Queues, device string) (sent int, err error) {
 	d, err := begin(ctx, store, queues.Service, device)
 	if err != nil {
@@ -68,8 +68,8 @@ func Release(ctx context.Context, store Store, api QueueAPI, queues Queues, devi
 	}
 	r := &release{store: store, api: api, queues: queues, device: d, held: map[string]string{}, returned: map[string]bool{}}
 	if d.Cause.Class == string(deadletter.Moved) {
-		// SQS left the failed one in the group in which it was delivered. If that is the one of an earlier release, SQS may show it after
-		// those that followed it, which are in the device's own.
+		// SQS has left the failed message in the group in which it was delivered. If that is the group of an earlier release, SQS may show
+		// it after its followers, which are in the device's own group.
 		_, err = r.sweep(ctx, Group(device))
 		err = errors.Join(err, r.giveBack(ctx))
 		r.order, r.held, r.hidden = nil, map[string]string{}, time.Time{}
@@ -83,13 +83,13 @@ func Release(ctx context.Context, store Store, api QueueAPI, queues Queues, devi
 	return r.sent, errors.Join(err, r.giveBack(ctx))
 }
 
-// begin makes the device's state Releasing and tells what is to be released.
+// begin changes the device's state to Releasing and returns what is to be released.
 func begin(ctx context.Context, store Store, service, device string) (d Device, err error) {
 	id := uuid.NewString()
 	err = change(ctx, store, service, device, func(next *Device) bool {
 		parked := next.State == Parked
 		if parked {
-			// Of a device without a letter, the one for which it was parked may be on its way.
+			// If nothing is confirmed yet, the message that failed may be on its way.
 			next.State, next.Release, next.Until = Releasing, id, cmp.Or(next.Last, next.Cause.MessageID)
 		}
 		d = *next
@@ -108,27 +108,26 @@ type release struct {
 	device Device
 	sent   int
 
-	order    []string          // message IDs of all letters, as they were received
-	held     map[string]string // receipt handles of those that were not sent
-	returned map[string]bool   // of those, the ones that this release has sent and that have failed again, by message ID
-	looks    int               // sweeps after which others held something
-	hidden   time.Time         // when the first of them becomes visible by itself
+	order    []string          // message IDs of everything that was received, in that order
+	held     map[string]string // by message ID: the receipt handle of what was not sent
+	returned map[string]bool   // by message ID: of what is held, what this release had sent and has failed again
+	looks    int               // sweeps after which others held messages
+	hidden   time.Time         // when the first message becomes visible by itself
 }
 
-// work sends the device's letters back until the last one was sent, or is certainly not there.
+// work sends the device's dead letters back until the last one was sent, or is certainly not in the queue.
 func (r *release) work(ctx context.Context) error {
 	done, err := r.sweep(ctx, Group(r.device.ID), r.device.ID)
 	if err != nil || done || r.device.Until == "" {
 		return err
 	}
-	// The last letter is not there: it was sent by a run that died before it could record that, or was dropped, or somebody
-	// else holds it at the moment.
+	// The last one was not seen: a run that died before it could record that has sent it, or it was dropped, or another reader holds it.
 	holds, err := deadletter.ReadDepth(ctx, r.api, r.queues.DLQURL)
 	if err != nil {
 		return err
 	}
-	// What is visible and was not shown stands behind what we hold of other devices. It may be of this one only if we hold ten of it:
-	// so many are shown at once.
+	// Visible messages that were not shown are behind those of other devices that we hold. They can be of this device only if we hold ten
+	// of it, since that many are shown at once.
 	depth := holds.InFlight
 	if len(r.returned) >= awsx.MaxBatch {
 		depth = holds.Total()
@@ -137,28 +136,28 @@ func (r *release) work(ctx context.Context) error {
 		if r.looks++; r.looks < maxLooks { // it may have come just now
 			return r.work(ctx)
 		}
-		return fmt.Errorf("parking: device %s: its last letter can't be seen: of %d messages in %s others hold %d; run the release again in a minute",
-			r.device.ID, depth, r.queues.DLQURL, depth-len(r.held))
+		return fmt.Errorf("parking: device %s: its last dead letter can't be seen, since other readers hold %d of %d messages in %s; run the release again in a minute",
+			r.device.ID, depth-len(r.held), depth, r.queues.DLQURL)
 	}
 	if err := r.found(ctx, true); err != nil || r.device.Until == "" {
 		return err
 	}
-	return r.work(ctx) // it has come meanwhile, or another one behind it
+	return r.work(ctx) // it arrived meanwhile, or another one behind it
 }
 
-// sweep sends back what there is of the device in these groups, until a look at the whole queue shows no more of it, or done: until
-// the last letter was sent.
+// sweep sends back the device's messages in these groups until the queue shows no more of them. It returns early, and done is true, once
+// the last one was sent.
 func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err error) {
 	for again := 0; ; {
 		received := time.Now()
-		letters, err := r.receive(ctx)
+		messages, err := r.receive(ctx)
 		if err != nil {
 			return false, err
 		}
-		if len(letters) == 0 {
+		if len(messages) == 0 {
 			return false, nil
 		}
-		for _, m := range letters {
+		for _, m := range messages {
 			id := aws.ToString(m.MessageId)
 			if _, seen := r.held[id]; seen {
 				again++
@@ -168,8 +167,8 @@ func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err e
 			r.held[id] = aws.ToString(m.ReceiptHandle)
 		}
 		until := r.device.Until
-		for _, m := range letters {
-			// What has the ID of this release was sent by it, and has failed again.
+		for _, m := range messages {
+			// A message with the ID of this release was sent by it, and has failed again.
 			if group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]; !slices.Contains(groups, group) {
 				continue
 			}
@@ -178,23 +177,23 @@ func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err e
 				continue
 			}
 			if time.Since(received) > visibility-sendTime {
-				return false, fmt.Errorf("parking: device %s: requests take too long; run the release again", r.device.ID)
+				return false, fmt.Errorf("parking: device %s: receiving from %s took so long that the message may be visible to others; run the release again", r.device.ID, r.queues.DLQURL)
 			}
 			if err := r.send(ctx, m); err != nil {
 				return false, err
 			}
 			delete(r.held, aws.ToString(m.MessageId))
 		}
-		if until != "" && r.device.Until == "" { // all that counts was sent
+		if until != "" && r.device.Until == "" { // the last one was sent
 			return true, nil
 		}
 		if again > len(r.order)+100 {
-			return false, nil // the queue holds more than can be read before the first ones become visible again
+			return false, nil // the queue is too long to be read before the first messages become visible again
 		}
 	}
 }
 
-// recordOf is the letter's record, or an empty one.
+// recordOf is the message's record, or an empty one.
 func recordOf(m types.Message) deadletter.Record {
 	record, _ := deadletter.ParseRecord(aws.ToString(m.MessageAttributes[deadletter.Attribute].StringValue))
 	return record
@@ -204,13 +203,13 @@ func (r *release) receive(ctx context.Context) ([]types.Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("parking: the release of device %s was interrupted; run it again: %w", r.device.ID, err)
 	}
-	// A receive that is cut off may have hidden messages already.
+	// The receive does not end with ctx, because a canceled one may have hidden messages.
 	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
 	out, err := r.api.ReceiveMessage(one, &sqs.ReceiveMessageInput{
 		QueueUrl:                    &r.queues.DLQURL,
 		MaxNumberOfMessages:         awsx.MaxBatch,
-		WaitTimeSeconds:             1, // a receive that does not wait asks a part of the servers only
+		WaitTimeSeconds:             1, // a short poll asks only some of the servers
 		VisibilityTimeout:           int32(visibility / time.Second),
 		MessageAttributeNames:       []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
@@ -224,14 +223,14 @@ func (r *release) receive(ctx context.Context) ([]types.Message, error) {
 	return out.Messages, nil
 }
 
-// send moves one letter. Its requests do not end with ctx: one cut off may have been carried out.
+// send sends one message back and deletes it. Its requests do not end with ctx, because a canceled one may have been carried out.
 func (r *release) send(ctx context.Context, m types.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
 	id := aws.ToString(m.MessageId)
 	record := recordOf(m)
 	was := record.MessageID
-	record.Service = cmp.Or(record.Service, r.queues.Service) // one that SQS has moved has no record
+	record.Service = cmp.Or(record.Service, r.queues.Service) // a message that SQS has moved has no record
 	record.Class, record.Code = cmp.Or(record.Class, deadletter.Moved), cmp.Or(record.Code, deadletter.CodeReceiveCount)
 	record.Redrives++
 	record.RedrivenAt = time.Now().UTC()
@@ -251,11 +250,11 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 		_, err = r.api.SendMessage(ctx, in)
 	}
 	if err != nil {
-		return fmt.Errorf("parking: device %s: send letter %s back to %s: %w", r.device.ID, id, r.queues.URL, err)
+		return fmt.Errorf("parking: device %s: send message %s back to %s: %w", r.device.ID, id, r.queues.URL, err)
 	}
 	_, err = r.api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &r.queues.DLQURL, ReceiptHandle: m.ReceiptHandle})
 	if err != nil {
-		return fmt.Errorf("parking: device %s: letter %s is back in its queue, but was not deleted from %s; run the release again within five minutes: %w",
+		return fmt.Errorf("parking: device %s: message %s was sent back, but not deleted from %s; run the release again within five minutes: %w",
 			r.device.ID, id, r.queues.DLQURL, err)
 	}
 	r.sent++
@@ -265,8 +264,8 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 	return nil
 }
 
-// found records that the last letter is no longer in the dead-letter queue: it was sent, or is missing. When another one has come behind
-// it meanwhile, that is the last one now; and a missing one may have come.
+// found records that the last message is no longer in the dead-letter queue: it was sent, or is missing. If another one has arrived behind
+// it meanwhile, that is the last one now; a missing one may have arrived, too.
 func (r *release) found(ctx context.Context, missing bool) error {
 	until, last := r.device.Until, r.device.Last
 	return change(ctx, r.store, r.device.Service, r.device.ID, func(d *Device) bool {
@@ -293,16 +292,16 @@ func (r *release) mark(ctx context.Context) error {
 		QueueUrl:               &r.queues.URL,
 		MessageBody:            aws.String(string(body)),
 		MessageGroupId:         aws.String(Group(r.device.ID)),
-		MessageDeduplicationId: aws.String("end-" + uuid.NewString()), // two marks do no harm, one that is not sent does
+		MessageDeduplicationId: aws.String("end-" + uuid.NewString()), // two end marks do no harm, but a missing one does
 		MessageAttributes:      map[string]types.MessageAttributeValue{"type": {DataType: aws.String("String"), StringValue: aws.String(EndMark)}},
 	})
 	if err != nil {
-		return fmt.Errorf("parking: device %s: all letters were sent back, but not the end mark; run the release again: %w", r.device.ID, err)
+		return fmt.Errorf("parking: device %s: all its dead letters were sent back to %s, but not the end mark; run the release again: %w", r.device.ID, r.queues.URL, err)
 	}
 	return nil
 }
 
-// giveBack makes the letters that were not sent visible again, the last of each device first.
+// giveBack makes what was not sent visible again, the last message of each device first.
 func (r *release) giveBack(ctx context.Context) error {
 	if !time.Now().Before(r.hidden) {
 		return nil
@@ -319,25 +318,25 @@ func (r *release) giveBack(ctx context.Context) error {
 		if len(entries) == 0 {
 			return nil
 		}
-		// A single entry that fails has expired, or will within a minute.
+		// An entry that fails is visible already, or will be within a minute.
 		if _, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.queues.DLQURL, Entries: entries}); err != nil {
-			return fmt.Errorf("parking: letters in %s were not made visible; they will be within %v: %w", r.queues.DLQURL, visibility, err)
+			return fmt.Errorf("parking: messages in %s could not be made visible again; wait %v until they are: %w", r.queues.DLQURL, visibility, err)
 		}
 	}
 	return nil
 }
 
-// Unparked selects the letters of devices that are not recorded, which may be redriven one by one: SQS itself may have moved them, or
-// they are older than the service's group policy. What the store can't tell is not selected.
+// Unparked selects the dead letters of devices that are not recorded. These may be redriven one by one: SQS itself has moved them, or they
+// are older than the service's group policy. If the store can't be read, nothing is selected.
 func Unparked(ctx context.Context, store Store, service string) func(*deadletter.Message) bool {
-	return func(l *deadletter.Message) bool {
-		recorded, err := store.Find(ctx, service, l.DeviceID)
-		if err == nil && strings.HasPrefix(l.DeviceID, events.ReservedPrefix) { // SQS left it in the group of a release
+	return func(m *deadletter.Message) bool {
+		recorded, err := store.Find(ctx, service, m.DeviceID)
+		if err == nil && strings.HasPrefix(m.DeviceID, events.ReservedPrefix) { // SQS left it in the group of a release
 			if recorded, err = store.Find(ctx, service); err == nil {
-				recorded = slices.DeleteFunc(recorded, func(d Device) bool { return Group(d.ID) != l.DeviceID })
+				recorded = slices.DeleteFunc(recorded, func(d Device) bool { return Group(d.ID) != m.DeviceID })
 			}
 		}
-		return err == nil && len(recorded) == 0 && l.Record.Class != deadletter.Parked
+		return err == nil && len(recorded) == 0 && m.Record.Class != deadletter.Parked
 	}
 }
 

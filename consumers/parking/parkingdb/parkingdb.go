@@ -1,5 +1,5 @@
-// Package parkingdb keeps parked devices in a table of a SQL database, SQLite or PostgreSQL. It stands apart from package parking so
-// that the runtime does not import the drivers.
+// Package parkingdb keeps parked devices in a table of a SQL database, SQLite or PostgreSQL. It is a package of its own so that
+// the runtime does not import the drivers.
 package parkingdb
 
 import (
@@ -19,7 +19,7 @@ type Store struct {
 	db *database.DB
 }
 
-// schema is the table. A released step is never changed.
+// schema creates the table. It is never changed once released; another step follows it.
 const schema = `CREATE TABLE parked_device (
 	service   TEXT NOT NULL,
 	device_id TEXT NOT NULL,
@@ -28,8 +28,8 @@ const schema = `CREATE TABLE parked_device (
 	PRIMARY KEY (service, device_id)
 )`
 
-// Open makes a store of a database; it creates the table parked_device when it is not there. The database must be one that all
-// processes of the service share. Closing it is the caller's.
+// Open makes a store of a database, and creates the table parked_device if there is none. All processes of the service must share the
+// database. The caller closes it.
 func Open(ctx context.Context, db *database.DB) (*Store, error) {
 	if err := db.Migrate(ctx, "parking", schema); err != nil {
 		return nil, err
@@ -37,18 +37,18 @@ func Open(ctx context.Context, db *database.DB) (*Store, error) {
 	return &Store{db: db}, nil
 }
 
-// Existing makes a store of a database that has the table, and writes nothing; the error says so when it is not there. For those who look
-// at what others have parked.
+// Existing makes a store of a database without writing to it. It is an error if there is no table parked_device. It is for tools that look at
+// what a service has parked.
 func Existing(ctx context.Context, db *database.DB) (*Store, error) {
-	l := &Store{db: db}
-	if _, err := l.Find(ctx, ""); err != nil {
+	s := &Store{db: db}
+	if _, err := s.Find(ctx, ""); err != nil {
 		return nil, fmt.Errorf("no record of parked devices in %s: %w", db, err)
 	}
-	return l, nil
+	return s, nil
 }
 
 // Find implements [parking.Store].
-func (l *Store) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+func (s *Store) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
 	query := "SELECT device_id, version, record FROM parked_device WHERE service = $1"
 	args := []any{service}
 	if len(devices) > 0 {
@@ -59,7 +59,7 @@ func (l *Store) Find(ctx context.Context, service string, devices ...string) ([]
 		}
 		query += " AND device_id IN (" + strings.Join(places, ", ") + ")"
 	}
-	rows, err := l.db.QueryContext(ctx, query, args...)
+	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +78,12 @@ func (l *Store) Find(ctx context.Context, service string, devices ...string) ([]
 		d.Service, d.ID, d.Version = service, id, version
 		found = append(found, d)
 	}
-	slices.SortFunc(found, func(a, b parking.Device) int { return cmp.Compare(a.ID, b.ID) }) // databases sort text each in their way
+	slices.SortFunc(found, func(a, b parking.Device) int { return cmp.Compare(a.ID, b.ID) }) // each database sorts text in its own way
 	return found, rows.Err()
 }
 
 // Swap implements [parking.Store].
-func (l *Store) Swap(ctx context.Context, old, next parking.Device) (done bool, err error) {
+func (s *Store) Swap(ctx context.Context, old, next parking.Device) (done bool, err error) {
 	record, err := json.Marshal(next)
 	if err != nil {
 		return false, err
@@ -103,7 +103,7 @@ func (l *Store) Swap(ctx context.Context, old, next parking.Device) (done bool, 
 		query = "UPDATE parked_device SET version = $3, record = $4 WHERE service = $1 AND device_id = $2 AND version = $5"
 		args = append(args, next.Version, string(record), old.Version)
 	}
-	err = l.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
+	err = s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
 		result, err := tx.ExecContext(ctx, query, args...)
 		if err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/parking/parkingdb"
 )
 
-func TestLot_KeepsDevicesAndTheirVersions(t *testing.T) {
+func TestStore_KeepsDevicesAndTheirVersions(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, target string) {
 		ctx := t.Context()
