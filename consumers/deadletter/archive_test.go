@@ -19,7 +19,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// TestDrop_ThenResend brings everything back as it was, in order, with one redrive counted.
+// TestDrop_ThenResend sends everything back as it was, in order, with one redrive counted.
 func TestDrop_ThenResend(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "letters.ndjson")
@@ -69,7 +69,6 @@ func TestDrop_ThenResend(t *testing.T) {
 	})
 }
 
-// TestDrop_DeletesNothingThatIsNotOnDisk.
 func TestDrop_DeletesNothingThatIsNotOnDisk(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "letters.ndjson")

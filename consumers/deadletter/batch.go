@@ -42,7 +42,7 @@ func (s *sweep) handleDevice(ctx context.Context, d *device, messages []*Message
 			if err = s.waitTurn(ctx, messages, m); err == nil {
 				err = s.take(m)
 			}
-			if errors.Is(err, errNoTime) { // it counts when it comes again
+			if errors.Is(err, errNoTime) { // it counts when it is received again
 				s.mu.Lock()
 				delete(s.known, m.copyKey())
 				s.taken, s.sum.Seen, s.sum.Matched = s.taken-1, s.sum.Seen-1, s.sum.Matched-1
@@ -285,11 +285,9 @@ func (s *sweep) leave(messages []*Message) {
 	s.mu.Lock()
 	for _, m := range messages {
 		s.settled[m.copyKey()] = m.MessageID
-	}
-	s.mu.Unlock()
-	for _, m := range messages {
 		m.Body, m.attributes = "", nil // to save memory
 	}
+	s.mu.Unlock()
 	s.hold(messages...)
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// BenchmarkRedrive_Filtered brings 3,000 of 10,000 dead letters back, which stand between others. Of those of MavPad three devices have
-// most. A second of each run is the last receive, which finds nothing more.
+// BenchmarkRedrive_Filtered sends 3,000 of 10,000 dead letters back, with others between them. Of those of MavPad three devices have most.
+// One second of each run is the last receive, which finds nothing more.
 func BenchmarkRedrive_Filtered(b *testing.B) {
 	for _, of := range []struct {
 		name   string

@@ -32,7 +32,7 @@ func (b *bench) buryMixed(n, devices int, codes ...string) map[string]map[string
 	return byCode
 }
 
-// others is what is there of all codes but one, in order.
+// others are the events of all codes but one, in order.
 func others(byCode map[string]map[string][]string, but string) map[string][]string {
 	list := map[string][]string{}
 	for code, devices := range byCode {
@@ -48,7 +48,7 @@ func others(byCode map[string]map[string][]string, but string) map[string][]stri
 	return list
 }
 
-// TestRedrive_ReachesWhatStandsBehindOthers: SQS shows ten of a device, and the selected ones stand behind many more.
+// TestRedrive_ReachesWhatStandsBehindOthers: SQS shows ten messages of a device, and the selected ones are behind many more.
 func TestRedrive_ReachesWhatStandsBehindOthers(t *testing.T) {
 	t.Parallel()
 	for name, devices := range map[string]int{"one device": 1, "some": 7, "many": 60} {
@@ -115,7 +115,7 @@ func TestRedrive_RotationKeepsMessages(t *testing.T) {
 	})
 }
 
-// TestRedrive_InterruptedPutsTheOrderBack: an interrupt or a full limit in the midst of a rotation ends the rotation first.
+// TestRedrive_InterruptedPutsTheOrderBack: after an interrupt or the last message of the limit, a rotation that was begun is completed.
 func TestRedrive_InterruptedPutsTheOrderBack(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int{0, 5} {
@@ -159,7 +159,7 @@ func TestRedrive_InterruptedPutsTheOrderBack(t *testing.T) {
 	}
 }
 
-// TestJournal_ResumesAnyKill: killed at any request, even in the midst of a rotation, and run again long after SQS has forgotten
+// TestJournal_ResumesAnyKill: killed at any request, even in the middle of a rotation, and run again long after SQS has forgotten
 // its deduplication IDs, also with another filter: nothing is lost, nothing is sent twice, and the order is kept.
 func TestJournal_ResumesAnyKill(t *testing.T) {
 	t.Parallel()
@@ -210,14 +210,14 @@ func TestJournal_ResumesAnyKill(t *testing.T) {
 	}
 }
 
-// TestJournal_EndsARotationInTheMidstOfABatch: the rotation that a killed sweep left is completed by a device's messages of one receive. What was
-// moved to the end just before stands behind them, and is looked at all the same.
-func TestJournal_EndsARotationInTheMidstOfABatch(t *testing.T) {
+// TestJournal_EndsARotationInTheMiddleOfABatch: one receive completes the rotation of a killed sweep. What it has just moved to the end is
+// behind that, and is handled all the same.
+func TestJournal_EndsARotationInTheMiddleOfABatch(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		// The killed sweep had set e1 and e2 aside, and not yet e3 and e4.
+		// The killed sweep had moved e1 and e2 to the end, and not yet e3 and e4.
 		b.bury("d1", "e3", record("stay"))
 		b.bury("d1", "e4", record("move"))
 		for _, id := range []string{"e1", "e2"} {

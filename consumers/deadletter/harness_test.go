@@ -186,11 +186,11 @@ func wantSummary(t *testing.T, got, want deadletter.Summary) {
 
 var errReset = errors.New("read: connection reset by peer")
 
-// meddler stands between the library and SQS and makes trouble where a test asks for it.
+// meddler is between the library and SQS, and makes requests fail where a test asks for it.
 type meddler struct {
 	deadletter.QueueAPI
 	one          hooks
-	receive      func(*sqs.ReceiveMessageInput) error // an error is not carried out
+	receive      func(*sqs.ReceiveMessageInput) error // after an error the request is not made
 	afterReceive func(*sqs.ReceiveMessageOutput) error
 	send         func(*sqs.SendMessageInput) error
 	afterSend    func(*sqs.SendMessageInput) error // an error loses the reply
@@ -199,7 +199,7 @@ type meddler struct {
 	show         func(*sqs.ChangeMessageVisibilityBatchInput) error
 }
 
-// hooks lets one hook run at a time. It is no mutex, so that the clock can move while some wait.
+// hooks lets one hook run at a time. It is not a mutex, so that the clock can move while some wait.
 type hooks struct {
 	once sync.Once
 	turn chan struct{}

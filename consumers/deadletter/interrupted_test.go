@@ -17,7 +17,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// What interrupts a sweep in the midst of a device: other readers, ends, disks, and messages that cannot carry a record.
+// Sweeps that are interrupted in the middle of a device: by other readers, kills and disks, and by messages without room for a record.
 
 // numbered are n event IDs in order.
 func numbered(n int) []string {
@@ -57,8 +57,8 @@ func openJournal(t *testing.T, path, dlq string) *deadletter.Journal {
 	return j
 }
 
-// journaled is a redrive with the journal at path, one device after the other. It tells how many devices the journal then has in the
-// midst of a rotation.
+// journaled is a redrive with the journal at path, one device after the other. It returns how many rotations are
+// open in the journal then.
 func (b *bench) journaled(path string, api deadletter.QueueAPI, filter deadletter.Filter) (sum deadletter.Summary, rotations int, err error) {
 	b.t.Helper()
 	j, err := deadletter.OpenJournal(path, b.dlq)
@@ -73,7 +73,7 @@ func (b *bench) journaled(path string, api deadletter.QueueAPI, filter deadlette
 	return sum, rotations, err
 }
 
-// TestRedrive_WaitsForARotationThatAnotherReaderHoldsUp, for a moment, so that receives come back empty in the midst of it.
+// TestRedrive_WaitsForARotationThatAnotherReaderHoldsUp, for a moment, so that receives return nothing during it.
 func TestRedrive_WaitsForARotationThatAnotherReaderHoldsUp(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
@@ -291,7 +291,7 @@ func TestWatch_EndsARotationThatWasCutOff(t *testing.T) {
 	})
 }
 
-// TestExport_WhatIsHiddenTooShortlyIsWrittenLater: a message that was counted, and whose lease was then too short, comes again.
+// TestExport_WhatIsHiddenTooShortlyIsWrittenLater: a message that was counted, and whose lease was then too short, is received again.
 func TestExport_WhatIsHiddenTooShortlyIsWrittenLater(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "archive")
@@ -318,14 +318,14 @@ func TestExport_WhatIsHiddenTooShortlyIsWrittenLater(t *testing.T) {
 	})
 }
 
-// crowdedQueue shows more devices than may be in flight at once.
-type crowdedQueue struct {
+// hugeQueue shows more devices than may be in flight at once.
+type hugeQueue struct {
 	deadletter.QueueAPI
 	deadletter.DepthAPI
 	shown int
 }
 
-func (q *crowdedQueue) ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+func (q *hugeQueue) ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
 	out := &sqs.ReceiveMessageOutput{}
 	for range 10 {
 		q.shown++
@@ -337,7 +337,7 @@ func (q *crowdedQueue) ReceiveMessage(context.Context, *sqs.ReceiveMessageInput,
 	return out, nil
 }
 
-func (q *crowdedQueue) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+func (q *hugeQueue) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
 	out := &sqs.ChangeMessageVisibilityBatchOutput{}
 	for _, e := range in.Entries {
 		out.Successful = append(out.Successful, types.ChangeMessageVisibilityBatchResultEntry{Id: e.Id})
@@ -345,19 +345,19 @@ func (q *crowdedQueue) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.C
 	return out, nil
 }
 
-func (q *crowdedQueue) GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error) {
+func (q *hugeQueue) GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error) {
 	return &sqs.GetQueueAttributesOutput{Attributes: map[string]string{
 		"ApproximateNumberOfMessages": "150000", "ApproximateNumberOfMessagesNotVisible": "0", "ApproximateNumberOfMessagesDelayed": "0",
 	}}, nil
 }
 
-// TestLook_TellsWhatIsTooMuchToBeSeen, and does not refuse to look: the night of the large outage is when it is needed.
+// TestLook_TellsWhatIsTooMuchToBeSeen, and does not refuse to look, since after a large outage it is needed most.
 func TestLook_TellsWhatIsTooMuchToBeSeen(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("looks at 100,000 messages; run without -short")
 	}
-	s, err := deadletter.Look(t.Context(), &crowdedQueue{}, deadletter.Source{Service: "history", URL: "http://x/dlq.fifo"}, deadletter.Filter{}, nil)
+	s, err := deadletter.Look(t.Context(), &hugeQueue{}, deadletter.Source{Service: "history", URL: "http://x/dlq.fifo"}, deadletter.Filter{}, nil)
 	if err != nil || s.Seen < 100_000 || s.Seen+s.Unseen() != 150_000 {
 		t.Errorf("got %d seen and %d unseen, %v, want 100,000 or so, and the rest of 150,000", s.Seen, s.Unseen(), err)
 	}

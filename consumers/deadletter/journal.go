@@ -92,23 +92,22 @@ func (j *Journal) begin(queueURL string) error {
 		return err
 	}
 	// The new file has only what is open. It replaces the old one in one step.
-	var fresh bytes.Buffer
-	put := func(l journalLine) { fresh.Write(l.encode()) }
-	put(journalLine{Version: journalVersion, Queue: queueURL})
+	lines := []journalLine{{Version: journalVersion, Queue: queueURL}}
 	for id, what := range j.open {
 		if what == journalSent {
-			put(journalLine{Sent: id})
+			lines = append(lines, journalLine{Sent: id})
 		} else {
-			put(journalLine{Copied: id})
+			lines = append(lines, journalLine{Copied: id})
 		}
 	}
 	for id := range j.try {
-		put(journalLine{Try: id})
+		lines = append(lines, journalLine{Try: id})
 	}
 	for device, rotation := range j.rotations {
-		put(journalLine{Device: device, Lap: rotation})
+		lines = append(lines, journalLine{Device: device, Lap: rotation})
 	}
-	if err := os.WriteFile(j.path+".new", fresh.Bytes(), 0o600); err != nil {
+	fresh := encodeLines(lines)
+	if err := os.WriteFile(j.path+".new", fresh, 0o600); err != nil {
 		return fmt.Errorf("deadletter: journal: %w", err)
 	}
 	if err := os.Rename(j.path+".new", j.path); err != nil {
@@ -117,7 +116,7 @@ func (j *Journal) begin(queueURL string) error {
 	if j.file, err = os.OpenFile(j.path, os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return fmt.Errorf("deadletter: journal: %w", err)
 	}
-	j.size = int64(fresh.Len())
+	j.size = int64(len(fresh))
 	return nil
 }
 
@@ -135,7 +134,8 @@ func (j *Journal) read(text []byte, queueURL string) error {
 				"end the redrive with the program that began it, or a newer one", j.path, n, l.Version, journalVersion)
 		}
 		if err != nil {
-			return fmt.Errorf("deadletter: journal %s: line %d: got %q, want what a redrive has written: %w", j.path, n, cut(string(line), 80), err)
+			return fmt.Errorf("deadletter: journal %s: line %d: got %q, want a line that a redrive has written; without the journal a redrive may send "+
+				"events again that were sent before, so restore the file, or remove it if that is acceptable: %w", j.path, n, cut(string(line), 80), err)
 		}
 		if n == 1 && l.Queue != queueURL {
 			return fmt.Errorf("deadletter: journal %s is of queue %s, want one of %s", j.path, l.Queue, queueURL)
@@ -163,12 +163,15 @@ func (j *Journal) apply(l journalLine) {
 	}
 }
 
-func (l journalLine) encode() []byte {
-	text, err := json.Marshal(l)
-	if err != nil {
-		panic(err) // strings always encode
+func encodeLines(lines []journalLine) (text []byte) {
+	for _, l := range lines {
+		line, err := json.Marshal(l)
+		if err != nil {
+			panic(err) // strings and numbers always encode
+		}
+		text = append(append(text, line...), '\n')
 	}
-	return append(text, '\n')
+	return text
 }
 
 // memoryJournal makes a journal that is lost when the process ends.
@@ -181,15 +184,13 @@ func (j *Journal) put(lines ...journalLine) error {
 	if len(lines) == 0 {
 		return nil
 	}
-	var text []byte
-	for _, l := range lines {
-		text = append(text, l.encode()...)
-	}
+	text := encodeLines(lines)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file != nil {
 		if _, err := j.file.Write(text); err != nil {
-			return fmt.Errorf("deadletter: journal: %w", errors.Join(err, j.file.Truncate(j.size)))
+			return fmt.Errorf("deadletter: journal: a step of the run can't be recorded; make room on the disk and run the same command again: %w",
+				errors.Join(err, j.file.Truncate(j.size)))
 		}
 		j.size += int64(len(text))
 	}

@@ -24,7 +24,7 @@ import (
 )
 
 // service is a consumer of the property test: the state template behind a handler that refuses some events while their cause is not
-// mended, and counts what took effect.
+// fixed, and counts what took effect.
 type service struct {
 	name  string
 	queue consumers.Queue
@@ -32,7 +32,7 @@ type service struct {
 	state *state.Service
 
 	mu      sync.Mutex
-	mended  map[string]bool
+	fixed   map[string]bool
 	handled map[string][]string // by device: event IDs in the order in which they were first handled
 	times   map[string]int      // by event ID: how often the handler succeeded
 }
@@ -40,10 +40,10 @@ type service struct {
 func (s *service) handle(ctx context.Context, e events.Event) error {
 	_, code, _ := strings.Cut(e.ID, "-")
 	s.mu.Lock()
-	refuse := code != "good" && !s.mended[code]
+	refuse := code != "good" && !s.fixed[code]
 	s.mu.Unlock()
 	if refuse {
-		return consumers.Known(code, errors.New("not mended: "+code))
+		return consumers.Known(code, errors.New("not fixed: "+code))
 	}
 	if err := s.state.Handle(ctx, e); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (s *service) handle(ctx context.Context, e events.Event) error {
 }
 
 // TestRedrive_Property: random dead letters over two services and some devices, faults in sends, deletes and receives, the redrive
-// killed at random and run again, live traffic all the while. Nothing is lost; SQS brings no event to a handler twice more than its
+// killed at random and run again, live traffic all the while. Nothing is lost; SQS delivers no event to a handler again unless its
 // faults force it to, and none takes effect twice; the redriven of a device keep their order; older events do not overwrite newer
 // state.
 func TestRedrive_Property(t *testing.T) {
@@ -83,7 +83,7 @@ func redriveProperty(t *testing.T, seed uint64, folder string) {
 	var all []*service
 	for _, name := range []string{"state", "lights"} {
 		s := &service{
-			name: name, mended: map[string]bool{}, handled: map[string][]string{}, times: map[string]int{},
+			name: name, fixed: map[string]bool{}, handled: map[string][]string{}, times: map[string]int{},
 			queue: consumers.Queue{Service: name, URL: b.create("dev-"+name+".fifo", nil), DLQURL: b.create("dev-"+name+"-dlq.fifo", nil)},
 		}
 		s.from = deadletter.Source{Service: name, URL: s.queue.DLQURL, Queue: "dev-" + name + ".fifo"}
@@ -153,7 +153,7 @@ func redriveProperty(t *testing.T, seed uint64, folder string) {
 	for _, code := range codes[1:] {
 		for _, s := range all {
 			s.mu.Lock()
-			s.mended[code] = true
+			s.fixed[code] = true
 			s.mu.Unlock()
 			for run := 0; ; run++ {
 				killAfter := 5 + random.IntN(60)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,10 +103,8 @@ func (r *reader) heartbeat(ctx context.Context) (stop func()) {
 			r.mu.Lock()
 			all := r.held[:len(r.held):len(r.held)]
 			r.mu.Unlock()
-			for len(all) > 0 {
-				n := min(len(all), batchSize)
-				_, _ = r.change(ctx, all[:n], visibility) // what fails is received again, and held again
-				all = all[n:]
+			for some := range slices.Chunk(all, batchSize) {
+				_, _ = r.change(ctx, some, visibility) // what fails is received again, and held again
 				select {
 				case <-done:
 					return
@@ -252,26 +251,20 @@ func (r *reader) change(ctx context.Context, messages []*Message, hidden time.Du
 // canceled request may have been carried out.
 func (r *reader) remove(ctx context.Context, messages []*Message) (left []*Message, cause error) {
 	ctx = context.WithoutCancel(ctx)
-	for len(messages) > 0 {
-		n := min(len(messages), batchSize)
-		some, err := r.removeBatch(ctx, messages[:n])
-		if err != nil {
-			left, cause = append(left, some...), err
+	for some := range slices.Chunk(messages, batchSize) {
+		for try := 1; len(some) > 0; try++ {
+			var err error
+			if some, err = r.removeOnce(ctx, some); len(some) == 0 {
+				break
+			}
+			if try == tries {
+				left, cause = append(left, some...), err
+				break
+			}
+			time.Sleep(pause.After(try))
 		}
-		messages = messages[n:]
 	}
 	return left, cause
-}
-
-func (r *reader) removeBatch(ctx context.Context, messages []*Message) (left []*Message, cause error) {
-	for try := 1; ; try++ {
-		left, cause = r.removeOnce(ctx, messages)
-		if len(left) == 0 || try == tries {
-			return left, cause
-		}
-		messages = left
-		time.Sleep(pause.After(try))
-	}
 }
 
 func (r *reader) removeOnce(ctx context.Context, messages []*Message) (left []*Message, cause error) {

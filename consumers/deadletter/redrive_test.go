@@ -477,7 +477,7 @@ func TestRedrive_TwoAtOnce(t *testing.T) {
 	})
 }
 
-// TestRedrive_SlowReporter: whoever prints the outcomes waits for somebody to read them, longer than messages stay hidden.
+// TestRedrive_SlowReporter: Report blocks, as while somebody reads a page of outcomes, longer than messages stay hidden.
 func TestRedrive_SlowReporter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -528,7 +528,7 @@ func (k *kmsThrottled) SendMessageBatch(ctx context.Context, in *sqs.SendMessage
 	return out, nil
 }
 
-// TestRedrive_GoesOnWhenThrottled, by SQS or by KMS alike: either passes. What somebody must mend ends it at once.
+// TestRedrive_GoesOnWhenThrottled, by SQS or by KMS alike: either passes. What a person must fix ends it at once.
 func TestRedrive_GoesOnWhenThrottled(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

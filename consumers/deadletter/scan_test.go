@@ -25,7 +25,7 @@ func TestScan_KeepsOrderAndLeavesEverythingVisible(t *testing.T) {
 			b.bury(device, id, record("bad"))
 			want[device] = append(want[device], id)
 		}
-		for range 3 { // looking does not change anything
+		for range 3 { // a scan changes nothing
 			got := map[string][]string{}
 			err := deadletter.Scan(t.Context(), b.api, b.from, func(m *deadletter.Message) bool {
 				got[m.DeviceID] = append(got[m.DeviceID], m.EventID)
@@ -140,7 +140,7 @@ func TestScan_DoesNotSeeWhatAnotherReaderHolds(t *testing.T) {
 	})
 }
 
-// TestScan_SlowVisitorSeesEveryMessageOnce: what took so long that it became visible comes again and must not be taken for new.
+// TestScan_SlowVisitorSeesEveryMessageOnce: what took so long that it became visible is received again and must not be taken for new.
 func TestScan_SlowVisitorSeesEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

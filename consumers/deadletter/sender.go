@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -137,18 +138,17 @@ func (s *sender) run() {
 // deliver sends a batch until every entry is confirmed or refused, or its deadline is too near for another try.
 func (s *sender) deliver(batch []*sendJob) {
 	for try := 1; len(batch) > 0; try++ {
-		var inTime []*sendJob
-		for _, job := range batch {
-			if time.Until(job.deadline) < requestTimeout {
+		batch = slices.DeleteFunc(batch, func(job *sendJob) bool {
+			late := time.Until(job.deadline) < requestTimeout
+			if late {
 				job.reply <- sendResult{err: errNoTime}
-				continue
 			}
-			inTime = append(inTime, job)
-		}
-		if len(inTime) == 0 {
+			return late
+		})
+		if len(batch) == 0 {
 			return
 		}
-		if batch = s.once(inTime, try == tries); len(batch) > 0 {
+		if batch = s.once(batch, try == tries); len(batch) > 0 {
 			time.Sleep(pause.After(try))
 		}
 	}

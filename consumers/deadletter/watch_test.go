@@ -147,7 +147,7 @@ func TestWatch_RedrivesByRules(t *testing.T) {
 		if got.Due != 0 || got.Spent != 12 || len(got.Stopped) != 1 {
 			t.Errorf("at last: got %+v, want them left for a person", got)
 		}
-		// New ones of the same fingerprint are not tried either: the cause is not mended.
+		// New ones of the same fingerprint are not tried either: the cause is not fixed.
 		b.bury("d9", "new", record("timeout"))
 		time.Sleep(time.Hour)
 		if got := round(); got.Due != 0 || got.Spent != 13 {
