@@ -24,9 +24,9 @@ const (
 func (s *sweep) handleDevice(ctx context.Context, d *device, messages []*Message, more bool) {
 	var taken, extra, stay []*Message
 	d.seen = messages[0]
-	s.recallOrigins(messages)
+	s.recallRotations(messages)
 	for i, m := range messages {
-		if d.rotation != "" && !d.broken && !s.unconfirmed(m) && (m.Record.Rotation.ID == d.rotation || slices.Contains(d.unmarked, m.MessageID)) {
+		if d.rotation != "" && !d.broken && !s.unconfirmed(m) && m.Record.Rotation.ID == d.rotation {
 			s.rotate(ctx, d, nil, stay)
 			more = more || len(stay) > 0 // they are behind this batch now
 			if stay = nil; !d.broken {
@@ -85,13 +85,13 @@ func (s *sweep) handleDevice(ctx context.Context, d *device, messages []*Message
 	}
 }
 
-// recallOrigins tells of copies that have no room for a record which messages they are copies of.
-func (s *sweep) recallOrigins(messages []*Message) {
+// recallRotations adds to copies without room for a record what their records would say.
+func (s *sweep) recallRotations(messages []*Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range messages {
-		if first := s.unmarkedOf[m.MessageID]; first != "" {
-			m.Record.Rotation.Origin = first
+		if rotation, ok := s.unmarked[m.MessageID]; ok {
+			m.Record.Rotation = rotation
 		}
 	}
 }

@@ -25,16 +25,12 @@ type Failed struct {
 // The deduplication ID is the failed message's own ID, as it is when SQS itself moves a message. So a second try within five minutes makes
 // no second copy; and an event that fails again after a redrive, as another message, is not taken for its old copy.
 func (f Failed) To(dlqURL string, r Record) (in *sqs.SendMessageInput, recorded bool) {
-	all := maps.Clone(f.Attributes)
-	if all == nil {
-		all = map[string]types.MessageAttributeValue{}
+	all := map[string]types.MessageAttributeValue{}
+	maps.Copy(all, f.Attributes)
+	if old, err := ParseRecord(aws.ToString(all[Attribute].StringValue)); err == nil {
+		r.Redrives, r.RedrivenAt, r.Release = old.Redrives, old.RedrivenAt, old.Release
 	}
-	if before, ok := all[Attribute]; ok {
-		if old, err := ParseRecord(aws.ToString(before.StringValue)); err == nil {
-			r.Redrives, r.RedrivenAt, r.Release = old.Redrives, old.RedrivenAt, old.Release
-		}
-		delete(all, Attribute)
-	}
+	delete(all, Attribute)
 	if recorded = len(all) < maxAttributes; recorded {
 		all[Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(r.Encode())}
 	}

@@ -52,15 +52,11 @@ func newMessage(from Source, in types.Message) *Message {
 		m.Type = t
 	}
 	source := in.Attributes[string(types.MessageSystemAttributeNameDeadLetterQueueSourceArn)]
-	var before Record
-	if text, ok := in.MessageAttributes[Attribute]; ok {
-		r, err := ParseRecord(aws.ToString(text.StringValue))
-		// A redriven message has the record of its last failure. If SQS has moved it since then, that record is out of date.
-		if err == nil && r.Service != "" && source == "" {
-			m.Record = r.completed(m.Type, sentTime(in))
-			return m
-		}
-		before = r
+	// A redriven message has the record of its last failure. If SQS has moved it since then, that record is out of date.
+	before, err := ParseRecord(aws.ToString(in.MessageAttributes[Attribute].StringValue))
+	if err == nil && before.Service != "" && source == "" {
+		m.Record = before.completed(m.Type, sentTime(in))
+		return m
 	}
 	m.Record = Record{
 		Service:    from.Service,

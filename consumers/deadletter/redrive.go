@@ -135,22 +135,15 @@ func (m *Message) rotated(a Rotation) Record {
 	return r
 }
 
-// with is the message's attributes with a record. A message that had none gets one if there is room.
+// with is the message's attributes with a record, or as they are if there is no room for it. They are not to be changed.
 func (m *Message) with(r Record) (attributes map[string]types.MessageAttributeValue, recorded bool) {
-	attributes = maps.Clone(m.attributes)
-	if attributes == nil {
-		attributes = map[string]types.MessageAttributeValue{}
-	}
-	old, had := attributes[Attribute]
+	attributes = map[string]types.MessageAttributeValue{}
+	maps.Copy(attributes, m.attributes)
 	attributes[Attribute] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(r.Encode())}
-	if len(attributes) <= maxAttributes && messageBytes(m.Body, attributes) <= maxMessageBytes {
-		return attributes, true
+	if len(attributes) > maxAttributes || messageBytes(m.Body, attributes) > maxMessageBytes {
+		return m.attributes, false
 	}
-	delete(attributes, Attribute)
-	if had {
-		attributes[Attribute] = old
-	}
-	return attributes, false
+	return attributes, true
 }
 
 // counts tells whether the message has room for the record that counts its redrives.

@@ -27,7 +27,7 @@ func (s *sweep) beginRotation(d *device, id string) bool {
 
 // endRotation notes that all of the device's messages have been seen. After a rotation of another sweep this one's own work begins.
 func (s *sweep) endRotation(d *device, id string) {
-	d.complete, d.restoring, d.rotation, d.unmarked = !d.restoring, false, "", nil
+	d.complete, d.restoring, d.rotation = !d.restoring, false, ""
 	if err := s.cfg.Journal.put(journalLine{Device: id}); err != nil {
 		s.fail(err)
 	}
@@ -130,9 +130,8 @@ func (s *sweep) copyUnmarked(d *device, m *Message) error {
 	if err != nil {
 		return err
 	}
-	d.unmarked = append(d.unmarked, id)
 	s.mu.Lock()
-	s.unmarkedOf[id] = m.origin()
+	s.unmarked[id] = Rotation{Origin: m.origin(), ID: d.rotation}
 	s.mu.Unlock()
 	return s.cfg.Journal.put(journalLine{Copied: m.MessageID})
 }

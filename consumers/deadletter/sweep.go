@@ -49,23 +49,23 @@ type sweep struct {
 	start   time.Time
 	reports chan struct{} // capacity 1: one report at a time
 
-	mu         sync.Mutex // guards what follows; the one of reader guards what is held
-	news       *sync.Cond // with mu: signals that a lane should receive, broadcasts that all should check whether to go on
-	devices    map[string]*device
-	known      map[copyKey]bool          // messages that were counted
-	settled    map[copyKey]string        // messages that are held, sent or written: their message ID
-	sent       map[[sha256.Size]byte]int // by identity of what was sent: the count of redrives that it carries
-	unmarkedOf map[string]string         // by message ID of copies without room for a record: the message ID of the original
-	undeleted  []*Message                // sent or written, but not deleted
-	taken      int                       // messages that were tried, for the limit
-	rotations  int                       // devices in the middle of a rotation
-	polling    int                       // lanes that are receiving
-	busy       int                       // lanes that handle what they have received
-	heard      time.Time                 // when a receive last returned messages
-	activity   int                       // grows whenever messages may have become visible
-	done       bool                      // the queue shows no more messages
-	fatal      error
-	sum        Summary
+	mu        sync.Mutex // guards what follows; the one of reader guards what is held
+	news      *sync.Cond // with mu: signals that a lane should receive, broadcasts that all should check whether to go on
+	devices   map[string]*device
+	known     map[copyKey]bool          // messages that were counted
+	settled   map[copyKey]string        // messages that are held, sent or written: their message ID
+	sent      map[[sha256.Size]byte]int // by identity of what was sent: the count of redrives that it carries
+	unmarked  map[string]Rotation       // by message ID of copies without room for a record: what it would say
+	undeleted []*Message                // sent or written, but not deleted
+	taken     int                       // messages that were tried, for the limit
+	rotations int                       // devices in the middle of a rotation
+	polling   int                       // lanes that are receiving
+	busy      int                       // lanes that handle what they have received
+	heard     time.Time                 // when a receive last returned messages
+	activity  int                       // grows whenever messages may have become visible
+	done      bool                      // the queue shows no more messages
+	fatal     error
+	sum       Summary
 }
 
 // device is what a sweep knows of one device. Only the lane that has its first messages touches it.
@@ -76,14 +76,13 @@ type device struct {
 	restoring bool     // the rotation was begun by another sweep: nothing is taken until it is complete
 	complete  bool     // the rotation is complete: what is received now was seen before, or is new
 	broken    bool     // a message could not be moved to the end: the next sweep completes the rotation
-	unmarked  []string // message IDs of the rotation's copies without room for a record
 }
 
 func newSweep(api QueueAPI, from Source, act action, cfg Config) *sweep {
 	s := &sweep{
 		reader: newReader(api, from), cfg: cfg, act: act, toEnd: newSender(api, from.URL), pace: perSecond(cfg.Rate), start: time.Now(),
 		reports: make(chan struct{}, 1), devices: map[string]*device{}, known: map[copyKey]bool{}, settled: map[copyKey]string{},
-		sent: map[[sha256.Size]byte]int{}, unmarkedOf: map[string]string{}, heard: time.Now(),
+		sent: map[[sha256.Size]byte]int{}, unmarked: map[string]Rotation{}, heard: time.Now(),
 	}
 	s.news = sync.NewCond(&s.mu)
 	for id, rotation := range cfg.Journal.openRotations() {
@@ -181,13 +180,13 @@ func (s *sweep) exhausted(before int) {
 // a killed reader would hide them, there are none, and its rotation ends.
 func (s *sweep) reportOpenRotations() {
 	for id, d := range s.devices {
-		switch {
-		case d.rotation == "" || d.broken:
+		if d.rotation == "" || d.broken {
 			continue
-		case d.seen == nil && s.done && s.fatal == nil:
-			s.endRotation(d, id)
-			continue
-		case d.seen == nil:
+		}
+		if d.seen == nil {
+			if s.done && s.fatal == nil {
+				s.endRotation(d, id)
+			}
 			continue
 		}
 		s.sum.Broken++
