@@ -106,7 +106,7 @@ func (s *sweep) run(ctx context.Context) (Summary, error) {
 	s.reportOpenRotations()
 	err := errors.Join(s.fatal, s.releaseHeld(ctx))
 	if ctx.Err() != nil && !s.done {
-		err = errors.Join(fmt.Errorf("deadletter: reading %s was interrupted: %w", s.from.URL, ctx.Err()), err)
+		err = errors.Join(fmt.Errorf("deadletter: reading %s was interrupted; run the same command again to go on: %w", s.from.URL, ctx.Err()), err)
 	}
 	return s.sum, err
 }

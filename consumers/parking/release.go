@@ -168,11 +168,10 @@ func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err e
 		}
 		until := r.device.Until
 		for _, m := range messages {
-			// A message with the ID of this release was sent by it, and has failed again.
 			if group := m.Attributes[string(types.MessageSystemAttributeNameMessageGroupId)]; !slices.Contains(groups, group) {
 				continue
 			}
-			if recordOf(m).Release == r.device.Release {
+			if recordOf(m).Release == r.device.Release { // this release had sent it, and it has failed again
 				r.returned[aws.ToString(m.MessageId)] = true
 				continue
 			}
