@@ -84,10 +84,6 @@ const (
 	DefaultBreakAfter     = 10
 )
 
-// maxBatch is the most that one receive returns and one batch request carries.
-// See https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html.
-const maxBatch = 10
-
 func (cfg Config) withDefaults() Config {
 	cfg.Slots = cmp.Or(cfg.Slots, DefaultSlots)
 	cfg.Pollers = cmp.Or(cfg.Pollers, DefaultPollers)

@@ -11,9 +11,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // Consumer reads one service's queue. Make one with [New] and let it work with [Consumer.Run].
@@ -180,14 +180,12 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 
 // advice says what to do about a queue that can't be looked at.
 func advice(err error) string {
-	var answer smithy.APIError
-	if !errors.As(err, &answer) {
-		return ""
-	}
-	switch answer.ErrorCode() {
-	case "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue":
+	switch awsx.VerdictOf(err).Class {
+	case awsx.Gone:
 		return "; create it, or check the service's name, the environment, the region and the account"
-	case "AccessDenied", "AccessDeniedException":
+	case awsx.Credentials:
+		return "; check the credentials and this machine's clock"
+	case awsx.Denied:
 		return "; allow sqs:GetQueueAttributes, ReceiveMessage, DeleteMessage and ChangeMessageVisibility on the queue, and " +
 			"sqs:GetQueueAttributes and SendMessage on the dead-letter queue"
 	}

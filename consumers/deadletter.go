@@ -87,7 +87,7 @@ func (r *run) sendOnce(m *message, in *sqs.SendMessageInput) error {
 
 // sendFailed tells that an attempt has failed, and returns the pause before the next one.
 func (r *run) sendFailed(m *message, failures int, err error) time.Duration {
-	delay := min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second)
+	delay := backoff(failures, 100*time.Millisecond, 10*time.Second)
 	r.cfg.Logger.Error("sending to the dead-letter queue failed; the device waits", "message_id", m.ID, "group_id", m.Group,
 		"failures", failures, "retry_in", delay, "err", err)
 	return delay

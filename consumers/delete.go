@@ -2,12 +2,10 @@ package consumers
 
 import (
 	"context"
-	"strconv"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/device-fanout/fanout/consumers/internal/batch"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 const (
@@ -67,8 +65,8 @@ func (r *run) startDeletes() {
 			r.wakeWithin(wait)
 			return
 		}
-		n := min(len(d.pending), maxBatch)
-		batch := append([]*message(nil), d.pending[:n]...)
+		n := min(len(d.pending), awsx.MaxBatch)
+		messages := append([]*message(nil), d.pending[:n]...)
 		d.pending = d.pending[:copy(d.pending, d.pending[n:])]
 		if len(d.pending) == 0 {
 			d.urgent = time.Time{}
@@ -76,7 +74,7 @@ func (r *run) startDeletes() {
 			d.oldest = time.Now()
 		}
 		d.underWay++
-		r.send(func() { r.deleteBatch(batch) })
+		r.send(func() { r.delete(messages) })
 	}
 }
 
@@ -86,13 +84,13 @@ func (r *run) deleteDelay(now time.Time) time.Duration {
 	if wait := d.after.Sub(now); wait > 0 {
 		return wait
 	}
-	if len(d.pending) >= maxBatch || r.draining && r.running == 0 {
+	if len(d.pending) >= awsx.MaxBatch || r.draining && r.running == 0 {
 		return 0
 	}
 	wait := d.oldest.Add(deleteWithin).Sub(now)
 	if !d.urgent.IsZero() {
 		linger := r.cfg.DeleteLinger
-		if time.Duration(maxBatch-len(d.pending))*d.pace > linger {
+		if time.Duration(awsx.MaxBatch-len(d.pending))*d.pace > linger {
 			return 0
 		}
 		wait = min(wait, d.urgent.Add(linger).Sub(now))
@@ -100,48 +98,40 @@ func (r *run) deleteDelay(now time.Time) time.Duration {
 	return wait
 }
 
-func (r *run) deleteBatch(batch []*message) {
-	entries := make([]types.DeleteMessageBatchRequestEntry, len(batch))
-	for i, m := range batch {
-		entries[i] = types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &m.handle}
+// delete makes one request and reports its answers to the loop.
+func (r *run) delete(messages []*message) {
+	handles := make([]string, len(messages))
+	for i, m := range messages {
+		handles[i] = m.handle
 	}
 	ctx, cancel := context.WithTimeout(r.requests, requestTimeout)
 	defer cancel()
-	out, err := r.api.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &r.queue.URL, Entries: entries})
-	answers := answersOf(len(batch), err)
-	if err == nil {
-		for _, ok := range out.Successful {
-			answers.succeeded(ok.Id)
-		}
-		for _, f := range out.Failed {
-			answers.failed(f)
-		}
-	}
-	r.post(func() { r.deleted(batch, answers) })
+	answers := batch.Delete(ctx, r.api, r.queue.URL, handles)
+	r.post(func() { r.deleted(messages, answers) })
 }
 
-// deleted acts on the outcome of every entry: gone, lost with its lease, or to be tried again.
-func (r *run) deleted(batch []*message, answers answers) {
+// deleted acts on the answer to every entry: it is deleted, lost with its lease, or to be tried again.
+func (r *run) deleted(messages []*message, answers awsx.Answers) {
 	d := &r.deletes
 	d.underWay--
 	r.stats.deletes.Add(1)
-	r.stats.deleteEntries.Add(int64(len(batch)))
+	r.stats.deleteEntries.Add(int64(len(messages)))
 	var failure error
-	for i, m := range batch {
+	for i, m := range messages {
 		if m.state != finished { // lost meanwhile
 			continue
 		}
-		if answers[i].err != nil {
+		if answers[i].Err != nil {
 			r.stats.deletesFailed.Add(1)
 		}
 		switch a := answers[i]; {
-		case a.err == nil:
+		case a.Err == nil:
 			r.forget(m)
 			r.resumeMark(m)
-		case a.leaseOver:
+		case leaseOver(a):
 			r.lose(m, false)
 		default:
-			failure = a.err
+			failure = a.Err
 			d.add(m)
 			d.hurry()
 			continue
@@ -156,7 +146,7 @@ func (r *run) deleted(batch []*message, answers answers) {
 		return
 	}
 	d.failures++
-	delay := min(50*time.Millisecond<<min(d.failures-1, 7), 5*time.Second)
+	delay := backoff(d.failures, 50*time.Millisecond, 5*time.Second)
 	d.after = time.Now().Add(delay)
 	r.cfg.Logger.Warn("delete failed", "failures", d.failures, "retry_in", delay, "err", failure)
 }

@@ -62,7 +62,7 @@ func (r *run) insist(ctx context.Context, m *message, change func(context.Contex
 
 // storeFailed logs that the parking store can't be used, and returns the pause before the next try.
 func (r *run) storeFailed(m *message, failures int, err error) time.Duration {
-	again := min(100*time.Millisecond<<min(failures-1, 6), 5*time.Second)
+	again := backoff(failures, 100*time.Millisecond, 5*time.Second)
 	r.cfg.Logger.Error("parking store unavailable, device held", "group_id", m.Group, "failures", failures, "retry_in", again, "err", err)
 	return again
 }

@@ -3,12 +3,10 @@ package consumers
 import (
 	"cmp"
 	"context"
-	"strconv"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/device-fanout/fanout/consumers/internal/batch"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // mostHidden is how long after its receive a message may be hidden: SQS allows twelve hours.
@@ -79,79 +77,69 @@ func (r *run) startRelease() (started bool) {
 		r.wakeWithin(wait)
 		return false
 	}
-	batch := c.take(&c.releases)
+	messages := c.take(&c.releases)
 	c.underWay = true
-	for _, m := range batch {
+	for _, m := range messages {
 		m.asked = min(m.delay, mostHidden-time.Since(m.receivedAt))
 	}
-	r.send(func() { r.change(batch, func(a answers) { r.released(batch, a) }) })
+	r.send(func() { r.change(messages, func(a awsx.Answers) { r.released(messages, a) }) })
 	return true
 }
 
 func (r *run) startExtension() {
 	c := &r.changes
 	for len(c.extends) > 0 {
-		var batch []*message
+		var messages []*message
 		for _, m := range c.take(&c.extends) {
 			if m.state != gone {
 				m.asked = cmp.Or(m.hide, r.facts.visibility)
-				batch = append(batch, m)
+				messages = append(messages, m)
 			}
 		}
-		if len(batch) == 0 {
+		if len(messages) == 0 {
 			continue
 		}
 		c.underWay = true
 		sent := time.Now()
-		r.send(func() { r.change(batch, func(a answers) { r.extended(batch, a, sent) }) })
+		r.send(func() { r.change(messages, func(a awsx.Answers) { r.extended(messages, a, sent) }) })
 		return
 	}
 }
 
 func (c *changing) take(list *[]*message) []*message {
-	n := min(len(*list), maxBatch)
-	batch := append([]*message(nil), (*list)[:n]...)
+	n := min(len(*list), awsx.MaxBatch)
+	messages := append([]*message(nil), (*list)[:n]...)
 	*list = (*list)[:copy(*list, (*list)[n:])]
-	return batch
+	return messages
 }
 
 // change makes one request and reports its answers to the loop.
-func (r *run) change(batch []*message, then func(answers)) {
-	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(batch))
-	for i, m := range batch {
-		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{
-			Id:                aws.String(strconv.Itoa(i)),
-			ReceiptHandle:     &m.handle,
-			VisibilityTimeout: int32(max(0, m.asked+time.Second-1) / time.Second),
-		}
+func (r *run) change(messages []*message, then func(awsx.Answers)) {
+	hidden := make([]batch.Hidden, len(messages))
+	for i, m := range messages {
+		hidden[i] = batch.Hidden{Handle: m.handle, For: m.asked}
 	}
 	// One that hangs must leave time for others before leases end.
 	ctx, cancel := context.WithTimeout(r.requests, min(requestTimeout, r.facts.visibility/6))
 	defer cancel()
-	out, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.queue.URL, Entries: entries})
-	a := answersOf(len(batch), err)
-	if err == nil {
-		for _, ok := range out.Successful {
-			a.succeeded(ok.Id)
-		}
-		for _, f := range out.Failed {
-			a.failed(f)
-		}
-	}
+	answers := batch.Hide(ctx, r.api, r.queue.URL, hidden)
 	r.post(func() {
 		r.changes.underWay = false
-		then(a)
+		then(answers)
 	})
 }
 
+// leaseOver tells whether an entry was refused because its receipt handle is not valid any more.
+func leaseOver(a awsx.Answer) bool { return a.Class == awsx.Final }
+
 // released puts back in line what could not be released and will not be visible soon by itself.
-func (r *run) released(batch []*message, answers answers) {
+func (r *run) released(messages []*message, answers awsx.Answers) {
 	c := &r.changes
 	var again []*message
 	var failure error
-	for i, m := range batch {
-		if a := answers[i]; a.err != nil && !a.leaseOver && time.Now().Before(m.leaseEnd()) {
-			again, failure = append(again, m), a.err
+	for i, m := range messages {
+		if a := answers[i]; a.Err != nil && !leaseOver(a) && time.Now().Before(m.leaseEnd()) {
+			again, failure = append(again, m), a.Err
 		}
 	}
 	if failure == nil {
@@ -160,18 +148,18 @@ func (r *run) released(batch []*message, answers answers) {
 	}
 	c.releases = append(again, c.releases...)
 	c.failures++
-	delay := min(100*time.Millisecond<<min(c.failures-1, 6), 5*time.Second)
+	delay := backoff(c.failures, 100*time.Millisecond, 5*time.Second)
 	c.after = time.Now().Add(delay)
 	r.cfg.Logger.Warn("handing messages back failed", "messages", len(again), "failures", c.failures, "retry_in", delay, "err", failure)
 }
 
 // extended acts on the outcome of every extension. One that failed for another reason than its lease is tried again by the
 // next heartbeat.
-func (r *run) extended(batch []*message, answers answers, sent time.Time) {
+func (r *run) extended(messages []*message, answers awsx.Answers, sent time.Time) {
 	r.stats.extensions.Add(1)
-	for i, m := range batch {
+	for i, m := range messages {
 		m.extending = false
-		if answers[i].err == nil { // also of one that is to be released: until then it is hidden for so long
+		if answers[i].Err == nil { // also of one that is to be released: until then it is hidden for so long
 			m.setLease(sent.Add(m.asked))
 		}
 		if m.state == gone {
@@ -179,13 +167,13 @@ func (r *run) extended(batch []*message, answers answers, sent time.Time) {
 		}
 		r.hideAnswered(m) // whatever came of it: it is a precaution
 		switch a := answers[i]; {
-		case a.err == nil:
-		case a.leaseOver && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
-		case a.leaseOver:
+		case a.Err == nil:
+		case leaseOver(a) && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
+		case leaseOver(a):
 			r.lose(m, false)
 		default:
 			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.ID, "group_id", m.Group,
-				"left", m.leaseLeft(time.Now()).Round(time.Millisecond), "err", a.err)
+				"left", m.leaseLeft(time.Now()).Round(time.Millisecond), "err", a.Err)
 		}
 		r.proceed(m.lane) // it may have waited for that
 	}

@@ -2,14 +2,14 @@ package consumers
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/aws/smithy-go"
 	"github.com/google/uuid"
+
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // polling is the state of receiving.
@@ -55,7 +55,7 @@ func (r *run) startPolls() {
 		if !ok {
 			attempt = uuid.NewString()
 		}
-		r.startReceive(min(maxBatch, free), r.cfg.WaitTime, attempt, true)
+		r.startReceive(min(awsx.MaxBatch, free), r.cfg.WaitTime, attempt, true)
 	}
 	if r.draining {
 		r.fetchLost()
@@ -79,7 +79,7 @@ func (r *run) worthAPoll(free int) bool {
 		r.poll.short = time.Time{}
 		return false
 	}
-	if free < min(maxBatch, (r.cfg.Slots+1)/2) {
+	if free < min(awsx.MaxBatch, (r.cfg.Slots+1)/2) {
 		if r.poll.underWay > 0 { // a small one beside it would only break up what one receive can bring
 			r.poll.short = time.Time{}
 			return false
@@ -111,7 +111,7 @@ func (r *run) fetchLost() {
 			return
 		}
 		attempt, _ := r.poll.takeLost()
-		r.startReceive(maxBatch, time.Second, attempt, false) // a wait of zero would mean the queue's own
+		r.startReceive(awsx.MaxBatch, time.Second, attempt, false) // a wait of zero would mean the queue's own
 	}
 }
 
@@ -176,8 +176,8 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 	})
 }
 
-// receiveFailed waits a growing time before the next receive. When no answer came, the messages of the lost reply are asked for
-// again by the same attempt ID. After an answer, such as throttling, that ID is no longer valid.
+// receiveFailed waits a growing time before the next receive. When the request was sent and no answer came, the messages of the lost
+// reply are asked for again by the same attempt ID. After an answer, such as throttling, that ID is no longer valid.
 func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	r.stats.receives.Add(1)
 	r.poll.underWay--
@@ -185,8 +185,7 @@ func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	if r.requests.Err() != nil {
 		return
 	}
-	var answered smithy.APIError
-	if again && !errors.As(err, &answered) {
+	if v := awsx.VerdictOf(err); again && v.Class == awsx.Unknown && !v.Answered {
 		r.poll.lost = append(r.poll.lost, attempt)
 	}
 	r.waitAfterFailure(err)
@@ -194,7 +193,7 @@ func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 
 func (r *run) waitAfterFailure(err error) {
 	r.poll.failures++
-	delay := min(100*time.Millisecond<<min(r.poll.failures-1, 8), 10*time.Second)
+	delay := backoff(r.poll.failures, 100*time.Millisecond, 10*time.Second)
 	r.poll.after = time.Now().Add(delay)
 	r.cfg.Logger.Warn("receive failed", "failures", r.poll.failures, "retry_in", delay, "err", err)
 }

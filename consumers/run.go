@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 const (
@@ -278,7 +280,7 @@ func (r *run) measure() {
 // mostHeld is how many messages may be held in all. Those that block their devices, and those that wait for something that may take
 // long, don't count: they must not stop the others.
 func (r *run) mostHeld() int {
-	return maxBatch*r.cfg.Slots + min(len(r.blocking)+len(r.lasting), maxBlockers)
+	return awsx.MaxBatch*r.cfg.Slots + min(len(r.blocking)+len(r.lasting), maxBlockers)
 }
 
 // waitsLong takes note that a message waits for something that may take long. Its followers go back, so that they are not held: they stay

@@ -5,6 +5,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // What a verdict comes to, by the group policy.
@@ -108,7 +109,7 @@ func (r *run) block(m *message, v *verdict) {
 	m.state = waiting
 	l.waiting = []*message{m}
 	l.blocker = m
-	pause := min(minBlock<<min(r.blocking[m]-1, 10), maxBlock)
+	pause := awsx.Backoff{First: minBlock, Most: maxBlock}.Doubled(r.blocking[m])
 	r.cfg.Logger.Error("event blocks its device", "event_id", v.EventID, "event_type", v.EventType, "device_id", m.Device,
 		"message_id", m.ID, "code", v.Code, "attempts", v.Attempts, "retry_in", pause, "err", v.Text)
 	time.AfterFunc(pause, func() {

@@ -8,6 +8,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/events"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // handleOne brings a message to its verdict and carries that out. It returns whether the message may be deleted: it was handled, or
@@ -88,7 +89,7 @@ const maxOutagePause = 15 * time.Minute
 // outagePause is how long an event stays hidden that was received so often, while a dependency is down: twice as long each time, so
 // that the queue's maxReceiveCount, at which SQS would move the event to the dead-letter queue, is reached late.
 func (f *Function) outagePause(receiveCount int) time.Duration {
-	return max(f.cfg.HandBack, min(f.cfg.HandBack<<min(max(receiveCount-1, 0), 16), maxOutagePause))
+	return awsx.Backoff{First: f.cfg.HandBack, Most: max(f.cfg.HandBack, maxOutagePause)}.Doubled(receiveCount)
 }
 
 // comesAgain reports an event that failed and is not to be dead-lettered yet.

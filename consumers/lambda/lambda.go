@@ -1,20 +1,19 @@
 package lambda
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
+	"slices"
 	"sync"
 	"time"
 
 	awsevents "github.com/aws/aws-lambda-go/events"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	"github.com/device-fanout/fanout/consumers/internal/batch"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // Function handles the batches of one service's queue. Make one with [New] and pass its Handle to Lambda.
@@ -45,14 +44,14 @@ func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Con
 // Handle handles a batch and reports what Lambda must not delete: an event that failed, and all later ones of its device.
 // It returns when all handlers have; the package comment tells what becomes of each message. The error is always nil: an
 // error would make Lambda deliver the whole batch again.
-func (f *Function) Handle(ctx context.Context, batch awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
+func (f *Function) Handle(ctx context.Context, in awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
 	if deadline, ok := ctx.Deadline(); ok && f.timeIsUp(ctx) { // no invocation has more
 		f.cfg.Logger.Error("no event is started: the time left is within the margin; the function's timeout must be longer",
 			"time_left", time.Until(deadline), "margin", f.cfg.Margin)
 	}
-	deliveries := make([]*delivery, len(batch.Records))
+	deliveries := make([]*delivery, len(in.Records))
 	lanes := make(map[string][]*delivery)
-	for i, m := range batch.Records {
+	for i, m := range in.Records {
 		d := newDelivery(m)
 		d.delay = f.cfg.HandBack
 		deliveries[i] = d
@@ -87,22 +86,19 @@ func (f *Function) handleLane(ctx context.Context, lane []*delivery) {
 // handBack makes what is not done visible again: the later events first, and the failed one last, after a while. Until that
 // is over they stay behind it. What can't be handed back comes when its visibility timeout ends.
 func (f *Function) handBack(ctx context.Context, lane []*delivery) {
-	in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &f.queue.URL}
+	var messages []batch.Hidden
 	for i := len(lane) - 1; i >= 0 && !lane[i].done; i-- {
-		hidden := int32(0)
+		m := batch.Hidden{Handle: lane[i].handle}
 		if i == 0 || lane[i-1].done {
-			hidden = int32(lane[i].delay.Seconds())
+			m.For = lane[i].delay
 		}
-		in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &lane[i].handle, VisibilityTimeout: hidden,
-		})
+		messages = append(messages, m)
 	}
-	if len(in.Entries) == 0 {
-		return
-	}
-	out, err := f.api.ChangeMessageVisibilityBatch(ctx, in)
-	if err == nil && len(out.Failed) > 0 {
-		err = fmt.Errorf("%s: %s", aws.ToString(out.Failed[0].Code), aws.ToString(out.Failed[0].Message))
+	var err error
+	for some := range slices.Chunk(messages, awsx.MaxBatch) { // one, unless the queue is not FIFO
+		for _, a := range batch.Hide(ctx, f.api, f.queue.URL, some) {
+			err = cmp.Or(err, a.Err)
+		}
 	}
 	if err != nil {
 		f.cfg.Logger.Warn("events of a device could not be handed back; they come after the visibility timeout",

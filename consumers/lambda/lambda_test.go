@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -485,5 +487,36 @@ func TestNew_ListsEveryFault(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error: got %v, want %q in it", err, want)
 		}
+	}
+}
+
+// longBatch counts the entries of visibility changes.
+type longBatch struct {
+	lambda.QueueAPI
+	entries []int
+}
+
+func (l *longBatch) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	l.entries = append(l.entries, len(in.Entries))
+	return &sqs.ChangeMessageVisibilityBatchOutput{}, nil
+}
+
+// A queue that is not FIFO can bring more messages at once than one request takes, all without a group.
+func TestFunction_HandsBackInRequestsOfTen(t *testing.T) {
+	t.Parallel()
+	api := &longBatch{}
+	f, err := lambda.New(api, consumers.Queue{Service: "lights", URL: "q", DLQURL: "dlq"}, fails(errors.New("no")), lambda.Config{Retries: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := awsevents.SQSEvent{Records: make([]awsevents.SQSMessage, 25)}
+	for i := range in.Records {
+		in.Records[i] = awsevents.SQSMessage{MessageId: strconv.Itoa(i), ReceiptHandle: strconv.Itoa(i), Body: envelope("", "device.power_changed", `{}`)}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // within the margin, so that nothing is started
+	defer cancel()
+	response, err := f.Handle(ctx, in)
+	if err != nil || reported(response) != 25 || !slices.Equal(api.entries, []int{10, 10, 5}) {
+		t.Errorf("got %d reported in requests of %d, error %v", reported(response), api.entries, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/events"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // Service is what all attempts of a service have in common. It is not changed by them, and safe for concurrent use.
@@ -108,7 +109,7 @@ func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
 
 // again waits for the next attempt, and tells whether there is to be one. If not the verdict stands, unless ctx ends meanwhile.
 func (s *Service) again(ctx, working context.Context, t Timing, v *Verdict) bool {
-	delay := s.RetryDelay << (v.Attempts - 1)
+	delay := awsx.Backoff{First: s.RetryDelay}.Doubled(v.Attempts)
 	end, _ := working.Deadline()
 	if t.LeaseEnd != nil {
 		if lease := t.LeaseEnd(); lease.Before(end) {

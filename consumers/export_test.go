@@ -1,0 +1,5 @@
+package consumers
+
+import "time"
+
+func init() { random = func(below time.Duration) time.Duration { return below / 3 } }
