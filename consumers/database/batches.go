@@ -42,29 +42,29 @@ type statement struct {
 	ctx   context.Context // of the caller
 	query string
 	args  []any
-	done  chan outcome // holds one, so that nobody waits for a caller who has left
+	done  chan result // holds one, so that nobody waits for a caller who has left
 }
 
-type outcome struct {
-	changed int64
+type result struct {
+	changed int64 // rows
 	err     error
 }
 
-// exec hands a statement to a sender and waits for the answer, or for the end of ctx.
+// exec hands a statement to a sender and waits for its result, or for the end of ctx.
 func (b *batches) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("database: run statement: %w", err)
 	}
-	s := &statement{ctx: ctx, query: query, args: args, done: make(chan outcome, 1)}
+	s := &statement{ctx: ctx, query: query, args: args, done: make(chan result, 1)}
 	if err := b.add(s); err != nil {
 		return nil, err
 	}
 	select {
-	case a := <-s.done:
-		if a.err != nil {
-			return nil, a.err
+	case r := <-s.done:
+		if r.err != nil {
+			return nil, r.err
 		}
-		return driver.RowsAffected(a.changed), nil
+		return driver.RowsAffected(r.changed), nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("database: run statement: %w", ctx.Err())
 	}
@@ -125,32 +125,32 @@ func (b *batches) send() {
 
 // run runs a batch and answers everybody in it.
 func (b *batches) run(batch []*statement) {
-	answers := make([]outcome, len(batch))
-	err := b.together(batch, answers)
+	results := make([]result, len(batch))
+	err := b.together(batch, results)
 	var (
 		refused *pgconn.PgError
 		unsent  pgx.ErrPreprocessingBatch
 	)
 	if len(batch) > 1 && (errors.As(err, &refused) || errors.As(err, &unsent)) {
-		// One of them is no good, and nothing was kept of any. Alone, each gets the answer that is its own.
+		// One of them is no good, and nothing was kept of any. Alone, each gets the result that is its own.
 		for i := range batch {
-			if err := b.together(batch[i:i+1], answers[i:i+1]); err != nil {
-				answers[i] = outcome{err: err}
+			if err := b.together(batch[i:i+1], results[i:i+1]); err != nil {
+				results[i] = result{err: err}
 			}
 		}
 	} else if err != nil {
-		for i := range answers {
-			answers[i] = outcome{err: err}
+		for i := range results {
+			results[i] = result{err: err}
 		}
 	}
 	for i, s := range batch {
-		s.done <- answers[i]
+		s.done <- results[i]
 	}
 }
 
-// together runs the statements in one implicit transaction. The answers hold only when it returns nil: then it was
+// together runs the statements in one implicit transaction. The results hold only when it returns nil: then it was
 // committed.
-func (b *batches) together(batch []*statement, answers []outcome) error {
+func (b *batches) together(batch []*statement, results []result) error {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
 	conn, err := b.pool.Conn(ctx)
@@ -163,14 +163,14 @@ func (b *batches) together(batch []*statement, answers []outcome) error {
 		for _, s := range batch {
 			queue.Queue(s.query, s.args...)
 		}
-		results := raw.(*stdlib.Conn).Conn().SendBatch(ctx, &queue)
+		replies := raw.(*stdlib.Conn).Conn().SendBatch(ctx, &queue)
 		for i := range batch {
-			tag, err := results.Exec()
+			tag, err := replies.Exec()
 			if err != nil {
-				return errors.Join(err, results.Close())
+				return errors.Join(err, replies.Close())
 			}
-			answers[i] = outcome{changed: tag.RowsAffected()}
+			results[i] = result{changed: tag.RowsAffected()}
 		}
-		return results.Close() // the commit's own error comes here
+		return replies.Close() // the commit's own error comes here
 	})
 }
