@@ -56,11 +56,11 @@ func TestRun_MessagesThatNobodyShouldHaveSent(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				stop()
 				j.want(t, "x1")
-				letters := b.letters()
-				if len(letters) != 1 {
-					t.Fatalf("%d dead letters, want 1", len(letters))
+				deadLetters := b.deadLetters()
+				if len(deadLetters) != 1 {
+					t.Fatalf("%d dead letters, want 1", len(deadLetters))
 				}
-				if r := letters[0].Record; r.Code != c.code || r.Class != deadletter.Known || r.Service != "test" {
+				if r := deadLetters[0].Record; r.Code != c.code || r.Class != deadletter.Known || r.Service != "test" {
 					t.Errorf("got record %+v, want one with code %s", r, c.code)
 				}
 				if n := b.depth("test.fifo"); n != 0 {

@@ -45,7 +45,7 @@ func TestDeadLetter_IsConfirmedBeforeTheDelete(t *testing.T) {
 		time.Sleep(time.Minute)
 		stop()
 		j.want(t, "bad with 0 sends", "good with 6 sends")
-		if n := len(b.letters()); n != 1 {
+		if n := len(b.deadLetters()); n != 1 {
 			t.Errorf("%d dead letters, want 1", n)
 		}
 	})
@@ -67,7 +67,7 @@ func TestDeadLetter_LostReplyMakesNoSecondCopy(t *testing.T) {
 		_, stop := b.start(api, func(context.Context, events.Event) error { return consumers.Known("bad", errBroken) }, consumers.Config{})
 		time.Sleep(time.Minute)
 		stop()
-		if n := len(b.letters()); n != 1 || sends != 3 {
+		if n := len(b.deadLetters()); n != 1 || sends != 3 {
 			t.Errorf("%d dead letters after %d sends, want 1 after 3", n, sends)
 		}
 	})
@@ -83,9 +83,9 @@ func TestDeadLetter_FailsAgainAfterARedriveInsideTheDeduplicationWindow(t *testi
 		from := deadletter.Source{Service: "test", URL: b.queue.DLQURL, Queue: "test.fifo"}
 		for round := range 3 {
 			time.Sleep(2 * time.Second)
-			letters := b.letters()
-			if len(letters) != 1 || letters[0].Record.Redrives != round {
-				t.Fatalf("round %d: got %+v, want one letter with that many redrives", round, letters)
+			deadLetters := b.deadLetters()
+			if len(deadLetters) != 1 || deadLetters[0].Record.Redrives != round {
+				t.Fatalf("round %d: got %+v, want one dead letter with that many redrives", round, deadLetters)
 			}
 			sum, err := deadletter.Redrive(t.Context(), b.api, from, deadletter.Config{})
 			if err != nil || sum.Moved != 1 {
@@ -156,9 +156,9 @@ func TestDeadLetter_WhateverTheErrorSays(t *testing.T) {
 				}, consumers.Config{WaitTime: time.Second})
 				time.Sleep(2 * time.Second)
 				stop()
-				letters := b.letters()
-				if len(letters) != 2 || letters[0].Record.Class != deadletter.Known || letters[1].Record.Class != deadletter.Known {
-					t.Errorf("got %d letters %.500v, want 2 with their records", len(letters), letters)
+				deadLetters := b.deadLetters()
+				if len(deadLetters) != 2 || deadLetters[0].Record.Class != deadletter.Known || deadLetters[1].Record.Class != deadletter.Known {
+					t.Errorf("got %d dead letters %.500v, want 2 with their records", len(deadLetters), deadLetters)
 				}
 			})
 		})
@@ -182,8 +182,8 @@ func TestDeadLetter_OfTheLargestMessage(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		stop()
 		j.want(t, "e2")
-		if letters := b.letters(); len(letters) != 1 || letters[0].Body != body {
-			t.Errorf("%d dead letters, want the one whose body is no JSON", len(letters))
+		if deadLetters := b.deadLetters(); len(deadLetters) != 1 || deadLetters[0].Body != body {
+			t.Errorf("%d dead letters, want the one whose body is no JSON", len(deadLetters))
 		}
 	})
 }

@@ -82,7 +82,7 @@ func TestDrain_CancelsWhatTakesTooLongAndCountsNoAttempt(t *testing.T) {
 		time.Sleep(time.Second)
 		stop()
 		j.want(t, consumers.ErrStopping.Error(), consumers.ErrStopping.Error())
-		if n := len(b.letters()); n != 0 {
+		if n := len(b.deadLetters()); n != 0 {
 			t.Errorf("%d dead letters, want none: stopping is not the event's fault", n)
 		}
 		if n := b.depth("test.fifo"); n != 2 {

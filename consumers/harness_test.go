@@ -122,8 +122,8 @@ func (b *bench) depth(name string) int {
 	return 0
 }
 
-// letters reads the dead-letter queue.
-func (b *bench) letters() []*deadletter.Message {
+// deadLetters reads the dead-letter queue.
+func (b *bench) deadLetters() []*deadletter.Message {
 	b.t.Helper()
 	var list []*deadletter.Message
 	err := deadletter.Scan(b.t.Context(), b.api, deadletter.Source{Service: "test", URL: b.queue.DLQURL}, func(l *deadletter.Message) bool {

@@ -113,7 +113,7 @@ func TestLease_LostOneIsRunAgainBeforeItsFollowers(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		stop()
 		j.want(t, "e1 cancelled", "e1", "e2")
-		if n := len(b.letters()); n != 0 {
+		if n := len(b.deadLetters()); n != 0 {
 			t.Errorf("%d dead letters, want none: the lease was lost, the event was not at fault", n)
 		}
 	})
@@ -264,7 +264,7 @@ func TestLease_EndsWhileTheDeadLetterIsBeingSent(t *testing.T) {
 		time.Sleep(time.Minute)
 		stop()
 		j.want(t, "bad", "good")
-		if n := len(b.letters()); n != 1 {
+		if n := len(b.deadLetters()); n != 1 {
 			t.Errorf("%d dead letters, want 1", n)
 		}
 		if n := b.depth("test.fifo"); n != 0 {
@@ -414,8 +414,8 @@ func TestLease_BoundsRetries(t *testing.T) {
 			consumers.Config{HandlerTimeout: 30 * time.Second, RetryDelay: 15 * time.Second, WaitTime: time.Second})
 		time.Sleep(20 * time.Second) // attempts at 0 s and 15 s; the next would be at 45 s
 		stop()
-		if letters := b.letters(); len(letters) != 1 || letters[0].Record.Attempts != 2 {
-			t.Errorf("got %d dead letters, want one after two attempts", len(letters))
+		if deadLetters := b.deadLetters(); len(deadLetters) != 1 || deadLetters[0].Record.Attempts != 2 {
+			t.Errorf("got %d dead letters, want one after two attempts", len(deadLetters))
 		}
 	})
 }

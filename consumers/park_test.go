@@ -66,7 +66,7 @@ func (b *bench) releaseDevice(l parking.Store, device string) {
 func (b *bench) dead() string {
 	b.t.Helper()
 	var list []string
-	for _, l := range b.letters() {
+	for _, l := range b.deadLetters() {
 		list = append(list, l.EventID+" "+string(l.Record.Class))
 	}
 	return strings.Join(list, ", ")
@@ -163,7 +163,7 @@ func TestPark_LiveEventsComeAfterTheReleasedOnes(t *testing.T) {
 	})
 }
 
-// slowReceiver is a release's way to its queues, which takes its time before the first letter.
+// slowReceiver is a release's way to its queues, which takes its time before the first dead letter.
 type slowReceiver struct{ *sqs.Client }
 
 func (r slowReceiver) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
@@ -171,9 +171,9 @@ func (r slowReceiver) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessage
 	return r.Client.ReceiveMessage(ctx, in, o...)
 }
 
-// TestPark_ALetterBesideTheReleaseComesBackOnce: the release begins while an event is on its way to the dead-letter queue. Its copy is
+// TestPark_ADeadLetterBesideTheReleaseComesBackOnce: the release begins while an event is on its way to the dead-letter queue. Its copy is
 // there already, so that the event must not run from the queue as well.
-func TestPark_ALetterBesideTheReleaseComesBackOnce(t *testing.T) {
+func TestPark_ADeadLetterBesideTheReleaseComesBackOnce(t *testing.T) {
 	t.Parallel()
 	for _, beside := range []int32{1, 2} { // the event that failed, or the first one that follows it
 		synctest.Test(t, func(t *testing.T) {
@@ -210,10 +210,10 @@ func TestPark_ALetterBesideTheReleaseComesBackOnce(t *testing.T) {
 			stop()
 			j.want(t, "e1", "e2", "e3")
 			if n := b.depth("test.fifo") + b.depth("test-dlq.fifo"); n != 0 {
-				t.Errorf("letter %d: %d messages are left", beside, n)
+				t.Errorf("dead letter %d: %d messages are left", beside, n)
 			}
 			if d := b.parked(store, "d1"); d.State != "" {
-				t.Errorf("letter %d: got %+v, want it free", beside, d)
+				t.Errorf("dead letter %d: got %+v, want it free", beside, d)
 			}
 		})
 	}
@@ -487,9 +487,9 @@ func TestPark_DevicesWithLongIDs(t *testing.T) {
 		b.releaseDevice(store, a) // its first one can't be decoded
 		time.Sleep(20 * time.Second)
 		j.want(t, "cf1", "cf2", "cf3")
-		letters := b.letters()
-		if len(letters) != 4 || letters[0].Record.Code != "malformed_json" || letters[0].DeviceID != a || letters[3].EventID != "e3" {
-			t.Errorf("got %+v, want all four back under their device", letters)
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 4 || deadLetters[0].Record.Code != "malformed_json" || deadLetters[0].DeviceID != a || deadLetters[3].EventID != "e3" {
+			t.Errorf("got %+v, want all four back under their device", deadLetters)
 		}
 		if d := b.parked(store, a); d.State != parking.Parked {
 			t.Errorf("got %+v, want it parked again", d)
@@ -516,9 +516,9 @@ func TestPark_UndecodableLettersComeBackToo(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		stop()
 		j.want(t)
-		letters := b.letters()
-		if len(letters) != 2 || letters[0].Record.Code != "malformed_json" || letters[0].DeviceID != "d1" || letters[1].Record.Class != deadletter.Parked {
-			t.Errorf("got %+v, want both back under their device", letters)
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 2 || deadLetters[0].Record.Code != "malformed_json" || deadLetters[0].DeviceID != "d1" || deadLetters[1].Record.Class != deadletter.Parked {
+			t.Errorf("got %+v, want both back under their device", deadLetters)
 		}
 		if d := b.parked(store, "d1"); d.State != parking.Parked {
 			t.Errorf("got %+v, want it parked again", d)

@@ -373,7 +373,7 @@ func (s *story) releaseAll(b *bench, live func(int, life, consumers.QueueAPI, fu
 	}
 }
 
-// releaseParked releases the devices that are parked now, again after a minute when a letter can't be seen.
+// releaseParked releases the devices that are parked now, again after a minute when a dead letter can't be seen.
 func (s *story) releaseParked(b *bench) {
 	var failure error
 	for range 3 {
@@ -476,7 +476,7 @@ func (s *story) check(b *bench) {
 	}
 }
 
-// garbage finds which event a letter is whose body does not say it: the next of its device that has none yet.
+// garbage finds which event a dead letter is whose body does not say it: the next of its device that has none yet.
 func (s *story) garbage(device string, dead map[string]int) string {
 	for i, c := range s.conduct {
 		if c.kind == "garbage" && name(s.device[i]) == device && dead[id(i)] == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// Letters with the same body that nobody can decode are still so many letters; but what fails again during a redrive is left.
+// Dead letters with the same body that nobody can decode are still so many dead letters; but what fails again during a redrive is left.
 func TestRedrive_BesideAConsumerThatStillFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 
 // What must not stop the devices that are well, and what must not overtake when a consumer ends.
 
-// TestStall_ManyReleasesAtOnce: the live events of devices that are being released wait for the letters that come first. They must not
+// TestStall_ManyReleasesAtOnce: the live events of devices that are being released wait for the dead letters that come first. They must not
 // keep the consumer from receiving those.
 func TestStall_ManyReleasesAtOnce(t *testing.T) {
 	t.Parallel()

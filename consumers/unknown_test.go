@@ -87,18 +87,18 @@ func TestUnknownTypes(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			stop()
-			letters := b.letters()
+			deadLetters := b.deadLetters()
 			if test.kept != nil {
 				if eventType, kept, err := test.kept(); err != nil || eventType != "acme.doorbell.pressed.v3" || kept != data {
 					t.Errorf("kept: got %s, %s, %v, want type and data as they came", eventType, kept, err)
 				}
-				if len(letters) != 0 || c.Stats().Handled != 2 {
-					t.Errorf("got %+v and dead letters %+v, want both events handled", c.Stats(), letters)
+				if len(deadLetters) != 0 || c.Stats().Handled != 2 {
+					t.Errorf("got %+v and dead letters %+v, want both events handled", c.Stats(), deadLetters)
 				}
 				return
 			}
-			if len(letters) != 1 || letters[0].Record.Code != test.code || letters[0].Record.Class != deadletter.Known || letters[0].Record.Attempts != test.attempts {
-				t.Errorf("dead letters: got %+v, want one with code %s", letters, test.code)
+			if len(deadLetters) != 1 || deadLetters[0].Record.Code != test.code || deadLetters[0].Record.Class != deadletter.Known || deadLetters[0].Record.Attempts != test.attempts {
+				t.Errorf("dead letters: got %+v, want one with code %s", deadLetters, test.code)
 			}
 			j.want(t, test.handled)
 		})

@@ -31,19 +31,19 @@ func TestVerdict_KnownErrorGoesStraightToTheDLQ(t *testing.T) {
 		time.Sleep(time.Second)
 		stop()
 		j.want(t, "e1", "e2")
-		letters := b.letters()
-		if len(letters) != 1 {
-			t.Fatalf("%d dead letters, want 1", len(letters))
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 1 {
+			t.Fatalf("%d dead letters, want 1", len(deadLetters))
 		}
-		r := letters[0].Record
+		r := deadLetters[0].Record
 		if r.Class != deadletter.Known || r.Code != "no_such_device" || r.Error != "device d1 was sold" || r.Attempts != 1 || r.ReceiveCount != 1 {
 			t.Errorf("got record %+v", r)
 		}
 		if r.Service != "test" || r.Queue != "arn:aws:sqs:eu-central-1:000000000000:test.fifo" || r.MessageID == "" || r.SentAt.IsZero() || r.FailedAt.IsZero() {
 			t.Errorf("got record %+v, want it to tell where the event came from and when", r)
 		}
-		if letters[0].EventID != "e1" || letters[0].DeviceID != "d1" || letters[0].Type != "device.motion.changed.v1" {
-			t.Errorf("got letter %+v", letters[0])
+		if deadLetters[0].EventID != "e1" || deadLetters[0].DeviceID != "d1" || deadLetters[0].Type != "device.motion.changed.v1" {
+			t.Errorf("got dead letter %+v", deadLetters[0])
 		}
 	})
 }
@@ -64,7 +64,7 @@ func TestVerdict_WhatCannotBeDecodedIsKnown(t *testing.T) {
 		stop()
 		j.want(t, "5")
 		var got []string
-		for _, l := range b.letters() {
+		for _, l := range b.deadLetters() {
 			got = append(got, string(l.Record.Class)+" "+l.Record.Code)
 		}
 		want := []string{"known malformed_json", "known unknown_type", "known invalid_data", "known group_mismatch"}
@@ -118,9 +118,9 @@ func TestVerdict_ExhaustedGoesToTheDLQAndTheDeviceGoesOn(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		stop()
 		j.want(t, "e1", "e1", "e1", "e1", "e2")
-		letters := b.letters()
-		if len(letters) != 1 || letters[0].Record.Class != deadletter.Exhausted || letters[0].Record.Attempts != 4 || letters[0].Record.Code != consumers.CodeError {
-			t.Errorf("got %+v, want one exhausted letter after four attempts", letters)
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 1 || deadLetters[0].Record.Class != deadletter.Exhausted || deadLetters[0].Record.Attempts != 4 || deadLetters[0].Record.Code != consumers.CodeError {
+			t.Errorf("got %+v, want one exhausted dead letter after four attempts", deadLetters)
 		}
 	})
 }
@@ -133,9 +133,9 @@ func TestVerdict_PanicIsAnUnknownError(t *testing.T) {
 		_, stop := b.start(b.api, func(context.Context, events.Event) error { panic("nil map") }, consumers.Config{})
 		time.Sleep(2 * time.Second)
 		stop()
-		letters := b.letters()
-		if len(letters) != 1 || letters[0].Record.Class != deadletter.Exhausted || letters[0].Record.Code != consumers.CodePanic {
-			t.Fatalf("got %+v, want one exhausted letter with code panic", letters)
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 1 || deadLetters[0].Record.Class != deadletter.Exhausted || deadLetters[0].Record.Code != consumers.CodePanic {
+			t.Fatalf("got %+v, want one exhausted dead letter with code panic", deadLetters)
 		}
 	})
 }
@@ -151,9 +151,9 @@ func TestVerdict_BudgetBoundsAllAttempts(t *testing.T) {
 		}, consumers.Config{HandlerTimeout: 3 * time.Second})
 		time.Sleep(5 * time.Second)
 		stop()
-		letters := b.letters()
-		if len(letters) != 1 || letters[0].Record.Class != deadletter.Unknown || letters[0].Record.Code != consumers.CodeTimeout || letters[0].Record.Attempts != 1 {
-			t.Fatalf("got %+v, want one letter that timed out at its first attempt", letters[0].Record)
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 1 || deadLetters[0].Record.Class != deadletter.Unknown || deadLetters[0].Record.Code != consumers.CodeTimeout || deadLetters[0].Record.Attempts != 1 {
+			t.Fatalf("got %+v, want one dead letter that timed out at its first attempt", deadLetters[0].Record)
 		}
 	})
 }
@@ -183,10 +183,10 @@ func TestVerdict_AnErrorThatPanicsIsUnknown(t *testing.T) {
 		}, consumers.Config{})
 		time.Sleep(5 * time.Second)
 		stop()
-		letters := b.letters()
-		if len(letters) != 2 || letters[0].Record.Code != consumers.CodePanic || letters[0].Record.Class != deadletter.Exhausted ||
-			letters[1].Record.Code != consumers.CodePanic {
-			t.Fatalf("got %+v, want two letters with code panic", letters)
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 2 || deadLetters[0].Record.Code != consumers.CodePanic || deadLetters[0].Record.Class != deadletter.Exhausted ||
+			deadLetters[1].Record.Code != consumers.CodePanic {
+			t.Fatalf("got %+v, want two dead letters with code panic", deadLetters)
 		}
 	})
 }
@@ -208,9 +208,9 @@ func TestVerdict_AHandlerThatEndsItsGoroutine(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		stop()
 		j.want(t, "e1", "e2")
-		letters := b.letters()
-		if len(letters) != 1 || letters[0].Record.Code != consumers.CodePanic || letters[0].Record.Attempts != 1 {
-			t.Fatalf("got %+v, want one letter with code panic", letters)
+		deadLetters := b.deadLetters()
+		if len(deadLetters) != 1 || deadLetters[0].Record.Code != consumers.CodePanic || deadLetters[0].Record.Attempts != 1 {
+			t.Fatalf("got %+v, want one dead letter with code panic", deadLetters)
 		}
 	})
 }

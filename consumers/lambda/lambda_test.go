@@ -224,7 +224,7 @@ func TestFunction_DeadLetters(t *testing.T) {
 				}, lambda.Config{})
 				s.send(lamp("hall", 1), lamp("hall", 2))
 				s.run()
-				all := s.letters()
+				all := s.deadLetters()
 				record := all["hall-1"]
 				if len(all) != 1 || record.Class != test.class || record.Code != test.code || record.Attempts != test.attempts ||
 					record.ReceiveCount != test.deliveries || record.Queue != s.arn || record.Service != "lights" {
@@ -251,7 +251,7 @@ func TestFunction_UndecodableGoesToTheDLQ(t *testing.T) {
 		s.sendBody("hall", "b", "device.power.changed.v1", string(body)) // another device's event in the group
 		s.send(lamp("hall", 3))
 		s.run()
-		all := s.letters()
+		all := s.deadLetters()
 		if got := all["attic-1"]; len(all) != 2 || got.Code != consumers.CodeGroupMismatch || got.Class != deadletter.Known || got.Attempts != 0 {
 			t.Errorf("dead letters: got %+v, want two, one of them for its group", all)
 		}
@@ -298,7 +298,7 @@ func TestFunction_DLQDownLosesNothing(t *testing.T) {
 		}
 		api.broken = false
 		s.run()
-		if all := s.letters(); len(all) != 1 || all["hall-1"].Code != "bad" {
+		if all := s.deadLetters(); len(all) != 1 || all["hall-1"].Code != "bad" {
 			t.Errorf("dead letters: got %+v, want hall-1", all)
 		}
 		if got, want := l.String(), "hall-1 hall-1 hall-2"; got != want {
@@ -332,7 +332,7 @@ func TestFunction_StopsWhenItsTimeRunsOut(t *testing.T) {
 			cancel()
 			time.Sleep(lambda.DefaultHandBack)
 		}
-		if all := s.letters(); len(all) != 0 {
+		if all := s.deadLetters(); len(all) != 0 {
 			t.Errorf("dead letters: got %+v, want none", all)
 		}
 		if got, want := l.String(), "hall-0 hall-1 hall-2 hall-2 hall-3 hall-4 hall-4 hall-5"; got != want {
@@ -408,7 +408,7 @@ func TestFunction_ErrorWhoseTextPanics(t *testing.T) {
 		if response, n := s.batch(t.Context()); n != 2 || reported(response) != 0 {
 			t.Errorf("batch of %d: %d reported, want none of 2", n, reported(response))
 		}
-		if all := s.letters(); len(all) != 1 || all["hall-1"].Code != consumers.CodePanic || all["hall-1"].Class != deadletter.Unknown {
+		if all := s.deadLetters(); len(all) != 1 || all["hall-1"].Code != consumers.CodePanic || all["hall-1"].Class != deadletter.Unknown {
 			t.Errorf("dead letters: got %+v, want hall-1 for a panic", all)
 		}
 		if got, want := l.String(), "attic-1"; got != want {

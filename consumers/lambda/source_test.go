@@ -144,8 +144,8 @@ func (s *source) run() {
 	}
 }
 
-// letters takes the dead letters out of the queue, by event ID.
-func (s *source) letters() map[string]deadletter.Record {
+// deadLetters takes the dead letters out of the queue, by event ID.
+func (s *source) deadLetters() map[string]deadletter.Record {
 	s.t.Helper()
 	all := make(map[string]deadletter.Record)
 	for {

@@ -164,7 +164,7 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 		t.Errorf("messages in the queue: got %d, want %d", got, left)
 	}
 	var records []deadletter.Record
-	for _, r := range s.letters() {
+	for _, r := range s.deadLetters() {
 		records = append(records, r)
 	}
 	if row.class == "" {
@@ -213,7 +213,7 @@ func TestFunction_UnavailableIsNoDeadLetter(t *testing.T) {
 		if got := l.String(); got != want {
 			t.Errorf("started: got %q, want %q", got, want)
 		}
-		if all := s.letters(); len(all) != 0 {
+		if all := s.deadLetters(); len(all) != 0 {
 			t.Errorf("dead letters: got %+v, want none", all)
 		}
 	})
@@ -231,7 +231,7 @@ func TestVerdicts_HookThatPanics(t *testing.T) {
 				run(t, s, verdictRow{}, fails(nil), consumers.Hooks{Handle: func(context.Context, consumers.Delivery) (context.Context, func(consumers.Outcome)) {
 					panic("oh")
 				}})
-				if all := s.letters(); len(all) != 1 || all["e1"].Code != consumers.CodePanic || all["e1"].Attempts != 0 {
+				if all := s.deadLetters(); len(all) != 1 || all["e1"].Code != consumers.CodePanic || all["e1"].Attempts != 0 {
 					t.Errorf("dead letters: got %+v, want one for the panic", all)
 				}
 			})

@@ -140,6 +140,6 @@ func (s *Service) call(ctx context.Context, event events.Event) (f *Failure) {
 	if err == nil {
 		return nil
 	}
-	judged := Judge(err, s.Known)
-	return &judged
+	failed := FailureOf(err, s.Known)
+	return &failed
 }

@@ -98,8 +98,8 @@ func Sentinels(known map[string]error) (list []Sentinel, faults []error) {
 	return list, faults
 }
 
-// Judge says what an error of a handler means; err is not nil. It panics if a method of the error does.
-func Judge(err error, known []Sentinel) Failure {
+// FailureOf tells what an error of a handler means; err is not nil. It panics if a method of the error does.
+func FailureOf(err error, known []Sentinel) Failure {
 	f := Failure{Kind: Dead, Code: codeOf(err), Text: err.Error()}
 	var refused *failure.KnownError
 	var after *failure.RetryAfterError
