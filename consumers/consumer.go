@@ -16,7 +16,7 @@ import (
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
-// Consumer reads one service's queue. Make one with [New] and let it work with [Consumer.Run].
+// Consumer reads one service's queue. Make one with [New] and start it with [Consumer.Run].
 type Consumer struct {
 	api   QueueAPI
 	queue Queue
@@ -43,8 +43,8 @@ type Stats struct {
 	Receives      int64 // receive requests
 	Deletes       int64 // delete requests
 	DeleteEntries int64 // messages in those requests
-	Extensions    int64 // requests that extended visibility timeouts
 	DeletesFailed int64 // of them, those that were not deleted, to be tried again or lost with their lease
+	Extensions    int64 // requests that extended visibility timeouts
 	Breaks        int64 // how often the circuit breaker opened
 	Held          int64 // messages held now
 	Devices       int64 // devices they are of
@@ -112,7 +112,7 @@ func (c *Consumer) Stats() Stats {
 
 // Run receives and handles until ctx ends, then drains: the last receive ends by itself, events that were not started go back
 // tail first, running handlers finish, and what they finished is deleted. It returns nil after a clean drain.
-// An error means that the queues are not fit to start with, or that handlers outlasted [Config.DrainTimeout]; their events come
+// An error means that the queues can't be read or are not set up as needed, or that handlers outlasted [Config.DrainTimeout]; their events come
 // again. Run may be called once at a time.
 func (c *Consumer) Run(ctx context.Context) error {
 	facts, err := c.check(ctx)
@@ -137,7 +137,7 @@ type facts struct {
 	maxReceives int // before SQS moves a message to the dead-letter queue; zero for never
 }
 
-// check looks at both queues before the first receive, so that a mistake shows now and not with the first dead letter.
+// check reads the attributes of both queues before the first receive, so that a mistake shows now and not with the first dead letter.
 func (c *Consumer) check(ctx context.Context) (facts, error) {
 	source, err := c.attributes(ctx, c.queue.URL)
 	if err != nil {
@@ -178,7 +178,7 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 	return facts{arn: source[string(types.QueueAttributeNameQueueArn)], visibility: visibility, maxReceives: maxReceivesOf(source)}, nil
 }
 
-// advice says what to do about a queue that can't be looked at.
+// advice says what to do about an error of a queue.
 func advice(err error) string {
 	switch awsx.VerdictOf(err).Class {
 	case awsx.Gone:

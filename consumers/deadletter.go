@@ -85,7 +85,7 @@ func (r *run) sendOnce(m *message, in *sqs.SendMessageInput) error {
 	}
 }
 
-// sendFailed tells that an attempt has failed, and returns the pause before the next one.
+// sendFailed logs that an attempt has failed, and returns the pause before the next one.
 func (r *run) sendFailed(m *message, failures int, err error) time.Duration {
 	delay := backoff(failures, 100*time.Millisecond, 10*time.Second)
 	r.cfg.Logger.Error("sending to the dead-letter queue failed; the device waits", "message_id", m.ID, "group_id", m.Group,

@@ -21,7 +21,7 @@ type deleting struct {
 	underWay int
 	oldest   time.Time // when pending became non-empty
 	urgent   time.Time // when a device began to wait for what is pending; zero if none does
-	after    time.Time // not before, after a failure
+	after    time.Time // of the next request, after a failure
 	failures int
 	pace     time.Duration // smoothed time between two finished messages
 	last     time.Time
@@ -148,5 +148,5 @@ func (r *run) deleted(messages []*message, answers awsx.Answers) {
 	d.failures++
 	delay := backoff(d.failures, 50*time.Millisecond, 5*time.Second)
 	d.after = time.Now().Add(delay)
-	r.cfg.Logger.Warn("delete failed", "failures", d.failures, "retry_in", delay, "err", failure)
+	r.cfg.Logger.Warn("deleting handled messages failed", "failures", d.failures, "retry_in", delay, "err", failure)
 }

@@ -1,5 +1,5 @@
 // Package consumers is the runtime of a service that handles device events: it receives them from the service's SQS FIFO queue,
-// calls a handler for each, one at a time and in order per device, and sees to what becomes of them.
+// calls a handler for each, one at a time and in order per device, and deletes, retries or dead-letters it by what the handler returns.
 //
 //	var mux consumers.Mux
 //	consumers.On(&mux, func(ctx context.Context, e events.Event, data device.PowerChanged) error {
@@ -71,7 +71,7 @@
 // handler's context ends with [ErrLeaseLost], because another consumer may have the message by then. If the handler succeeds
 // all the same, the message is not handled again when it comes back to this Consumer.
 //
-// A handler that goes on after its context has ended keeps its slot, its device and its lease; the log tells of it.
+// A handler that goes on after its context has ended keeps its slot, its device and its lease; the log says so.
 //
 // # Parked devices
 //

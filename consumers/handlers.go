@@ -55,7 +55,7 @@ type job struct {
 	m   *message
 }
 
-// enoughWorkers sees to it that every handler that is to run has a goroutine.
+// enoughWorkers makes sure that every handler that is to run has a goroutine.
 func (r *run) enoughWorkers() {
 	for r.workers < r.running {
 		r.workers++
@@ -93,7 +93,7 @@ func (r *run) handle(ctx context.Context, m *message) {
 	r.attempt(ctx, m, v)
 }
 
-// reportOverdue tells of handlers that go on although their contexts ended long ago. Nothing else can be done about them: their
+// reportOverdue logs the handlers that go on although their contexts ended long ago. Nothing else can be done about them: their
 // devices wait, since a second handler must not run beside the first.
 func (r *run) reportOverdue() {
 	for _, l := range r.lanes {

@@ -16,8 +16,8 @@ func (r *run) isLast(m *message) bool {
 	return r.cfg.GroupPolicy == Park && r.facts.maxReceives > 0 && m.ReceiveCount >= r.facts.maxReceives && !m.IsMark()
 }
 
-// attemptLast is attempt for the last delivery. If the handler takes the process with it, SQS moves the message, and nobody is left to
-// park the device: so the device is parked before, and that is taken back when the handler has succeeded. The message is deleted
+// attemptLast is attempt for the last delivery. If the handler kills the process, SQS moves the message, and nothing
+// would park the device: so the device is parked before, and that is taken back when the handler has succeeded. The message is deleted
 // after that. A process that dies in between leaves one dead letter too many, whose event was handled, but nothing that overtakes.
 func (r *run) attemptLast(ctx context.Context, m *message, v *verdict) {
 	cause := parking.Cause{

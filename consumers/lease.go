@@ -150,10 +150,10 @@ func (r *run) released(messages []*message, answers awsx.Answers) {
 	c.failures++
 	delay := backoff(c.failures, 100*time.Millisecond, 5*time.Second)
 	c.after = time.Now().Add(delay)
-	r.cfg.Logger.Warn("handing messages back failed", "messages", len(again), "failures", c.failures, "retry_in", delay, "err", failure)
+	r.cfg.Logger.Warn("handing messages back failed; they are retried until their visibility timeout ends", "messages", len(again), "failures", c.failures, "retry_in", delay, "err", failure)
 }
 
-// extended acts on the outcome of every extension. One that failed for another reason than its lease is tried again by the
+// extended acts on the answer to every extension. One that failed for another reason than its lease is tried again by the
 // next heartbeat.
 func (r *run) extended(messages []*message, answers awsx.Answers, sent time.Time) {
 	r.stats.extensions.Add(1)
@@ -165,14 +165,14 @@ func (r *run) extended(messages []*message, answers awsx.Answers, sent time.Time
 		if m.state == gone {
 			continue
 		}
-		r.hideAnswered(m) // whatever came of it: it is a precaution
+		r.hideAnswered(m) // whether it succeeded or not: it is a precaution
 		switch a := answers[i]; {
 		case a.Err == nil:
 		case leaseOver(a) && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
 		case leaseOver(a):
 			r.lose(m, false)
 		default:
-			r.cfg.Logger.Warn("extending a visibility timeout failed", "message_id", m.ID, "group_id", m.Group,
+			r.cfg.Logger.Warn("extending a visibility timeout failed; the next heartbeat retries", "message_id", m.ID, "group_id", m.Group,
 				"left", m.leaseLeft(time.Now()).Round(time.Millisecond), "err", a.Err)
 		}
 		r.proceed(m.lane) // it may have waited for that

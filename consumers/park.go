@@ -20,8 +20,8 @@ const (
 	askTimeout = 5 * time.Second
 )
 
-// parked asks which of the devices of a receive are parked. Whoever parked one did so before it let go of the message that failed,
-// and until then SQS gives nobody the next one: so what was received later sees it.
+// parked asks which of the devices of a receive are parked. A process records that before it lets go of the message that failed, and
+// until then SQS delivers none of its followers: so a receive that returns one finds the device parked.
 func (r *run) parked(ctx context.Context, messages []*message) (map[string]bool, error) {
 	if r.cfg.GroupPolicy != Park || len(messages) == 0 {
 		return nil, nil
@@ -75,7 +75,7 @@ func (r *run) returnMark(m *message) {
 	}
 }
 
-// follow sees to the first message of a lane whose device is parked, or is to be parked for it.
+// follow starts what the parking store says for the first message of a lane whose device is parked, or is to be parked for it.
 func (r *run) follow(l *lane) {
 	m := l.waiting[0]
 	l.waiting = l.waiting[1:]

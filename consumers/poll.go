@@ -30,8 +30,8 @@ const pollLinger = 20 * time.Millisecond
 // startPolls asks for what free slots can take, and those that soon will be: at once when that is a full ten, or half of the slots if they
 // are few.
 //
-// Dead letters on their way take no slot: a dead-letter queue that can't be reached does not stop the devices that are well.
-// What is held in all bounds their number.
+// Dead letters on their way take no slot: a dead-letter queue that can't be reached does not stop the other devices.
+// Their number is bounded by how many messages may be held in all.
 func (r *run) startPolls() {
 	for !r.draining && !r.paused.Load() && r.poll.underWay < r.poll.wanted {
 		if wait := time.Until(r.poll.after); wait > 0 {
@@ -156,13 +156,13 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 		r.stats.receives.Add(1)
 		r.poll.underWay--
 		r.poll.asked -= n
-		if err != nil { // each asks for itself, and waits: handed back they would use up their receives
+		if err != nil { // they are kept, and each asks for itself: handed back they would use up their receives
 			parked = map[string]bool{}
 			for _, m := range messages {
 				parked[m.Device] = true
 			}
 			r.received(messages, parked)
-			r.waitAfterFailure(err)
+			r.waitAfterFailure("parking store unavailable, receiving is paused", err)
 			return
 		}
 		r.poll.failures = 0
@@ -188,12 +188,13 @@ func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	if v := awsx.VerdictOf(err); again && v.Class == awsx.Unknown && !v.Answered {
 		r.poll.lost = append(r.poll.lost, attempt)
 	}
-	r.waitAfterFailure(err)
+	r.waitAfterFailure("receive failed"+advice(err), err)
 }
 
-func (r *run) waitAfterFailure(err error) {
+// waitAfterFailure pauses receiving and logs why.
+func (r *run) waitAfterFailure(message string, err error) {
 	r.poll.failures++
 	delay := backoff(r.poll.failures, 100*time.Millisecond, 10*time.Second)
 	r.poll.after = time.Now().Add(delay)
-	r.cfg.Logger.Warn("receive failed", "failures", r.poll.failures, "retry_in", delay, "err", err)
+	r.cfg.Logger.Warn(message, "failures", r.poll.failures, "retry_in", delay, "err", err)
 }

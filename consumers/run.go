@@ -135,7 +135,7 @@ func (r *run) loop(ctx context.Context) error {
 		select {
 		case report := <-r.inbox:
 			report()
-			for range len(r.inbox) { // look around once for all that is reported
+			for range len(r.inbox) { // one turn for everything that has been reported
 				(<-r.inbox)()
 			}
 		case <-wake.C:
@@ -325,7 +325,7 @@ func (r *run) lose(m *message, cameBack bool) {
 		return
 	}
 	r.stats.leasesLost.Add(1)
-	r.cfg.Logger.Warn("lease lost", "message_id", m.ID, "group_id", m.Group, "receive_count", m.ReceiveCount)
+	r.cfg.Logger.Warn("lease lost: the message may be delivered again", "message_id", m.ID, "group_id", m.Group, "receive_count", m.ReceiveCount)
 	was := m.state
 	if was == finished {
 		r.deletes.remove(m)

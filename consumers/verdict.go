@@ -8,8 +8,6 @@ import (
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
-// What a verdict comes to, by the group policy.
-
 // act does what a verdict asks for.
 func (r *run) act(m *message, v *verdict) {
 	r.running--
@@ -61,7 +59,7 @@ func (r *run) act(m *message, v *verdict) {
 	}
 }
 
-// dead sees to an event that failed for good, or that can't be handled at all.
+// dead carries out, by the group policy, that an event failed for good or can't be handled at all.
 func (r *run) dead(m *message, v *verdict) {
 	if v.Known {
 		clear(r.breaker.failed)

@@ -64,8 +64,8 @@ func (db *DB) Kind() Kind { return db.kind }
 func (db *DB) String() string { return db.target }
 
 // Write runs fn in a transaction and commits. When Write returns nil the changes are on disk (see [Open] for the one
-// exception); when fn fails, Write
-// returns its error as it is and nothing of fn is kept; when fn panics, the panic goes on after the rollback.
+// exception); when fn fails, Write returns its error as it is and nothing of fn is kept; when fn panics, the panic goes on
+// after the rollback.
 //
 // Write blocks until its turn has come and the commit is done. On SQLite the end of ctx takes a write that has not
 // begun out of the queue; one that has begun is finished. Transactions are short: on SQLite everybody else's writes wait

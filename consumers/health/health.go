@@ -1,6 +1,6 @@
 // Package health answers for a consumer over HTTP: whether its process is alive, whether it takes work, and which devices can't go on.
 //
-//	GET /healthz  200 while the consumer's loop turns, else 503: the process had better be started anew
+//	GET /healthz  200 while the consumer's loop turns, else 503: restart the process
 //	GET /readyz   200 while events are received, else 503 with the reason: not running, draining, paused, breaker
 //	GET /blocked  the blocked devices as JSON, the longest first, see [consumers.Blocked]
 //	GET /stats    what the consumer has counted as JSON, see [consumers.Stats]
@@ -36,9 +36,9 @@ func Handler(c *consumers.Consumer) http.Handler {
 		s := c.Stats()
 		switch {
 		case !s.Running:
-			respond(w, http.StatusServiceUnavailable, status{"stopped", "the consumer does not run"})
+			respond(w, http.StatusServiceUnavailable, status{"stopped", "the consumer is not running"})
 		case s.Draining:
-			respond(w, http.StatusServiceUnavailable, status{"draining", "the consumer stops"})
+			respond(w, http.StatusServiceUnavailable, status{"draining", "the consumer is stopping"})
 		case s.Paused:
 			respond(w, http.StatusServiceUnavailable, status{"paused", "the consumer is paused"})
 		case s.Open:

@@ -55,7 +55,7 @@ func (*Service) UnknownTypes() bool { return true }
 // Handle records event. It returns nil once the row is on disk, and also when it was there before. It blocks until then;
 // events that are handled at the same time are committed together. An error means that nothing was recorded,
 // or, if ctx ended during the commit, that it is not known; handling the event again is right in either case. Only a
-// consumers.Known error says that it is in vain: PostgreSQL cannot hold the event's data, in which there is a NUL.
+// consumers.Known error says that no retry can help: PostgreSQL can't store the event's data; see [database.NotStorable].
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("history: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // Handler handles an event; consumers.Handler is the same.
@@ -113,13 +114,13 @@ func Once(claims Claims, service string, lease time.Duration, handle Handler) Ha
 func finish(ctx context.Context, claims Claims, key Key) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	for pause := 50 * time.Millisecond; ; pause *= 2 {
+	for failures := 1; ; failures++ {
 		err := claims.Finish(ctx, key)
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(awsx.Backoff{First: 50 * time.Millisecond}.After(failures)):
 		case <-ctx.Done():
 			return err
 		}

@@ -68,8 +68,8 @@ func (*Service) UnknownTypes() bool { return true }
 // Handle makes event the state of its device unless that is newer. It returns nil once that is on disk, and also when
 // the event changed nothing because it was handled before or is older. It blocks until then; events that are
 // handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended during the
-// commit, that it is not known; handling the event again is right in either case. Only a consumers.Known error says that it
-// is in vain: PostgreSQL cannot hold the event's data, in which there is a NUL.
+// commit, that it is not known; handling the event again is right in either case. Only a consumers.Known error says that
+// no retry can help: PostgreSQL can't store the event's data; see [database.NotStorable].
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("state: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
