@@ -79,8 +79,7 @@ func (r *run) postpone(m *message) {
 	m.state = waiting
 	l.waiting = append([]*message{m}, l.waiting...)
 	if r.draining {
-		r.release(reversed(l.waiting)...)
-		l.waiting = nil
+		r.releaseWaiting(l)
 		r.proceed(l)
 		return
 	}

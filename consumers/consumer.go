@@ -66,7 +66,7 @@ type counters struct {
 // New makes a Consumer of queue. It makes no request. The error lists every fault of queue and cfg.
 func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, error) {
 	cfg = cfg.withDefaults()
-	err := errors.Join(validateQueue(queue), cfg.validate())
+	err := errors.Join(attempt.CheckQueue("consumers", queue), cfg.validate())
 	if handler == nil {
 		err = errors.Join(err, errors.New("consumers: handler is nil"))
 	}
@@ -112,8 +112,8 @@ func (c *Consumer) Stats() Stats {
 
 // Run receives and handles until ctx ends, then drains: the last receive ends by itself, events that were not started go back
 // tail first, running handlers finish, and what they finished is deleted. It returns nil after a clean drain.
-// An error means that the queues can't be read or are not set up as needed, or that handlers outlasted [Config.DrainTimeout]; their events come
-// again. Run may be called once at a time.
+// An error means that the queues can't be read or are not set up as needed, or that handlers outlasted [Config.DrainTimeout]; their
+// events come again. Run may be called once at a time.
 func (c *Consumer) Run(ctx context.Context) error {
 	facts, err := c.check(ctx)
 	if err != nil {
@@ -149,11 +149,14 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 	}
 	fifo := string(types.QueueAttributeNameFifoQueue)
 	var faults []error
+	notFIFO := func(queue, url string) {
+		faults = append(faults, fmt.Errorf("consumers: %s %s is not FIFO, so that it would not keep a device's events in order; make one whose name ends in .fifo", queue, url))
+	}
 	if source[fifo] != "true" {
-		faults = append(faults, fmt.Errorf("consumers: queue %s is not FIFO, so that it would not keep a device's events in order; make one whose name ends in .fifo", c.queue.URL))
+		notFIFO("queue", c.queue.URL)
 	}
 	if dlq[fifo] != "true" {
-		faults = append(faults, fmt.Errorf("consumers: dead-letter queue %s is not FIFO, so that it would not keep a device's events in order; make one whose name ends in .fifo", c.queue.DLQURL))
+		notFIFO("dead-letter queue", c.queue.DLQURL)
 	}
 	seconds, _ := strconv.Atoi(source[string(types.QueueAttributeNameVisibilityTimeout)])
 	visibility := time.Duration(seconds) * time.Second

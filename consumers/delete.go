@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/internal/batch"
@@ -48,11 +49,8 @@ func (d *deleting) hurry() {
 }
 
 func (d *deleting) remove(m *message) {
-	for i, p := range d.pending {
-		if p == m {
-			d.pending = append(d.pending[:i], d.pending[i+1:]...)
-			return
-		}
+	if i := slices.Index(d.pending, m); i >= 0 {
+		d.pending = slices.Delete(d.pending, i, i+1)
 	}
 }
 
@@ -66,7 +64,7 @@ func (r *run) startDeletes() {
 			return
 		}
 		n := min(len(d.pending), awsx.MaxBatch)
-		messages := append([]*message(nil), d.pending[:n]...)
+		messages := slices.Clone(d.pending[:n])
 		d.pending = d.pending[:copy(d.pending, d.pending[n:])]
 		if len(d.pending) == 0 {
 			d.urgent = time.Time{}

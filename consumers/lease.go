@@ -3,6 +3,7 @@ package consumers
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/internal/batch"
@@ -50,6 +51,12 @@ func (r *run) release(messages ...*message) {
 		r.stats.released.Add(1)
 		r.changes.releases = append(r.changes.releases, m)
 	}
+}
+
+// releaseWaiting hands back everything that waits in a lane.
+func (r *run) releaseWaiting(l *lane) {
+	r.release(reversed(l.waiting)...)
+	l.waiting = nil
 }
 
 // startChanges sends the next visibility change, releases first; but where both wait they take turns, or many releases would cost
@@ -108,7 +115,7 @@ func (r *run) startExtension() {
 
 func (c *changing) take(list *[]*message) []*message {
 	n := min(len(*list), awsx.MaxBatch)
-	messages := append([]*message(nil), (*list)[:n]...)
+	messages := slices.Clone((*list)[:n])
 	*list = (*list)[:copy(*list, (*list)[n:])]
 	return messages
 }

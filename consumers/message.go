@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -86,27 +87,22 @@ func (l *lane) insert(m *message) {
 	for i > 0 && m.sequence < l.waiting[i-1].sequence {
 		i--
 	}
-	l.waiting = append(l.waiting, nil)
-	copy(l.waiting[i+1:], l.waiting[i:])
-	l.waiting[i] = m
+	l.waiting = slices.Insert(l.waiting, i, m)
 }
 
 // takeFrom removes a waiting message and everything behind it, and returns both, last first.
 func (l *lane) takeFrom(m *message) []*message {
-	for i, w := range l.waiting {
-		if w == m {
-			taken := reversed(l.waiting[i:])
-			l.waiting = l.waiting[:i]
-			return taken
-		}
+	i := slices.Index(l.waiting, m)
+	if i < 0 {
+		return nil
 	}
-	return nil
+	taken := reversed(l.waiting[i:])
+	l.waiting = l.waiting[:i]
+	return taken
 }
 
 func reversed(list []*message) []*message {
-	out := make([]*message, 0, len(list))
-	for i := len(list) - 1; i >= 0; i-- {
-		out = append(out, list[i])
-	}
+	out := slices.Clone(list)
+	slices.Reverse(out)
 	return out
 }

@@ -69,8 +69,7 @@ func (r *run) resumeMark(m *message) {
 func (r *run) returnMark(m *message) {
 	l := r.lanes[m.Group]
 	if m.IsReleased && l != nil && len(l.waiting) > 0 && l.waiting[0].IsMark() {
-		r.release(reversed(l.waiting)...)
-		l.waiting = nil
+		r.releaseWaiting(l)
 		r.proceed(l)
 	}
 }

@@ -3,6 +3,7 @@ package consumers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	awsx "github.com/device-fanout/fanout/internal/aws"
@@ -294,8 +295,7 @@ func (r *run) waitsLong(m *message) {
 
 // handBackWith releases a lane's message and all that waits behind it, tail first.
 func (r *run) handBackWith(l *lane, m *message) {
-	r.release(reversed(l.waiting)...)
-	l.waiting = nil
+	r.releaseWaiting(l)
 	r.release(m)
 }
 
@@ -341,19 +341,15 @@ func (r *run) lose(m *message, cameBack bool) {
 	l := m.lane
 	switch {
 	case was == waiting && cameBack:
-		for i, w := range l.waiting {
-			if w == m {
-				l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
-				break
-			}
+		if i := slices.Index(l.waiting, m); i >= 0 {
+			l.waiting = slices.Delete(l.waiting, i, i+1)
 		}
 	case was == waiting:
 		behind := l.takeFrom(m)
 		r.release(behind[:len(behind)-1]...) // the last of them is m
 		r.proceed(l)
 	case was == running && !cameBack:
-		r.release(reversed(l.waiting)...)
-		l.waiting = nil
+		r.releaseWaiting(l)
 	case was == finished && l.current == m: // a dead letter, which is in its queue already
 		l.current = nil
 		r.proceed(l)

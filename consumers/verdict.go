@@ -41,10 +41,8 @@ func (r *run) act(m *message, v *verdict) {
 		}
 		r.stats.retriesLater.Add(1)
 		l.current = nil
-		r.release(reversed(l.waiting)...)
-		l.waiting = nil
 		m.delay = min(max(v.Delay, time.Second), MaxRetryAfter)
-		r.release(m)
+		r.handBackWith(l, m)
 		r.proceed(l)
 	case attempt.Unavailable:
 		m.noteBlocked(BlockedBreaker, v)
@@ -103,7 +101,7 @@ func (r *run) block(m *message, v *verdict) {
 		r.proceed(l)
 		return
 	}
-	r.release(reversed(l.waiting)...)
+	r.releaseWaiting(l)
 	m.state = waiting
 	l.waiting = []*message{m}
 	l.blocker = m

@@ -88,13 +88,3 @@ func (cfg Config) validate() error {
 	}
 	return errors.Join(faults...)
 }
-
-func validateQueue(q consumers.Queue) error {
-	var faults []error
-	for _, field := range []struct{ name, value string }{{"Service", q.Service}, {"URL", q.URL}, {"DLQURL", q.DLQURL}} {
-		if field.value == "" {
-			faults = append(faults, fmt.Errorf("lambda: queue: %s is empty", field.name))
-		}
-	}
-	return errors.Join(faults...)
-}

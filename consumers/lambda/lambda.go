@@ -27,7 +27,7 @@ type Function struct {
 // New makes a Function of queue. It makes no request. The error lists every fault of queue and cfg.
 func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Config) (*Function, error) {
 	cfg = cfg.withDefaults()
-	err := errors.Join(validateQueue(queue), cfg.validate())
+	err := errors.Join(attempt.CheckQueue("lambda", queue), cfg.validate())
 	if handler == nil {
 		err = errors.Join(err, errors.New("lambda: handler is nil"))
 	}

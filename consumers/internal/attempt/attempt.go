@@ -2,10 +2,12 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/sqsapi"
 	"github.com/device-fanout/fanout/events"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
@@ -22,6 +24,17 @@ type Service struct {
 	Retries int
 	// RetryDelay is the pause before the first retry; each further one is twice as long.
 	RetryDelay time.Duration
+}
+
+// CheckQueue lists what is missing of a service's queues, as the named package's error.
+func CheckQueue(pkg string, q sqsapi.Queues) error {
+	var faults []error
+	for _, field := range []struct{ name, value string }{{"Service", q.Service}, {"URL", q.URL}, {"DLQURL", q.DLQURL}} {
+		if field.value == "" {
+			faults = append(faults, fmt.Errorf("%s: queue: %s is empty", pkg, field.name))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // Timing is what an adapter says about one attempt.
