@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,6 +177,8 @@ func TestReceive_NewAttemptIDAfterAThrottle(t *testing.T) {
 				return errThrottled
 			case 2:
 				return errReset
+			case 3: // not sent, so that the reply of the second is still to be had
+				return &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 			}
 			return nil
 		}
@@ -184,8 +187,8 @@ func TestReceive_NewAttemptIDAfterAThrottle(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		stop()
 		j.want(t, "e1")
-		if len(ids) < 3 || ids[0] == ids[1] || ids[1] != ids[2] {
-			t.Errorf("attempt IDs: got %q, want a new one after the throttle and the same after the lost reply", ids)
+		if len(ids) < 4 || ids[0] == ids[1] || ids[1] != ids[2] || ids[2] != ids[3] {
+			t.Errorf("attempt IDs: got %q, want a new one after the throttle and the same until an answer came", ids)
 		}
 	})
 }

@@ -176,8 +176,9 @@ func (r *run) receive(n int, wait time.Duration, attempt string, again bool) {
 	})
 }
 
-// receiveFailed waits a growing time before the next receive. When the request was sent and no answer came, the messages of the lost
-// reply are asked for again by the same attempt ID. After an answer, such as throttling, that ID is no longer valid.
+// receiveFailed waits a growing time before the next receive. When no answer came, the messages of the lost reply are asked for
+// again by the same attempt ID, also if this request was never sent: one before it with that ID may have been. After an answer,
+// such as throttling, that ID is no longer valid.
 func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	r.stats.receives.Add(1)
 	r.poll.underWay--
@@ -185,7 +186,7 @@ func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	if r.requests.Err() != nil {
 		return
 	}
-	if v := awsx.VerdictOf(err); again && v.Class == awsx.Unknown && !v.Answered {
+	if again && !awsx.VerdictOf(err).Answered {
 		r.poll.lost = append(r.poll.lost, attempt)
 	}
 	r.waitAfterFailure("receive failed"+advice(err), err)
