@@ -168,9 +168,9 @@ func TestSummary_Verdict(t *testing.T) {
 		{summary{Waiting: 5, Rejected: 1}, exitFailed, "5 events waited in their queues"},
 		{summary{lastError: trouble}, exitFailed, "topic is gone"},
 	} {
-		err := test.sum.verdict()
+		err := test.sum.failure()
 		if got := exitCodeOf(err); got != test.code || test.text != "" && (err == nil || !strings.Contains(err.Error(), test.text)) {
-			t.Errorf("verdict of %+v: got code %d, %v, want %d, %q", test.sum, got, err, test.code, test.text)
+			t.Errorf("failure of %+v: got code %d, %v, want %d, %q", test.sum, got, err, test.code, test.text)
 		}
 	}
 }

@@ -31,7 +31,7 @@ environment and on AWS alike, with the permissions of whoever starts it.
 
 Devices that can't go on are shown too: the blocked ones, which consumers tell that were started with --health-addr and
 are named here by --consumer, and the parked ones of services that park, which their database (--data or --database)
-knows. Looking writes nothing there; releasing a device does.
+knows. Showing them writes nothing there; releasing a device does.
 
 It listens on this machine only unless --addr says otherwise, and prints an address with a token that lets a browser in.`,
 		Args: exactly(0, "none"),
@@ -83,7 +83,7 @@ It listens on this machine only unless --addr says otherwise, and prints an addr
 	f.StringVar(&o.services.data, "data", "", "`FOLDER` of the databases of services that park devices, to show the parked ones")
 	f.StringVar(&o.services.database, "database", "", "`URL` of their database, instead of --data")
 	f.StringVar(&o.state, "state", "", "`FOLDER` of the journals of runs that were cut off (default ~/.local/state/fanout)")
-	f.StringVar(&o.folder, "folder", "", "`FOLDER` where the files of dropped letters go (default: the current one)")
+	f.StringVar(&o.folder, "folder", "", "`FOLDER` where the files of dropped dead letters go (default: the current one)")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")
 	return cmd
 }

@@ -59,7 +59,7 @@ func runConsumer(t *testing.T, engine *local.Engine, service string, handle cons
 	return c
 }
 
-// makeTrouble blocks hub-3 of push, and parks door-1 of state with four letters.
+// makeTrouble blocks hub-3 of push, and parks door-1 of state with four dead letters.
 func makeTrouble(t *testing.T, engine *local.Engine) *troubled {
 	t.Helper()
 	m := &troubled{data: t.TempDir()}
@@ -101,7 +101,7 @@ func makeTrouble(t *testing.T, engine *local.Engine) *troubled {
 		list, err := blocking.Blocked(t.Context())
 		return err == nil && len(list) == 1 && list[0].Reason == consumers.BlockedPolicy
 	})
-	eventually(t, "door-1 to be parked with its letters", func() bool {
+	eventually(t, "door-1 to be parked with its dead letters", func() bool {
 		d, err := deadletter.ReadDepth(t.Context(), engine.SQS(), queueURL(t, engine, "dev-state-dlq.fifo"))
 		return err == nil && d.Visible == 4
 	})
@@ -212,7 +212,7 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 		t.Errorf("blocked: want the longest first, got %s", card)
 	}
 	contains(t, "parked", cardOf(body, "parked"), "door-1", `<span class="chip">state</span>`, "door-a", "device.contact.changed.v1", "no_such_door",
-		`data-label="Letters seen" class="r num">4<`, "/plan/redrive/dev-state-dlq.fifo?device=door-1")
+		`data-label="Dead letters seen" class="r num">4<`, "/plan/redrive/dev-state-dlq.fifo?device=door-1")
 
 	// Parked devices are released as a whole.
 	plan := base + "/plan/redrive/dev-state-dlq.fifo"
@@ -222,7 +222,7 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 		}
 	}
 	_, body = request(t, client, "GET", plan+"?device=door-1", nil, nil)
-	contains(t, "plan", body, "Redrive 4 letters of 1 device?", "Nothing has been moved yet", "Release <b>door-1</b>", "dev-state.fifo")
+	contains(t, "plan", body, "Redrive 4 dead letters of 1 device?", "Nothing has been moved yet", "Release <b>door-1</b>", "dev-state.fifo")
 	_, secret, _ := strings.Cut(body, `name="csrf" value="`)
 	secret, _, _ = strings.Cut(secret, `"`)
 	m.mended.Store(true)
@@ -232,7 +232,7 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 		_, body = request(t, client, "GET", base+"/jobs/1", nil, nil)
 		return strings.Contains(body, "data-ended")
 	})
-	contains(t, "job", body, "Sent back 4 letters", "Done.")
+	contains(t, "job", body, "Sent back 4 dead letters", "Done.")
 	eventually(t, "door-1 to be free", func() bool {
 		_, body = request(t, client, "GET", base+"/live", nil, nil)
 		return !strings.Contains(cardOf(body, "parked"), "door-1")

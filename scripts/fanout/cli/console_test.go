@@ -98,7 +98,7 @@ func TestConsole_LetsNobodyElseIn(t *testing.T) {
 	_, plan := request(t, friend, "GET", base+"/plan/redrive/dev-history-dlq.fifo?code=a", nil, nil)
 	_, secret, _ := strings.Cut(plan, `name="csrf" value="`)
 	secret, _, _ = strings.Cut(secret, `"`)
-	contains(t, "plan", plan, "Redrive 6 letters of 2 devices?", "Nothing has been moved yet", "code a")
+	contains(t, "plan", plan, "Redrive 6 dead letters of 2 devices?", "Nothing has been moved yet", "code a")
 	for what, c := range map[string]struct {
 		form   url.Values
 		header http.Header
@@ -123,7 +123,7 @@ func TestConsole_LetsNobodyElseIn(t *testing.T) {
 		}
 	}
 	if n := total(drain(t, engine, "dev-history.fifo")); n != 0 {
-		t.Errorf("%d letters were moved", n)
+		t.Errorf("%d dead letters were moved", n)
 	}
 }
 
@@ -298,9 +298,9 @@ func TestConsole_InABrowser(t *testing.T) {
 	id := text("h1")
 	mend()
 	step("plan", chromedp.Click(`#redrive-one`), chromedp.WaitVisible(`#confirm`))
-	contains(t, "plan of one", text("body"), "Redrive 1 letter of 1 device?", "Nothing has been moved yet", "dev-history.fifo", "in dev")
+	contains(t, "plan of one", text("body"), "Redrive 1 dead letter of 1 device?", "Nothing has been moved yet", "dev-history.fifo", "in dev")
 	step("redrive", chromedp.Click(`#confirm`), chromedp.WaitVisible(`[data-ended]`))
-	contains(t, "job", text("body"), "Sent back 1 letter", "Done.")
+	contains(t, "job", text("body"), "Sent back 1 dead letter", "Done.")
 	eventually(t, id+" handled", func() bool { return handled.Load() == 1 })
 
 	// The rest of the failure, by its group.
@@ -313,10 +313,10 @@ func TestConsole_InABrowser(t *testing.T) {
 	shoot("overview-after")
 	m.mended.Store(true)
 	step("plan a release", chromedp.Click(`#parked a.button`), chromedp.WaitVisible(`#confirm`))
-	contains(t, "plan of a release", text("body"), "Redrive 4 letters of 1 device?", "Release door-1", "in order")
+	contains(t, "plan of a release", text("body"), "Redrive 4 dead letters of 1 device?", "Release door-1", "in order")
 	shoot("release")
 	step("release", chromedp.Click(`#confirm`), chromedp.WaitVisible(`[data-ended]`))
-	contains(t, "release", text("body"), "Sent back 4 letters", "Done.")
+	contains(t, "release", text("body"), "Sent back 4 dead letters", "Done.")
 	step("drop the rest", chromedp.Navigate(base+"/plan/drop/dev-history-dlq.fifo"), chromedp.WaitVisible(`#confirm`), chromedp.Click(`#confirm`), chromedp.WaitVisible(`[data-ended]`))
 	contains(t, "dropped", text("body"), "Dropped")
 	step("at last", chromedp.Navigate(base+"/"), chromedp.WaitVisible(`.good-text`))

@@ -12,14 +12,14 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// letter is a message about the lamp.
-type letter struct{ id, eventType, body string }
+// lampMessage is a message about the lamp.
+type lampMessage struct{ id, eventType, body string }
 
 // awsCLI publishes as somebody would who knows nothing of this project.
-func awsCLI(t *testing.T, endpoint string, letters ...letter) {
+func awsCLI(t *testing.T, endpoint string, messages ...lampMessage) {
 	t.Helper()
 	var entries []map[string]any
-	for _, l := range letters {
+	for _, l := range messages {
 		entries = append(entries, map[string]any{
 			"Id": l.id, "Message": l.body, "MessageGroupId": "lamp", "MessageDeduplicationId": l.id,
 			"MessageAttributes": map[string]any{"type": map[string]string{"DataType": "String", "StringValue": l.eventType}},
@@ -37,8 +37,8 @@ func awsCLI(t *testing.T, endpoint string, letters ...letter) {
 		t.Fatalf("aws sns publish-batch: %v\n%s", err, out)
 	}
 	var result struct{ Successful []any }
-	if err := json.Unmarshal(out, &result); err != nil || len(result.Successful) != len(letters) {
-		t.Fatalf("aws sns publish-batch: got %s, %v, want %d published", out, err, len(letters))
+	if err := json.Unmarshal(out, &result); err != nil || len(result.Successful) != len(messages) {
+		t.Fatalf("aws sns publish-batch: got %s, %v, want %d published", out, err, len(messages))
 	}
 }
 
@@ -67,15 +67,15 @@ type shown struct {
 func show(t *testing.T, endpoint, service string, more ...string) []shown {
 	t.Helper()
 	done := invoke(t, "", append([]string{"dlq", "show", service, "--json", "--endpoint", endpoint}, more...)...).want(t, exitOK)
-	var letters []shown
+	var messages []shown
 	for line := range strings.Lines(done.stdout) {
 		var s shown
 		if err := json.Unmarshal([]byte(line), &s); err != nil {
 			t.Fatalf("dlq show: got %q, want JSON: %v", line, err)
 		}
-		letters = append(letters, s)
+		messages = append(messages, s)
 	}
-	return letters
+	return messages
 }
 
 func TestDeadLetters_OfTheAWSCLI(t *testing.T) {
@@ -94,11 +94,11 @@ func TestDeadLetters_OfTheAWSCLI(t *testing.T) {
 	const power, humidity, tea = "device.power.changed.v1", "device.humidity.measured.v1", "device.tea.brewed.v1"
 	stray := strings.Replace(cloudEvent("bad-2", tea, `{}`), `"lamp"`, `"kettle"`, 1) // another device's than its group
 	awsCLI(t, endpoint,
-		letter{"bad-1", power, "this is no JSON"},
-		letter{"bad-2", tea, stray},
-		letter{"strange", tea, cloudEvent("strange", tea, `{}`)},
-		letter{"bad-3", humidity, cloudEvent("bad-3", humidity, `{"percent":140}`)},
-		letter{"good", power, cloudEvent("good", power, `{"on":true}`)})
+		lampMessage{"bad-1", power, "this is no JSON"},
+		lampMessage{"bad-2", tea, stray},
+		lampMessage{"strange", tea, cloudEvent("strange", tea, `{}`)},
+		lampMessage{"bad-3", humidity, cloudEvent("bad-3", humidity, `{"percent":140}`)},
+		lampMessage{"good", power, cloudEvent("good", power, `{"on":true}`)})
 
 	// Behind the bad ones of its device, the good one is handled.
 	history := openDatabase(t, folder, "history")

@@ -27,7 +27,7 @@ func newDLQExport(g *globals) *cobra.Command {
 		Long: `Writes the selected dead letters to a file, one JSON object a line, with everything that is needed to send them again by
 "` + g.app.Name + ` publish --redrive FILE".
 
-Export goes through the whole queue. Where a device has more than ten letters, those in front are set aside: they become
+Export goes through the whole queue. Where a device has more than ten dead letters, those in front are set aside: they become
 new messages at the end of the same dead-letter queue, in the same order. So it wants --yes as well.
 
 ` + exitCodes,

@@ -26,7 +26,7 @@ type moving struct {
 	delivery bool
 	rate     float64
 	state    string
-	file     string         // that letters are written to; "" when they are not
+	file     string         // that dead letters are written to; "" when they are not
 	services serviceOptions // where a service keeps its database, for one that parks devices
 }
 
@@ -58,7 +58,7 @@ func (m *moving) check(cmd *cobra.Command) error {
 // result is what the commands that move dead letters print as JSON. A plan has moved nothing.
 type result struct {
 	deadletter.Summary
-	Unseen  int     `json:"unseen,omitempty"` // letters that it could not see
+	Unseen  int     `json:"unseen,omitempty"` // dead letters that it could not see
 	File    string  `json:"file,omitempty"`
 	Seconds float64 `json:"seconds"`
 }
@@ -78,7 +78,7 @@ the same dead-letter queue, in the same order.
 
 Redriven events queue up behind newer events of their device; services keep an old one from overwriting newer state.
 
-Of a service that parks devices the parked ones are released, each with all of its letters in order; its database
+Of a service that parks devices the parked ones are released, each with all of its dead letters in order; its database
 (--data or --database) knows which they are.
 
 --native lets SQS itself move everything; it can't select, and the records do not count the redrive.
@@ -236,7 +236,7 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 	case err != nil:
 		return err
 	case sum.Broken > 0:
-		return fmt.Errorf("the letters of %d devices are not in order yet; run the same command again", sum.Broken)
+		return fmt.Errorf("the dead letters of %d devices are not in order yet; run the same command again", sum.Broken)
 	case sum.Failed > 0:
 		return fmt.Errorf("%d dead letters were not moved", sum.Failed+sum.Held)
 	}
@@ -261,8 +261,8 @@ func (g *globals) cutOff(folder string, from deadletter.Source) bool {
 	if err != nil {
 		return true // whoever opens it next says why
 	}
-	letters, devices := j.Open()
-	return j.Close() != nil || letters+devices > 0
+	open, devices := j.Open()
+	return j.Close() != nil || open+devices > 0
 }
 
 // journal opens the journal of a dead-letter queue, and tells what it has open.
@@ -271,8 +271,8 @@ func (g *globals) journal(folder string, from deadletter.Source) (*deadletter.Jo
 	if err != nil {
 		return nil, &hinted{err, "--state names another folder for journals"}
 	}
-	if letters, devices := j.Open(); letters+devices > 0 {
-		fmt.Fprintf(g.err, "going on with a run that was cut off: %d letters to delete, %d devices to put in order\n", letters, devices)
+	if open, devices := j.Open(); open+devices > 0 {
+		fmt.Fprintf(g.err, "going on with a run that was cut off: %d dead letters to delete, %d devices to put in order\n", open, devices)
 	}
 	return j, nil
 }
@@ -300,7 +300,7 @@ func (g *globals) redriveNative(ctx context.Context, api clients, d topology.Dep
 		return err
 	}
 	defer journal.Close()
-	if letters, devices := journal.Open(); letters+devices > 0 {
+	if open, devices := journal.Open(); open+devices > 0 {
 		return &hinted{
 			errors.New("nothing was moved: a run on this queue was cut off, and SQS would send again what it has sent"),
 			"run the same command once without --native",

@@ -15,7 +15,7 @@ import (
 )
 
 // redriveParking brings back the dead letters of a service that parks devices: it releases the devices that are parked, each as a
-// whole and in order, and redrives what else there is. A letter of a parked device that was redriven by itself would follow to the
+// whole and in order, and redrives what else there is. A dead letter of a parked device that was redriven by itself would follow to the
 // dead-letter queue again.
 func (g *globals) redriveParking(ctx context.Context, api clients, d topology.Deployment, s topology.Service, from deadletter.Source, m moving) error {
 	only := m.pick.filter
@@ -62,7 +62,7 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 		return err
 	}
 	if !m.yes {
-		fmt.Fprintf(out, "environment %s: would release %d devices, each with all of its letters in order\n", g.env, len(parked))
+		fmt.Fprintf(out, "environment %s: would release %d devices, each with all of its dead letters in order\n", g.env, len(parked))
 		if m.dryRun || len(parked) == 0 {
 			return nil
 		}
@@ -72,7 +72,7 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 	bar := g.progress("releasing", len(parked))
 	var sum struct {
 		Released int     `json:"released"` // devices
-		Letters  int     `json:"letters"`
+		Sent     int     `json:"letters"`
 		Failed   int     `json:"failed"`
 		Seconds  float64 `json:"seconds"`
 	}
@@ -82,7 +82,7 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 			break
 		}
 		n, err := parking.Release(ctx, store, api.sqs, queues, device.ID)
-		sum.Letters += n
+		sum.Sent += n
 		switch {
 		case errors.Is(err, parking.ErrNotParked): // somebody else has released it
 		case err != nil:
@@ -98,13 +98,13 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 	var rest deadletter.Summary
 	if ctx.Err() == nil {
 		rest, err = g.redriveUnparked(ctx, api, store, queues.Service, from, m)
-		sum.Letters, sum.Failed, failure = sum.Letters+rest.Moved, sum.Failed+rest.Failed, errors.Join(failure, err)
+		sum.Sent, sum.Failed, failure = sum.Sent+rest.Moved, sum.Failed+rest.Failed, errors.Join(failure, err)
 	}
 	sum.Seconds = time.Since(start).Seconds()
 	if m.asJSON {
 		_ = json.NewEncoder(g.out).Encode(sum)
 	} else {
-		fmt.Fprintf(g.out, "released %d of %d devices and sent %d letters to %s in all; %d failed; %.1f s\n", sum.Released, len(parked), sum.Letters, from.Queue, sum.Failed, sum.Seconds)
+		fmt.Fprintf(g.out, "released %d of %d devices and sent %d dead letters to %s in all; %d failed; %.1f s\n", sum.Released, len(parked), sum.Sent, from.Queue, sum.Failed, sum.Seconds)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -112,14 +112,14 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 	case failure != nil:
 		return fmt.Errorf("not everything was released: %w", failure)
 	case rest.Broken > 0:
-		return fmt.Errorf("the letters of %d devices are not in order yet; run the same command again", rest.Broken)
+		return fmt.Errorf("the dead letters of %d devices are not in order yet; run the same command again", rest.Broken)
 	case sum.Failed > 0:
 		return fmt.Errorf("%d dead letters were not moved", sum.Failed)
 	}
 	return nil
 }
 
-// redriveUnparked redrives the letters of devices that are not recorded: SQS itself may have moved them, or they are older than the
+// redriveUnparked redrives the dead letters of devices that are not recorded: SQS itself may have moved them, or they are older than the
 // service's group policy.
 func (g *globals) redriveUnparked(ctx context.Context, api clients, store parking.Store, service string, from deadletter.Source, m moving) (deadletter.Summary, error) {
 	journal, err := g.journal(m.state, from)

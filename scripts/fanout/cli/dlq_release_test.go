@@ -92,7 +92,7 @@ func TestDLQ_RedriveOfParkedDevices(t *testing.T) {
 	if err := g.release(t.Context(), api, store, queues, from, m); err != nil {
 		t.Errorf("got %v", err)
 	}
-	contains(t, "release", out.String(), "released 2 of 2 devices and sent 13 letters to dev-history.fifo in all; 0 failed")
+	contains(t, "release", out.String(), "released 2 of 2 devices and sent 13 dead letters to dev-history.fifo in all; 0 failed")
 	eventually(t, "both devices to be free, and all handled", func() bool {
 		left, err := store.Find(t.Context(), "history")
 		mu.Lock()

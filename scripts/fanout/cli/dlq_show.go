@@ -13,8 +13,8 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// shownLetter is a dead letter as show prints it.
-type shownLetter struct {
+// shownMessage is a dead letter as show prints it.
+type shownMessage struct {
 	EventID    string            `json:"event_id,omitempty"`
 	DeviceID   string            `json:"device_id"`
 	Type       string            `json:"type,omitempty"`
@@ -45,17 +45,17 @@ func newDLQShow(g *globals) *cobra.Command {
 			}
 			now := time.Now()
 			out := json.NewEncoder(g.out)
-			s, err := deadletter.Look(ctx, api.sqs, sources[0], pick.filter, func(l *deadletter.Message) {
+			s, err := deadletter.Look(ctx, api.sqs, sources[0], pick.filter, func(m *deadletter.Message) {
 				if !asJSON {
-					g.printLetter(now, l)
+					g.printMessage(now, m)
 					return
 				}
-				s := shownLetter{
-					EventID: l.EventID, DeviceID: l.DeviceID, Type: l.Type, TraceID: l.TraceID(), MessageID: l.MessageID, Record: l.Record,
-					Attributes: l.Attributes(), Body: l.Body,
+				s := shownMessage{
+					EventID: m.EventID, DeviceID: m.DeviceID, Type: m.Type, TraceID: m.TraceID(), MessageID: m.MessageID, Record: m.Record,
+					Attributes: m.Attributes(), Body: m.Body,
 				}
-				if !l.Time.IsZero() {
-					s.Time = &l.Time
+				if !m.Time.IsZero() {
+					s.Time = &m.Time
 				}
 				_ = out.Encode(s)
 			})
@@ -77,17 +77,17 @@ func newDLQShow(g *globals) *cobra.Command {
 	return cmd
 }
 
-func (g *globals) printLetter(now time.Time, l *deadletter.Message) {
-	r := l.Record
+func (g *globals) printMessage(now time.Time, m *deadletter.Message) {
+	r := m.Record
 	field := func(name, format string, args ...any) {
 		text := printable(fmt.Sprintf(format, args...))
 		fmt.Fprintf(g.out, "%-9s %s\n", name, strings.ReplaceAll(text, "\n", "\n          "))
 	}
-	field("event", "%s", orDash(l.EventID))
-	field("device", "%s", orDash(l.DeviceID))
-	field("type", "%s", orDash(l.Type))
-	if !l.Time.IsZero() {
-		field("happened", "%s", l.Time.Format(time.RFC3339))
+	field("event", "%s", orDash(m.EventID))
+	field("device", "%s", orDash(m.DeviceID))
+	field("type", "%s", orDash(m.Type))
+	if !m.Time.IsZero() {
+		field("happened", "%s", m.Time.Format(time.RFC3339))
 	}
 	field("failed", "%s, %s", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt))
 	field("class", "%s, code %s, fingerprint %s", r.Class, r.Code, r.Fingerprint)
@@ -96,16 +96,16 @@ func (g *globals) printLetter(now time.Time, l *deadletter.Message) {
 		counts += ", the last " + ago(now, r.RedrivenAt)
 	}
 	field("counts", "%s", counts)
-	if id := l.TraceID(); id != "" {
+	if id := m.TraceID(); id != "" {
 		field("trace", "%s", id)
 	}
-	attributes := l.Attributes()
+	attributes := m.Attributes()
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		if name != "type" && name != "traceparent" {
 			field("attribute", "%s: %s", name, attributes[name])
 		}
 	}
 	field("error", "%s", r.Error)
-	field("body", "%s", l.Body)
+	field("body", "%s", m.Body)
 	fmt.Fprintln(g.out)
 }

@@ -379,7 +379,7 @@ func cutOffRun(t *testing.T, endpoint, lines string) (folder, journal string) {
 	return folder, journal
 }
 
-// TestDLQ_GoesOnWhereNothingIsSelected with a run that was cut off: its last selected letter may have gone before that.
+// TestDLQ_GoesOnWhereNothingIsSelected with a run that was cut off: its last selected dead letter may have gone before that.
 func TestDLQ_GoesOnWhereNothingIsSelected(t *testing.T) {
 	t.Parallel()
 	engine, endpoint := localEngine(t)
@@ -409,7 +409,7 @@ func TestDLQ_NativeMovesNothingAfterARunThatWasCutOff(t *testing.T) {
 	contains(t, "hint", done.stderr, "once without --native")
 	invoke(t, "", args...).want(t, exitOK)
 	if n := total(drain(t, engine, "dev-history.fifo")) + total(drain(t, engine, "dev-history-dlq.fifo")); n != 0 {
-		t.Errorf("%d letters were moved a second time, or are left", n)
+		t.Errorf("%d dead letters were moved a second time, or are left", n)
 	}
 }
 
@@ -450,6 +450,6 @@ func TestDLQ_DropNamesItsFile(t *testing.T) {
 	var got result
 	invoke(t, "", args...).want(t, exitOK).decode(t, &got)
 	if got.File != file || got.Moved != 1 {
-		t.Errorf("got %+v, want one letter in %s", got, file)
+		t.Errorf("got %+v, want one dead letter in %s", got, file)
 	}
 }

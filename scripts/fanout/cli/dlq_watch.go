@@ -163,7 +163,7 @@ func (w *watcher) queue(ctx context.Context, from deadletter.Source) error {
 	}
 	w.last[from.URL] = says
 	if r.Summary.Failed+r.Summary.Broken > 0 {
-		err = errors.Join(err, fmt.Errorf("%d letters could not be moved", r.Summary.Failed+r.Summary.Held))
+		err = errors.Join(err, fmt.Errorf("%d dead letters could not be moved", r.Summary.Failed+r.Summary.Held))
 	}
 	return err
 }

@@ -17,7 +17,7 @@ const (
 
 // show keeps the user informed on standard error: a live view on a terminal, a line now and then elsewhere.
 // The returned func ends it.
-func (f *fleet) show(ctx context.Context, program string, view *screen) (stop func()) {
+func (env *localEnvironment) show(ctx context.Context, program string, view *screen) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	every := lineEvery
 	if view.live() {
@@ -28,26 +28,26 @@ func (f *fleet) show(ctx context.Context, program string, view *screen) (stop fu
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		interrupted := ctx.Done()
-		last := []reading{f.reading()}
+		last := []reading{env.reading()}
 		for {
 			if view.live() {
-				last = append(last[max(0, len(last)-rateSpan):], f.reading())
+				last = append(last[max(0, len(last)-rateSpan):], env.reading())
 				how := "Ctrl-C ends it"
 				if ctx.Err() != nil {
 					how = "draining, Ctrl-C again quits at once"
 				}
-				view.draw(f.view(program, last[0], last[len(last)-1], how))
+				view.draw(env.view(program, last[0], last[len(last)-1], how))
 			}
 			select {
 			case <-tick.C:
 				if !view.live() {
-					fmt.Fprintln(view, f.progress(f.reading()))
+					fmt.Fprintln(view, env.progress(env.reading()))
 				}
 			case <-interrupted:
 				interrupted = nil // draw at once that it was heard
 			case <-done:
 				if view.live() {
-					view.draw(f.view(program, last[0], f.reading(), "ended"))
+					view.draw(env.view(program, last[0], env.reading(), "ended"))
 					view.leave()
 				}
 				return
@@ -69,32 +69,32 @@ type reading struct {
 	queues                  map[string]local.QueueStatus
 }
 
-func (f *fleet) reading() reading {
+func (env *localEnvironment) reading() reading {
 	r := reading{
-		at: time.Now(), in: f.feed.in.Load(), rejected: f.feed.rejected.Load(), published: f.feed.published.Load(),
-		p50: f.audit.quantile(0.50), p99: f.audit.quantile(0.99), queues: map[string]local.QueueStatus{},
+		at: time.Now(), in: env.publisher.in.Load(), rejected: env.publisher.rejected.Load(), published: env.publisher.published.Load(),
+		p50: env.audit.quantile(0.50), p99: env.audit.quantile(0.99), queues: map[string]local.QueueStatus{},
 	}
-	for _, q := range f.engine.Queues() {
+	for _, q := range env.engine.Queues() {
 		r.queues[q.Name] = q
 	}
-	for _, m := range f.members {
-		r.handled = append(r.handled, f.audit.handledBy(m.name))
+	for _, svc := range env.services {
+		r.handled = append(r.handled, env.audit.handledBy(svc.name))
 	}
 	return r
 }
 
 // progress is one line for where there is no terminal.
-func (f *fleet) progress(r reading) string {
+func (env *localEnvironment) progress(r reading) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "in %d, rejected %d, published %d, handled", r.in, r.rejected, r.published)
-	for i, m := range f.members {
-		fmt.Fprintf(&b, " %s %d", m.name, r.handled[i])
+	for i, svc := range env.services {
+		fmt.Fprintf(&b, " %s %d", svc.name, r.handled[i])
 	}
 	return b.String()
 }
 
 // view is what the live view says.
-func (f *fleet) view(program string, before, now reading, how string) []string {
+func (env *localEnvironment) view(program string, before, now reading, how string) []string {
 	elapsed := max(now.at.Sub(before.at).Seconds(), 1e-3)
 	rate := func(a, b int64) string {
 		r := float64(b-a) / elapsed
@@ -108,15 +108,15 @@ func (f *fleet) view(program string, before, now reading, how string) []string {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf(format, args...), " "))
 	}
 	line("")
-	line("%s up · environment %s · %s · %s", program, f.deployment.Environment.Name, now.at.Sub(f.start).Round(time.Second), how)
+	line("%s up · environment %s · %s · %s", program, env.deployment.Environment.Name, now.at.Sub(env.start).Round(time.Second), how)
 	line("")
 	line("%-10s %10s %8s   %s", "GATEWAY", "PUBLISHED", "RATE/S", "REJECTED LINES")
 	line("%-10s %10d %8s   %d", "", now.published, rate(before.published, now.published), now.rejected)
 	line("")
 	line("%-10s %10s %8s %9s %10s %13s", "SERVICE", "HANDLED", "RATE/S", "VISIBLE", "IN FLIGHT", "DEAD LETTERS")
-	for i, m := range f.members {
-		q, dlq := now.queues[f.deployment.QueueName(m.name)], now.queues[f.deployment.DLQName(m.name)]
-		line("%-10s %10d %8s %9d %10d %13d", m.name, now.handled[i], rate(before.handled[i], now.handled[i]),
+	for i, svc := range env.services {
+		q, dlq := now.queues[env.deployment.QueueName(svc.name)], now.queues[env.deployment.DLQName(svc.name)]
+		line("%-10s %10d %8s %9d %10d %13d", svc.name, now.handled[i], rate(before.handled[i], now.handled[i]),
 			q.Visible+q.Delayed, q.InFlight, dlq.Visible+dlq.InFlight)
 	}
 	line("")
@@ -125,25 +125,25 @@ func (f *fleet) view(program string, before, now reading, how string) []string {
 	return lines
 }
 
-// greet says where everything is.
-func (f *fleet) greet(g *globals) {
+// printAddresses prints where everything is.
+func (env *localEnvironment) printAddresses(g *globals) {
 	w := g.err
-	fmt.Fprintf(w, "SNS and SQS   %s\n", f.endpoint)
-	if address := f.pushAddress(); address != "" {
+	fmt.Fprintf(w, "SNS and SQS   %s\n", env.endpoint)
+	if address := env.pushAddress(); address != "" {
 		fmt.Fprintf(w, "live events   http://%s\n", address)
 	}
-	f.doors.greet(w)
-	fmt.Fprintf(w, "databases     %s\n", f.dataDir)
-	fmt.Fprintf(w, "dead letters  %s dlq ls %s\n", g.app.Name, f.flags())
+	env.inputs.printAddresses(w)
+	fmt.Fprintf(w, "databases     %s\n", env.dataDir)
+	fmt.Fprintf(w, "dead letters  %s dlq ls %s\n", g.app.Name, env.flags())
 }
 
-// flags are what the other commands need to work on this fleet.
-func (f *fleet) flags() string {
+// flags are what the other commands need to work on this environment.
+func (env *localEnvironment) flags() string {
 	flags := "--local"
-	if f.endpoint != localEndpoint {
-		flags = "--endpoint " + f.endpoint
+	if env.endpoint != localEndpoint {
+		flags = "--endpoint " + env.endpoint
 	}
-	if name := f.deployment.Environment.Name; name != defaultEnvironment {
+	if name := env.deployment.Environment.Name; name != defaultEnvironment {
 		flags += " --env " + name
 	}
 	return flags

@@ -27,8 +27,8 @@ func newPublish(g *globals) *cobra.Command {
 with an optional "id" and "source"; a line with a full CloudEvents JSON event is taken too. Bad lines are reported with
 their number and the reason, and the rest goes on.
 
---redrive sends a file that "dlq drop" or "dlq export" has written: each letter to the queue that it came from, not to
-the topic, in order per device. Services know the events by their IDs, so sending them twice does no harm.
+--redrive sends the dead letters of a file that "dlq drop" or "dlq export" has written: each to the queue that it came
+from, not to the topic, in order per device. Services know the events by their IDs, so sending them twice does no harm.
 
 ` + exitCodes,
 		Args: exactly(1, "a file, or - for standard input"),
@@ -66,13 +66,13 @@ the topic, in order per device. Services know the events by their IDs, so sendin
 				return err
 			}
 			start := time.Now()
-			f := &feed{producer: p, rate: rate, warn: g.err}
-			feedErr := f.run(ctx, input)
+			pub := &publisher{producer: p, rate: rate, warn: g.err}
+			publishErr := pub.run(ctx, input)
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), producer.MaxGiveUpAfter)
 			defer cancel()
 			closeErr := p.Close(closing)
 			s := publishSummary{
-				In: f.in.Load(), Rejected: f.rejected.Load(), Rejections: f.rejections, Published: f.published.Load(), Failed: f.failed.Load(),
+				In: pub.in.Load(), Rejected: pub.rejected.Load(), Rejections: pub.rejections, Published: pub.published.Load(), Failed: pub.failed.Load(),
 				Seconds: time.Since(start).Seconds(), Requests: p.Stats().Batches, BatchFill: p.Stats().BatchFill(),
 			}
 			if err := s.print(g, asJSON); err != nil {
@@ -80,12 +80,12 @@ the topic, in order per device. Services know the events by their IDs, so sendin
 			}
 			switch {
 			case s.Failed > 0:
-				lost := fmt.Errorf("%d events were not confirmed, the last because of: %w", s.Failed, f.failure())
-				return &exitError{exitLost, errors.Join(lost, feedErr)}
+				lost := fmt.Errorf("%d events were not confirmed, the last because of: %w", s.Failed, pub.failure())
+				return &exitError{exitLost, errors.Join(lost, publishErr)}
 			case closeErr != nil:
-				return &exitError{exitLost, errors.Join(closeErr, feedErr)}
-			case feedErr != nil:
-				return feedErr
+				return &exitError{exitLost, errors.Join(closeErr, publishErr)}
+			case publishErr != nil:
+				return publishErr
 			case s.Rejected > 0:
 				return &exitError{code: exitRejected}
 			}

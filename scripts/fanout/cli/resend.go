@@ -9,7 +9,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
 
-// resend sends the letters of an archive back to the queues of the chosen environment.
+// resend sends the dead letters of an archive back to the queues of the chosen environment.
 func (g *globals) resend(ctx context.Context, file string, rate float64, asJSON bool) error {
 	d, err := g.deployment()
 	if err != nil {

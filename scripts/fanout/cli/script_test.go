@@ -92,18 +92,18 @@ func scriptShows(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptEngine(ts *testscript.TestScript, neg bool, args []string) {
-	letters := 0
+	deadLetters := 0
 	if neg || len(args) > 1 {
-		ts.Fatalf("usage: engine [LETTERS]")
+		ts.Fatalf("usage: engine [DEADLETTERS]")
 	}
 	if len(args) == 1 {
 		var err error
-		letters, err = strconv.Atoi(args[0])
+		deadLetters, err = strconv.Atoi(args[0])
 		ts.Check(err)
 	}
 	t := ts.Value(testing.TB(nil)).(testing.TB)
 	engine, endpoint := localEngine(t)
-	bury(t, engine, 0, lamps(letters, 5), func(int) string { return "a" })
+	bury(t, engine, 0, lamps(deadLetters, 5), func(int) string { return "a" })
 	ts.Setenv("ENDPOINT", endpoint)
 }
 

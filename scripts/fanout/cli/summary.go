@@ -42,39 +42,39 @@ type summary struct {
 
 // summary counts after everything has stopped. Lost is an event that the topic has confirmed and that a service
 // should have, but has neither handled nor dead-lettered.
-func (f *fleet) summary() summary {
+func (env *localEnvironment) summary() summary {
 	took := 0.0 // until the last event was handled: waiting for idleness and draining do not count
-	if last := f.audit.lastHandled(); !last.IsZero() {
-		took = last.Sub(f.start).Seconds()
+	if last := env.audit.lastHandled(); !last.IsZero() {
+		took = last.Sub(env.start).Seconds()
 	}
 	s := summary{
-		In: f.feed.in.Load(), Rejected: f.feed.rejected.Load(), Rejections: f.feed.rejections,
-		Published: f.feed.published.Load(), Failed: f.feed.failed.Load(), lastError: f.feed.failure(),
+		In: env.publisher.in.Load(), Rejected: env.publisher.rejected.Load(), Rejections: env.publisher.rejections,
+		Published: env.publisher.published.Load(), Failed: env.publisher.failed.Load(), lastError: env.publisher.failure(),
 		Handled: map[string]int64{}, DeadLettered: map[string]int64{},
-		Seconds: took, Requests: f.engine.Requests(), BatchFill: f.producer.Stats().BatchFill(), Data: f.dataDir,
+		Seconds: took, Requests: env.engine.Requests(), BatchFill: env.producer.Stats().BatchFill(), Data: env.dataDir,
 		MemoryBytes: peakMemory(),
 	}
 	s.EventsPerSecond = float64(s.Published) / max(took, 1e-9)
-	s.LatencyMS.P50 = f.audit.quantile(0.50).Seconds() * 1000
-	s.LatencyMS.P99 = f.audit.quantile(0.99).Seconds() * 1000
+	s.LatencyMS.P50 = env.audit.quantile(0.50).Seconds() * 1000
+	s.LatencyMS.P99 = env.audit.quantile(0.99).Seconds() * 1000
 	waiting := map[string]int64{}
-	for _, q := range f.engine.Queues() {
+	for _, q := range env.engine.Queues() {
 		waiting[q.Name] = int64(q.Visible + q.Delayed + q.InFlight)
 	}
-	findings := f.audit.findings()
-	for _, m := range f.members {
-		found := findings[m.name]
-		s.Handled[m.name] = found.handled
+	findings := env.audit.findings()
+	for _, svc := range env.services {
+		found := findings[svc.name]
+		s.Handled[svc.name] = found.handled
 		s.OrderViolations += found.violations
-		s.Redelivered += m.consumer.Stats().Redelivered
-		dead, count, err := f.deadLetters(context.Background(), m.name)
+		s.Redelivered += svc.consumer.Stats().Redelivered
+		dead, count, err := env.deadLetters(context.Background(), svc.name)
 		if err != nil {
 			s.lastError = err
 		}
-		s.DeadLettered[m.name] = count
+		s.DeadLettered[svc.name] = count
 		missing := slices.DeleteFunc(found.missing, func(id string) bool { return dead[id] })
 		// What still waits in its queue after an interruption is not lost.
-		waits := min(int64(len(missing)), waiting[f.deployment.QueueName(m.name)])
+		waits := min(int64(len(missing)), waiting[env.deployment.QueueName(svc.name)])
 		s.Waiting += waits
 		if lost := int64(len(missing)) - waits; lost > 0 {
 			s.Lost += lost
@@ -93,8 +93,8 @@ func peakMemory() int64 {
 	return kib << 10
 }
 
-// verdict is the exit code.
-func (s summary) verdict() error {
+// failure is the error that up ends with, with its exit code; nil if everything went well.
+func (s summary) failure() error {
 	switch {
 	case s.Lost > 0 || s.OrderViolations > 0:
 		return &exitError{exitLost, fmt.Errorf("%d events were lost, %d came out of order", s.Lost, s.OrderViolations)}

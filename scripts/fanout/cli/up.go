@@ -94,23 +94,23 @@ does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, 
 	return cmd
 }
 
-// fleet is everything that up runs.
-type fleet struct {
+// localEnvironment is an environment in this process: everything that up runs.
+type localEnvironment struct {
 	deployment topology.Deployment
 	engine     *local.Engine
 	endpoint   string // of the engine
 	resources  provision.Resources
 	producer   *producer.Producer
 	audit      *audit
-	feed       *feed
-	doors      *doors
-	members    []*member
+	publisher  *publisher
+	inputs     *gatewayInputs
+	services   []*runningService
 	dataDir    string
 	start      time.Time
 }
 
-// member is one service with its consumer.
-type member struct {
+// runningService is one service with its consumer.
+type runningService struct {
 	name       string
 	opened     *Service
 	consumer   *consumers.Consumer
@@ -136,57 +136,57 @@ func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) 
 	shown := *g
 	shown.err, g = view, &shown // what is reported while the live view is on the screen goes above it
 
-	f := &fleet{deployment: d, audit: newAudit(), start: time.Now()}
-	f.engine = local.New(local.Options{Logger: newLogger(g.err)})
-	defer f.engine.Close()
-	if f.endpoint, err = f.engine.Listen(o.addr); err != nil {
+	env := &localEnvironment{deployment: d, audit: newAudit(), start: time.Now()}
+	env.engine = local.New(local.Options{Logger: newLogger(g.err)})
+	defer env.engine.Close()
+	if env.endpoint, err = env.engine.Listen(o.addr); err != nil {
 		return portTaken(err, "--addr")
 	}
-	if f.resources, err = provision.Apply(ctx, f.engine.SNS(), f.engine.SQS(), d); err != nil {
+	if env.resources, err = provision.Apply(ctx, env.engine.SNS(), env.engine.SQS(), d); err != nil {
 		return err
 	}
-	if f.dataDir, err = dataFolder(o.data); err != nil {
+	if env.dataDir, err = dataFolder(o.data); err != nil {
 		return err
 	}
 	temporary := o.data == ""
-	o.data, o.relaxed, o.logger = f.dataDir, true, newLogger(g.err)
-	defer f.closeServices(ctx)
-	if err := f.openServices(ctx, g, o); err != nil {
+	o.data, o.relaxed, o.logger = env.dataDir, true, newLogger(g.err)
+	defer env.closeServices(ctx)
+	if err := env.openServices(ctx, g, o); err != nil {
 		if temporary {
-			f.closeServices(ctx)
-			_ = os.RemoveAll(f.dataDir) // nothing has been handled yet
+			env.closeServices(ctx)
+			_ = os.RemoveAll(env.dataDir) // nothing has been handled yet
 		}
 		return err
 	}
-	if f.producer, err = producer.New(f.engine.SNS(), f.resources.TopicARN, producer.Config{Source: "fanout/up", Logger: newLogger(g.err)}); err != nil {
+	if env.producer, err = producer.New(env.engine.SNS(), env.resources.TopicARN, producer.Config{Source: "fanout/up", Logger: newLogger(g.err)}); err != nil {
 		return err
 	}
-	f.feed = &feed{
-		producer: f.producer, rate: o.rate, warn: g.err,
-		offered:   f.audit.in,
-		confirmed: func(r producer.Result) { f.audit.confirmed(r.Event.ID) },
+	env.publisher = &publisher{
+		producer: env.producer, rate: o.rate, warn: g.err,
+		offered:   env.audit.in,
+		confirmed: func(r producer.Result) { env.audit.confirmed(r.Event.ID) },
 	}
-	if f.doors, err = openDoors(f.feed, o, g); err != nil {
+	if env.inputs, err = openGatewayInputs(env.publisher, o, g); err != nil {
 		return err
 	}
-	f.greet(g)
+	env.printAddresses(g)
 
-	stopWatch := f.redriveByRules(ctx, g, rules)
-	err = f.work(ctx, g, input, view, o)
+	stopWatch := env.redriveByRules(ctx, g, rules)
+	err = env.work(ctx, g, input, view, o)
 	stopWatch()
-	sum := f.summary()
+	sum := env.summary()
 	if printErr := sum.print(g, o.asJSON); err == nil {
 		err = printErr
 	}
-	verdict := sum.verdict()
-	if err != nil && exitCodeOf(verdict) == exitRejected {
+	failure := sum.failure()
+	if err != nil && exitCodeOf(failure) == exitRejected {
 		return err
 	}
-	return errors.Join(verdict, err)
+	return errors.Join(failure, err)
 }
 
-func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error {
-	for _, s := range f.deployment.Services {
+func (env *localEnvironment) openServices(ctx context.Context, g *globals, o upOptions) error {
+	for _, s := range env.deployment.Services {
 		opened, err := g.openService(ctx, s.Name, o.serviceOptions)
 		if errors.Is(err, errElsewhere) {
 			fmt.Fprintf(g.err, "%s: %v; its queue fills\n", s.Name, err)
@@ -202,12 +202,12 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 		if err != nil {
 			return errors.Join(err, opened.Close(ctx))
 		}
-		m := &member{name: s.Name, opened: opened, closeStore: closeStore}
-		f.members = append(f.members, m)
-		cfg := consumerConfig(f.deployment, s, o.slots, g)
+		svc := &runningService{name: s.Name, opened: opened, closeStore: closeStore}
+		env.services = append(env.services, svc)
+		cfg := consumerConfig(env.deployment, s, o.slots, g)
 		cfg.Parking, cfg.UnknownTypes = store, opened.UnknownTypes
-		m.consumer, err = consumers.New(f.engine.SQS(), f.resources.Queues[s.Name],
-			f.audit.watch(s.Name, s.Wants, opened.Handle), cfg)
+		svc.consumer, err = consumers.New(env.engine.SQS(), env.resources.Queues[s.Name],
+			env.audit.watch(s.Name, s.Wants, opened.Handle), cfg)
 		if err != nil {
 			return err
 		}
@@ -216,15 +216,15 @@ func (f *fleet) openServices(ctx context.Context, g *globals, o upOptions) error
 }
 
 // redriveByRules watches the dead-letter queues until ctx ends or stop is called, which waits for the end of what is under way.
-func (f *fleet) redriveByRules(ctx context.Context, g *globals, rules []deadletter.Rule) (stop func()) {
+func (env *localEnvironment) redriveByRules(ctx context.Context, g *globals, rules []deadletter.Rule) (stop func()) {
 	if rules == nil {
 		return func() {}
 	}
-	w := &watcher{g: g, api: clients{sns: f.engine.SNS(), sqs: f.engine.SQS()}, rules: rules, state: f.dataDir, out: g.err}
-	for _, s := range f.deployment.Services {
-		w.sources = append(w.sources, deadletter.Source{Service: s.Name, URL: f.resources.Queues[s.Name].DLQURL, Queue: f.deployment.QueueName(s.Name)})
+	w := &watcher{g: g, api: clients{sns: env.engine.SNS(), sqs: env.engine.SQS()}, rules: rules, state: env.dataDir, out: g.err}
+	for _, s := range env.deployment.Services {
+		w.sources = append(w.sources, deadletter.Source{Service: s.Name, URL: env.resources.Queues[s.Name].DLQURL, Queue: env.deployment.QueueName(s.Name)})
 	}
-	w.sources = withoutParking(f.deployment, w.sources, g.err)
+	w.sources = withoutParking(env.deployment, w.sources, g.err)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -240,54 +240,54 @@ func (f *fleet) redriveByRules(ctx context.Context, g *globals, rules []deadlett
 // watchEvery is how often up looks at its dead-letter queues when it redrives by rules.
 const watchEvery = 5 * time.Second
 
-func (f *fleet) closeServices(ctx context.Context) {
+func (env *localEnvironment) closeServices(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	for _, m := range f.members {
-		_ = m.opened.Close(ctx) // what was handled is committed; there is nothing left to lose
-		_ = m.closeStore()
+	for _, svc := range env.services {
+		_ = svc.opened.Close(ctx) // what was handled is committed; there is nothing left to lose
+		_ = svc.closeStore()
 	}
 }
 
-func (f *fleet) pushAddress() string {
-	for _, m := range f.members {
-		if m.opened.Address != "" {
-			return m.opened.Address
+func (env *localEnvironment) pushAddress() string {
+	for _, svc := range env.services {
+		if svc.opened.Address != "" {
+			return svc.opened.Address
 		}
 	}
 	return ""
 }
 
 // work publishes and handles until it is interrupted or idle, and then drains.
-func (f *fleet) work(ctx context.Context, g *globals, input io.Reader, view *screen, o upOptions) error {
+func (env *localEnvironment) work(ctx context.Context, g *globals, input io.Reader, view *screen, o upOptions) error {
 	consuming, stopConsuming := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopConsuming()
-	failed := make(chan error, len(f.members))
+	failed := make(chan error, len(env.services))
 	var running sync.WaitGroup
-	for _, m := range f.members {
+	for _, svc := range env.services {
 		running.Go(func() {
-			if err := m.consumer.Run(consuming); err != nil {
-				failed <- fmt.Errorf("service %s: %w", m.name, err)
+			if err := svc.consumer.Run(consuming); err != nil {
+				failed <- fmt.Errorf("service %s: %w", svc.name, err)
 			}
 		})
 	}
-	feeding, stopFeeding := context.WithCancel(ctx)
-	defer stopFeeding()
-	fed := make(chan error, 1)
-	go func() { fed <- f.publish(feeding, g, input, o) }()
-	stopView := f.show(ctx, g.app.Name, view)
+	publishing, stopPublishing := context.WithCancel(ctx)
+	defer stopPublishing()
+	published := make(chan error, 1)
+	go func() { published <- env.publish(publishing, g, input, o) }()
+	stopView := env.show(ctx, g.app.Name, view)
 
 	idle := func() (bool, error) {
 		select {
 		case err := <-failed: // its queue would never be idle
 			return false, err
 		default:
-			return f.idle(), nil
+			return env.idle(), nil
 		}
 	}
 	var err error
 	select {
-	case err = <-fed: // every event is accepted and answered
+	case err = <-published: // every event is accepted and has its outcome
 		switch {
 		case err == nil && o.untilIdle > 0:
 			err = waitIdle(ctx, o.untilIdle, idle)
@@ -302,8 +302,8 @@ func (f *fleet) work(ctx context.Context, g *globals, input io.Reader, view *scr
 		err = errors.Join(err, waitIdle(patient, 0, idle))
 		cancel()
 	case err = <-failed:
-		stopFeeding()
-		<-fed
+		stopPublishing()
+		<-published
 	}
 	stopConsuming()
 	running.Wait()
@@ -319,48 +319,49 @@ func (f *fleet) work(ctx context.Context, g *globals, input io.Reader, view *scr
 // interruptPatience is how long up goes on handling what is in its queues after it was interrupted.
 const interruptPatience = 5 * time.Second
 
-// publish feeds the producer and returns once every event that it accepted is answered.
-func (f *fleet) publish(ctx context.Context, g *globals, input io.Reader, o upOptions) error {
+// publish publishes the input or simulated events, and what comes in by a gateway. It returns once every accepted event has its
+// outcome.
+func (env *localEnvironment) publish(ctx context.Context, g *globals, input io.Reader, o upOptions) error {
 	rate := o.rate
-	open, closeDoors := context.WithCancel(ctx)
-	doors := make(chan error, 1)
-	go func() { doors <- f.doors.run(open) }()
+	open, closeInputs := context.WithCancel(ctx)
+	inputs := make(chan error, 1)
+	go func() { inputs <- env.inputs.run(open) }()
 	var err error
 	if input != nil {
-		err = f.feed.run(ctx, input)
+		err = env.publisher.run(ctx, input)
 	} else {
 		if rate == 0 {
 			rate = simulatedRate
 		}
-		err = g.simulate(ctx, rate, func(e events.Event) error { return f.feed.publish(ctx, 0, e) })
+		err = g.simulate(ctx, rate, func(e events.Event) error { return env.publisher.publish(ctx, 0, e) })
 		if ctx.Err() != nil {
 			err = nil // it never ends by itself
 		}
 	}
-	if err == nil && o.untilIdle == 0 && f.doors.any() {
+	if err == nil && o.untilIdle == 0 && env.inputs.any() {
 		<-ctx.Done()
 	}
-	closeDoors()
-	err = errors.Join(err, <-doors)
+	closeInputs()
+	err = errors.Join(err, <-inputs)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), producer.MaxGiveUpAfter)
 	defer cancel()
-	return errors.Join(err, f.producer.Close(closing))
+	return errors.Join(err, env.producer.Close(closing))
 }
 
 // idle tells whether no service's queue has anything visible, delayed or in flight.
-func (f *fleet) idle() bool {
-	names := make([]string, len(f.members))
-	for i, m := range f.members {
-		names[i] = f.deployment.QueueName(m.name)
+func (env *localEnvironment) idle() bool {
+	names := make([]string, len(env.services))
+	for i, svc := range env.services {
+		names[i] = env.deployment.QueueName(svc.name)
 	}
-	return f.engine.Idle(names...)
+	return env.engine.Idle(names...)
 }
 
 // deadLetters takes everything out of a service's dead-letter queue, which ends with this process, and returns the IDs of the
 // events. Looking without taking would show no more than the first few of each device.
-func (f *fleet) deadLetters(ctx context.Context, service string) (ids map[string]bool, count int64, err error) {
+func (env *localEnvironment) deadLetters(ctx context.Context, service string) (ids map[string]bool, count int64, err error) {
 	ids = map[string]bool{}
-	api, url := f.engine.SQS(), f.resources.Queues[service].DLQURL
+	api, url := env.engine.SQS(), env.resources.Queues[service].DLQURL
 	for {
 		out, err := api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10})
 		if err != nil || len(out.Messages) == 0 {

@@ -47,7 +47,7 @@ type Config struct {
 	Consumers []string
 	// Journal opens the journal of a dead-letter queue. Nil keeps none.
 	Journal func(deadletter.Source) (*deadletter.Journal, error)
-	// Folder is where the files of dropped letters go. Empty means the current folder.
+	// Folder is where the files of dropped dead letters go. Empty means the current folder.
 	Folder string
 }
 
@@ -60,7 +60,7 @@ type Console struct {
 	pages   *template.Template
 	depths  *depths
 	blocked *blocked
-	looks   map[string]*look // by URL of the dead-letter queue
+	surveys map[string]*surveys // by URL of the dead-letter queue
 
 	mu   sync.Mutex
 	jobs []*job
@@ -72,18 +72,18 @@ var assets embed.FS
 
 // New makes a console with a token of its own.
 func New(api API, cfg Config) *Console {
-	c := &Console{api: api, cfg: cfg, token: rand.Text(), depths: newDepths(api, cfg.Services), blocked: newBlocked(cfg.Consumers), looks: map[string]*look{}}
+	c := &Console{api: api, cfg: cfg, token: rand.Text(), depths: newDepths(api, cfg.Services), blocked: newBlocked(cfg.Consumers), surveys: map[string]*surveys{}}
 	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"ago": ago, "clock": clockTime, "pretty": pretty, "spark": spark}).ParseFS(assets, "assets/*.html"))
 	for _, s := range cfg.Services {
 		for _, from := range s.DLQs {
-			c.looks[from.URL] = &look{api: api, from: from}
+			c.surveys[from.URL] = &surveys{api: api, from: from}
 		}
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.overview)
 	mux.HandleFunc("GET /live", c.live)
 	mux.HandleFunc("GET /dlq/{queue}", c.queue)
-	mux.HandleFunc("GET /dlq/{queue}/{letter}", c.letter)
+	mux.HandleFunc("GET /dlq/{queue}/{message}", c.message)
 	mux.HandleFunc("GET /plan/{action}/{queue}", c.plan)
 	mux.HandleFunc("POST /do/{action}/{queue}", c.act)
 	mux.HandleFunc("GET /jobs/{id}", c.job)

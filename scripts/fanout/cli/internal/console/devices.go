@@ -112,16 +112,16 @@ type devicesView struct {
 	Blocked   []consumers.Blocked // the longest first
 	Parked    []parkedView        // the longest first
 	Faults    []error             // of what records the parked devices
-	Stores    int                 // services whose parked devices could be looked for
+	Stores    int                 // services whose parked devices are known
 	Blind     []string            // services that park devices, with nothing that records which
 }
 
 type parkedView struct {
 	parking.Device
-	Queue   string // name of the dead-letter queue
-	Letters int    // that were seen there
-	More    bool   // the queue may have more letters of it than were seen
-	Looked  bool   // at all
+	Queue    string // name of the dead-letter queue
+	Messages int    // dead letters of it in the last survey
+	More     bool   // the queue may have more of it than the survey
+	Surveyed bool   // whether there is a survey
 }
 
 // BlockedShown and ParkedShown are as many of them as a page bears.
@@ -143,8 +143,8 @@ func (v *devicesView) hear(answers []answer) {
 	slices.SortStableFunc(v.Blocked, func(a, b consumers.Blocked) int { return a.Since.Compare(b.Since) })
 }
 
-// findParked adds the parked devices of a service, and how many letters of each were seen.
-func (v *devicesView) findParked(ctx context.Context, s Service, seen func(url string) *sight) {
+// findParked adds the parked devices of a service, and how many dead letters of each the last survey had.
+func (v *devicesView) findParked(ctx context.Context, s Service, last func(url string) *survey) {
 	if !s.Parks {
 		return
 	}
@@ -160,22 +160,22 @@ func (v *devicesView) findParked(ctx context.Context, s Service, seen func(url s
 		return
 	}
 	v.Stores++
-	letters := map[string]int{}
+	messages := map[string]int{}
 	p := parkedView{}
 	for _, from := range s.DLQs {
 		if from.Delivery {
 			continue
 		}
 		p.Queue = from.Name()
-		if look := seen(from.URL); look != nil {
-			p.Looked, p.More = true, look.Unseen() > 0
-			for _, d := range look.Devices {
-				letters[d.ID] = d.Letters
+		if s := last(from.URL); s != nil {
+			p.Surveyed, p.More = true, s.Unseen() > 0
+			for _, d := range s.Devices {
+				messages[d.ID] = d.Messages
 			}
 		}
 	}
 	for _, d := range devices {
-		p.Device, p.Letters = d, letters[d.ID]
+		p.Device, p.Messages = d, messages[d.ID]
 		v.Parked = append(v.Parked, p)
 	}
 	slices.SortStableFunc(v.Parked, func(a, b parkedView) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })

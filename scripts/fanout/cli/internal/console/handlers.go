@@ -32,7 +32,7 @@ type dlqView struct {
 	Name     string
 	Delivery bool
 	Gauge    gauge
-	Seen     *sight // nil if nobody has looked yet
+	Seen     *survey // nil if there was none yet
 }
 
 type overviewView struct {
@@ -49,8 +49,8 @@ type groupView struct {
 	Parks bool // its devices are released as a whole
 }
 
-// picture is the fan-out as it is now. What nobody has looked at is looked at first, if look says so and there is anything.
-func (c *Console) picture(ctx context.Context, look bool) overviewView {
+// picture is the fan-out as it is now, with a survey of each dead-letter queue that holds anything.
+func (c *Console) picture(ctx context.Context) overviewView {
 	var v overviewView
 	var wait sync.WaitGroup
 	wait.Go(func() { v.Devices.hear(c.blocked.get(ctx)) })
@@ -59,9 +59,9 @@ func (c *Console) picture(ctx context.Context, look bool) overviewView {
 	for _, s := range c.cfg.Services {
 		f := flow{Service: s, Gauge: c.depths.gauge(s.QueueURL)}
 		for _, from := range s.DLQs {
-			d := dlqView{Name: from.Name(), Delivery: from.Delivery, Gauge: c.depths.gauge(from.URL), Seen: c.looks[from.URL].last()}
-			if look && d.Gauge.Total() > 0 && !c.working(from) {
-				seen, err := c.looks[from.URL].get(ctx, false)
+			d := dlqView{Name: from.Name(), Delivery: from.Delivery, Gauge: c.depths.gauge(from.URL), Seen: c.surveys[from.URL].last()}
+			if d.Gauge.Total() > 0 && !c.working(from) {
+				seen, err := c.surveys[from.URL].get(ctx, false)
 				v.Err = cmp.Or(v.Err, err)
 				d.Seen = seen
 			}
@@ -74,7 +74,7 @@ func (c *Console) picture(ctx context.Context, look bool) overviewView {
 			f.DLQ = append(f.DLQ, d)
 		}
 		v.Flows = append(v.Flows, f)
-		v.Devices.findParked(ctx, s, func(url string) *sight { return c.looks[url].last() })
+		v.Devices.findParked(ctx, s, func(url string) *survey { return c.surveys[url].last() })
 	}
 	slices.SortStableFunc(v.Groups, func(a, b groupView) int { return cmp.Compare(b.Count, a.Count) })
 	return v
@@ -91,12 +91,12 @@ func (c *Console) working(from deadletter.Source) bool {
 }
 
 func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
-	c.show(w, http.StatusOK, "overview.html", "Overview", c.picture(r.Context(), true))
+	c.show(w, http.StatusOK, "overview.html", "Overview", c.picture(r.Context()))
 }
 
 // live is the part of the overview that is fetched again and again.
 func (c *Console) live(w http.ResponseWriter, r *http.Request) {
-	c.show(w, http.StatusOK, "live", "", c.picture(r.Context(), true))
+	c.show(w, http.StatusOK, "live", "", c.picture(r.Context()))
 }
 
 // selection reads a filter from a query or form.
@@ -124,14 +124,14 @@ func selection(values url.Values) (deadletter.Filter, error) {
 }
 
 // words is a selection for people, and query for links.
-func words(f deadletter.Filter, letter string) string {
+func words(f deadletter.Filter, messageID string) string {
 	var parts []string
 	add := func(name, value string) {
 		if value != "" && value != "0s" && value != "0" {
 			parts = append(parts, name+" "+value)
 		}
 	}
-	add("one event,", letter)
+	add("one event,", messageID)
 	add("device", f.Device)
 	add("type", f.Type)
 	add("code", f.Code)
@@ -145,19 +145,19 @@ func words(f deadletter.Filter, letter string) string {
 }
 
 type queueView struct {
-	Service Service
-	From    deadletter.Source
-	Gauge   gauge
-	Seen    *sight
-	Letters []*deadletter.Message
-	Total   int // letters that match
-	Filter  url.Values
-	Query   template.URL
-	Classes []deadletter.Class
-	Err     error
+	Service  Service
+	From     deadletter.Source
+	Gauge    gauge
+	Seen     *survey
+	Messages []*deadletter.Message
+	Total    int // messages that match
+	Filter   url.Values
+	Query    template.URL
+	Classes  []deadletter.Class
+	Err      error
 }
 
-const lettersShown = 100
+const messagesShown = 100
 
 func (c *Console) queue(w http.ResponseWriter, r *http.Request) {
 	s, from, ok := c.source(r.PathValue("queue"))
@@ -173,18 +173,18 @@ func (c *Console) queue(w http.ResponseWriter, r *http.Request) {
 	v.Query = template.URL(query.Encode()) //nolint:gosec // Encode escapes it
 	v.Err = errors.Join(err, c.depths.refresh(r.Context()))
 	v.Gauge = c.depths.gauge(from.URL)
-	if v.Seen = c.looks[from.URL].last(); !c.working(from) {
-		seen, err := c.looks[from.URL].get(r.Context(), anew)
+	if v.Seen = c.surveys[from.URL].last(); !c.working(from) {
+		seen, err := c.surveys[from.URL].get(r.Context(), anew)
 		v.Err = errors.Join(v.Err, err)
 		if seen != nil {
 			v.Seen = seen
 		}
 	}
 	if v.Seen != nil && err == nil {
-		for _, l := range v.Seen.Letters {
+		for _, l := range v.Seen.Messages {
 			if filter.Matches(l, time.Now()) {
-				if v.Total++; len(v.Letters) < lettersShown {
-					v.Letters = append(v.Letters, l)
+				if v.Total++; len(v.Messages) < messagesShown {
+					v.Messages = append(v.Messages, l)
 				}
 			}
 		}
@@ -196,24 +196,19 @@ func (c *Console) queue(w http.ResponseWriter, r *http.Request) {
 	c.show(w, status, "queue.html", from.Name(), v)
 }
 
-type letterView struct {
+type messageView struct {
 	Service Service
 	From    deadletter.Source
-	Letter  *deadletter.Message
-	Seen    *sight
+	Message *deadletter.Message
 }
 
-func (c *Console) letter(w http.ResponseWriter, r *http.Request) {
+func (c *Console) message(w http.ResponseWriter, r *http.Request) {
 	s, from, ok := c.source(r.PathValue("queue"))
-	id := r.PathValue("letter")
+	id := r.PathValue("message")
 	if ok {
-		if seen := c.looks[from.URL].last(); seen != nil {
-			for _, l := range seen.Letters {
-				if l.MessageID == id {
-					c.show(w, http.StatusOK, "letter.html", cmp.Or(l.EventID, id), letterView{s, from, l, seen})
-					return
-				}
-			}
+		if m := c.surveys[from.URL].last().find(id); m != nil {
+			c.show(w, http.StatusOK, "message.html", cmp.Or(m.EventID, id), messageView{s, from, m})
+			return
 		}
 	}
 	c.show(w, http.StatusNotFound, "gone.html", "Not here any more", r.PathValue("queue"))
@@ -228,8 +223,8 @@ type planView struct {
 	Survey  *deadletter.Survey
 	Unseen  int
 	Task    deadletter.MoveTask
-	Letter  *deadletter.Message
-	Release []parking.Device // as a whole, before the letters of other devices are redriven
+	Message *deadletter.Message
+	Release []parking.Device // as a whole, before the messages of other devices are redriven
 }
 
 func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
@@ -251,15 +246,10 @@ func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if id := query.Get("letter"); id != "" {
-		// One event: it was seen, and will be looked for where it was.
+		// One event: the last survey has it, and the job looks for it in the queue.
 		v.Survey = &deadletter.Survey{Service: s.Name}
-		if seen := c.looks[from.URL].last(); seen != nil {
-			for _, l := range seen.Letters {
-				if l.MessageID == id {
-					v.Letter = l
-					v.Survey.Matched, v.Survey.Devices = 1, 1
-				}
-			}
+		if v.Message = c.surveys[from.URL].last().find(id); v.Message != nil {
+			v.Survey.Matched, v.Survey.Devices = 1, 1
 		}
 	} else if v.Survey, err = deadletter.Look(r.Context(), c.api, from, filter, nil); err != nil {
 		c.fail(w, http.StatusBadGateway, err)
@@ -345,10 +335,6 @@ func (c *Console) stopJob(w http.ResponseWriter, r *http.Request) {
 		j.cancel()
 	}
 	http.Redirect(w, r, "/jobs/"+r.PathValue("id"), http.StatusSeeOther)
-}
-
-func sortDevices(devices []deviceView) {
-	slices.SortStableFunc(devices, func(a, b deviceView) int { return cmp.Compare(b.Letters, a.Letters) })
 }
 
 // ago is an age for people.

@@ -27,7 +27,7 @@ type job struct {
 	what    string // the selection in words
 	planned int
 	start   time.Time
-	file    string // of dropped letters
+	file    string // of dropped dead letters
 	cancel  context.CancelFunc
 
 	mu     sync.Mutex
@@ -137,7 +137,7 @@ func (c *Console) begin(action string, s Service, from deadletter.Source, releas
 		if cfg.Journal != nil {
 			err = errors.Join(err, cfg.Journal.Close())
 		}
-		c.looks[from.URL].forget()
+		c.surveys[from.URL].forget()
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		j.sum, j.err, j.end = sum, err, time.Now()
@@ -145,19 +145,19 @@ func (c *Console) begin(action string, s Service, from deadletter.Source, releas
 	return j, nil
 }
 
-// releases tells whether the action brings back devices that are parked, each with all of its letters.
+// releases tells whether the action brings back devices that are parked, each with all of its dead letters.
 func releases(s Service, from deadletter.Source, action string) bool {
 	return action == actRedrive && s.Parks && !from.Delivery
 }
 
 // parkedOf finds the devices that a selection releases.
-func parkedOf(ctx context.Context, s Service, filter deadletter.Filter, letter string) ([]parking.Device, error) {
+func parkedOf(ctx context.Context, s Service, filter deadletter.Filter, messageID string) ([]parking.Device, error) {
 	var chosen []string
 	if filter.Device != "" {
 		chosen = []string{filter.Device}
 	}
 	filter.Device = ""
-	if filter != (deadletter.Filter{}) || letter != "" {
+	if filter != (deadletter.Filter{}) || messageID != "" {
 		return nil, fmt.Errorf("%s parks devices, which are released as a whole: they can be selected by device alone", s.Name)
 	}
 	return s.Store.Find(ctx, s.Name, chosen...)

@@ -8,14 +8,14 @@ import (
 	"github.com/device-fanout/fanout/events/device"
 )
 
-func TestHousehold_MakesOnlyValidEvents(t *testing.T) {
+func TestSimulator_MakesOnlyValidEvents(t *testing.T) {
 	t.Parallel()
-	h := newHousehold()
+	s := newSimulator()
 	types := map[string]int{}
 	last := map[string]bool{}
 	for range 20_000 {
-		for _, e := range h.step() {
-			e.Source = "household" // as the producer does
+		for _, e := range s.step() {
+			e.Source = "simulator" // as the producer does
 			if err := e.Validate(); err != nil {
 				t.Fatal(err)
 			}
@@ -29,6 +29,6 @@ func TestHousehold_MakesOnlyValidEvents(t *testing.T) {
 		}
 	}
 	if len(types) < 6 {
-		t.Errorf("types: got %v, want a household of some variety", slices.Sorted(maps.Keys(types)))
+		t.Errorf("types: got %v, want some variety", slices.Sorted(maps.Keys(types)))
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/device-fanout/fanout/events/device"
 )
 
-// household is a small simulated home: someone walks through its rooms, doors and lamps follow, sensors report.
+// simulator is a small simulated home: someone walks through its rooms, doors and lamps follow, sensors report.
 // It is made of chance, but the same chance every time.
-type household struct {
+type simulator struct {
 	random  *rand.Rand
 	rooms   []room
 	present int // the room with someone in it
@@ -26,19 +26,19 @@ type room struct {
 	door   bool
 }
 
-func newHousehold() *household {
-	h := &household{random: rand.New(rand.NewPCG(1, 2)), celsius: 20.5}
+func newSimulator() *simulator {
+	s := &simulator{random: rand.New(rand.NewPCG(1, 2)), celsius: 20.5}
 	for _, name := range []string{"hall", "kitchen", "living", "bath", "bedroom", "office"} {
-		h.rooms = append(h.rooms, room{name: name})
+		s.rooms = append(s.rooms, room{name: name})
 	}
-	return h
+	return s
 }
 
-// simulate is the events of a new household, without end.
+// simulate is the events of a new simulator, without end.
 func simulate() iter.Seq[events.Event] {
 	return func(yield func(events.Event) bool) {
-		for h := newHousehold(); ; {
-			for _, e := range h.step() {
+		for s := newSimulator(); ; {
+			for _, e := range s.step() {
 				if !yield(e) {
 					return
 				}
@@ -48,30 +48,30 @@ func simulate() iter.Seq[events.Event] {
 }
 
 // step is what happens next: someone goes to another room, or something is measured.
-func (h *household) step() []events.Event {
-	if h.random.IntN(3) == 0 {
-		return h.walk()
+func (s *simulator) step() []events.Event {
+	if s.random.IntN(3) == 0 {
+		return s.walk()
 	}
-	r := h.rooms[h.random.IntN(len(h.rooms))].name
+	r := s.rooms[s.random.IntN(len(s.rooms))].name
 	round := func(x float64) float64 { return math.Round(x*10) / 10 }
-	h.celsius += h.random.NormFloat64() * 0.05
-	switch h.random.IntN(5) {
+	s.celsius += s.random.NormFloat64() * 0.05
+	switch s.random.IntN(5) {
 	case 0:
-		return []events.Event{events.New("humidity-"+r, device.HumidityMeasured{Percent: round(45 + 5*h.random.NormFloat64())})}
+		return []events.Event{events.New("humidity-"+r, device.HumidityMeasured{Percent: round(45 + 5*s.random.NormFloat64())})}
 	case 1:
-		return []events.Event{events.New("light-"+r, device.IlluminanceMeasured{Lux: round(math.Abs(200 + 80*h.random.NormFloat64()))})}
+		return []events.Event{events.New("light-"+r, device.IlluminanceMeasured{Lux: round(math.Abs(200 + 80*s.random.NormFloat64()))})}
 	case 2:
-		h.frames++
-		battery := 3600 - float64(h.frames%600)
-		return []events.Event{events.New("garden-node", device.TelemetryReported{Counter: h.frames, BatteryMillivolts: &battery})}
+		s.frames++
+		battery := 3600 - float64(s.frames%600)
+		return []events.Event{events.New("garden-node", device.TelemetryReported{Counter: s.frames, BatteryMillivolts: &battery})}
 	}
-	return []events.Event{events.New("thermometer-"+r, device.TemperatureMeasured{Celsius: round(h.celsius)})}
+	return []events.Event{events.New("thermometer-"+r, device.TemperatureMeasured{Celsius: round(s.celsius)})}
 }
 
-func (h *household) walk() []events.Event {
-	from := &h.rooms[h.present]
-	h.present = h.random.IntN(len(h.rooms))
-	to := &h.rooms[h.present]
+func (s *simulator) walk() []events.Event {
+	from := &s.rooms[s.present]
+	s.present = s.random.IntN(len(s.rooms))
+	to := &s.rooms[s.present]
 	if from == to {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (h *household) walk() []events.Event {
 	}
 	if !to.lamp {
 		to.lamp = true
-		level := float64(20 + 10*h.random.IntN(9))
+		level := float64(20 + 10*s.random.IntN(9))
 		say("lamp-"+to.name, device.PowerChanged{On: true, LevelPercent: &level})
 	}
 	return out

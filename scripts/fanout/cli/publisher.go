@@ -29,8 +29,8 @@ type rejection struct {
 // errInterrupted says that an input was not read to its end.
 var errInterrupted = errors.New("interrupted")
 
-// feed publishes the events of an input and keeps count. Lines that were accepted or rejected are in.
-type feed struct {
+// publisher publishes the events of an input and keeps count. Lines that were accepted or rejected are in.
+type publisher struct {
 	producer *producer.Producer
 	rate     float64   // events per second; 0 for as fast as possible
 	warn     io.Writer // hears of rejected lines
@@ -49,25 +49,25 @@ type feed struct {
 
 // run publishes every event of r. It returns when all are accepted; the producer's Close waits for their confirmation. When
 // ctx ends before the input, the error is errInterrupted.
-func (f *feed) run(ctx context.Context, r io.Reader) error {
+func (p *publisher) run(ctx context.Context, r io.Reader) error {
 	in := interruptible(ctx, r)
 	defer in.Close()
 	var next time.Time
 	lines, err := readEvents(in, func(line int, e events.Event) error {
-		if f.rate > 0 {
+		if p.rate > 0 {
 			if next.IsZero() {
 				next = time.Now()
 			}
 			if err := sleepUntil(ctx, next); err != nil {
 				return err
 			}
-			next = next.Add(time.Duration(float64(time.Second) / f.rate))
+			next = next.Add(time.Duration(float64(time.Second) / p.rate))
 		}
-		return f.publish(ctx, line, e)
-	}, f.reject)
+		return p.publish(ctx, line, e)
+	}, p.reject)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("%w: of the input, %d lines were taken", errInterrupted, f.in.Load())
+		return fmt.Errorf("%w: of the input, %d lines were taken", errInterrupted, p.in.Load())
 	case err == nil && lines == 0:
 		return errors.New("input is empty, want at least one line")
 	}
@@ -75,66 +75,78 @@ func (f *feed) run(ctx context.Context, r io.Reader) error {
 }
 
 // publish hands one event to the producer. An event that breaks its contract is a rejected line; the rest goes on.
-func (f *feed) publish(ctx context.Context, line int, e events.Event) error {
-	withdraw := func() {}
-	if f.offered != nil {
-		withdraw = f.offered(e)
-	}
-	err := f.producer.Enqueue(ctx, e, f.answered)
+func (p *publisher) publish(ctx context.Context, line int, e events.Event) error {
+	err := p.enqueue(ctx, e, func(producer.Result) {})
 	if err == nil {
-		f.in.Add(1)
 		return nil
 	}
-	withdraw()
 	var invalid *producer.InvalidError
 	var large *producer.TooLargeError
 	switch {
 	case errors.As(err, &invalid):
-		f.reject(&lineError{line: line, err: invalid.Err})
+		p.reject(&lineError{line: line, err: invalid.Err})
 	case errors.As(err, &large):
-		f.reject(&lineError{line: line, err: fmt.Errorf("a message of %d bytes, want at most %d: the topic takes no larger one", large.Bytes, large.MaxBytes)})
+		p.reject(&lineError{line: line, err: fmt.Errorf("a message of %d bytes, want at most %d: the topic takes no larger one", large.Bytes, large.MaxBytes)})
 	default:
 		return err
 	}
 	return nil
 }
 
-// answered notes what has become of an event that the producer accepted.
-func (f *feed) answered(r producer.Result) {
+// enqueue hands one event to the producer and counts it once it is accepted. done is called with its outcome, after it was counted.
+func (p *publisher) enqueue(ctx context.Context, e events.Event, done func(producer.Result)) error {
+	withdraw := func() {}
+	if p.offered != nil {
+		withdraw = p.offered(e)
+	}
+	err := p.producer.Enqueue(ctx, e, func(r producer.Result) {
+		p.answered(r)
+		done(r)
+	})
+	if err != nil {
+		withdraw()
+		return err
+	}
+	p.in.Add(1)
+	return nil
+}
+
+// answered counts the outcome of an event that the producer accepted.
+func (p *publisher) answered(r producer.Result) {
 	if r.Err == nil {
-		f.published.Add(1)
-		if f.confirmed != nil {
-			f.confirmed(r)
+		p.published.Add(1)
+		if p.confirmed != nil {
+			p.confirmed(r)
 		}
 		return
 	}
-	f.failed.Add(1)
-	f.mu.Lock()
-	f.lastError = r.Err
-	f.mu.Unlock()
+	p.failed.Add(1)
+	p.mu.Lock()
+	p.lastError = r.Err
+	p.mu.Unlock()
 }
 
-func (f *feed) reject(bad *lineError) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.in.Add(1)
-	n := f.rejected.Add(1)
+func (p *publisher) reject(bad *lineError) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.in.Add(1)
+	n := p.rejected.Add(1)
 	if n <= maxReported {
-		f.rejections = append(f.rejections, rejection{bad.line, bad.reason()})
+		p.rejections = append(p.rejections, rejection{bad.line, bad.reason()})
 	}
 	switch {
 	case n <= maxWarned:
-		fmt.Fprintf(f.warn, "rejected %s\n", bad)
+		fmt.Fprintf(p.warn, "rejected %s\n", bad)
 	case n == maxWarned+1:
-		fmt.Fprintln(f.warn, "rejected more lines; the summary counts them, and lists them with --json")
+		fmt.Fprintln(p.warn, "rejected more lines; the summary counts them, and lists them with --json")
 	}
 }
 
 // failure is why the last of the accepted events that failed did so.
-func (f *feed) failure() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.lastError
+func (p *publisher) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastError
 }
 
 func sleepUntil(ctx context.Context, t time.Time) error {
