@@ -25,14 +25,14 @@ func (p *Producer) worthSending() []entry {
 	}
 	if !p.pace.until.IsZero() {
 		if pause := time.Until(p.pace.until); pause > 0 {
-			p.nudgeIn(pause)
+			p.dispatchIn(pause)
 			return nil
 		}
 		p.pace.until = time.Time{}
 	}
 	if p.underWay > 0 && len(p.ready) < MaxBatchEntries {
 		if wait := cmp.Or(p.roundTrip, guessedRoundTrip) - time.Since(p.ready[0].since); wait > 0 {
-			p.nudgeIn(wait)
+			p.dispatchIn(wait)
 			return nil
 		}
 	}
@@ -69,17 +69,17 @@ func (p *Producer) nextBatch() []entry {
 	return batch
 }
 
-// nudgeIn calls dispatch again after d. The caller holds mu.
-func (p *Producer) nudgeIn(d time.Duration) {
-	if p.nudge == nil {
-		p.nudge = time.AfterFunc(d, func() {
+// dispatchIn calls dispatch again after d. The caller holds mu.
+func (p *Producer) dispatchIn(d time.Duration) {
+	if p.timer == nil {
+		p.timer = time.AfterFunc(d, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.dispatch()
 		})
 		return
 	}
-	p.nudge.Reset(d)
+	p.timer.Reset(d)
 }
 
 // sendAgainIn puts a busy lane back into the queue after d. The caller holds mu.

@@ -164,9 +164,9 @@ func mustClose(t *testing.T, p *Producer) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.lanes)+len(p.ready)+len(p.hungry)+p.inMemory+len(p.ages.counts) > 0 || p.committing != 0 {
-		t.Errorf("after close %d lanes are left, %d of them ready and %d hungry, with %d events in memory, %d bytes to write and %d ages",
-			len(p.lanes), len(p.ready), len(p.hungry), p.inMemory, p.committing, len(p.ages.counts))
+	if len(p.lanes)+len(p.ready)+len(p.toLoad)+p.inMemory+len(p.acceptedAt.counts) > 0 || p.committing != 0 {
+		t.Errorf("after close %d lanes are left, %d of them ready and %d toLoad, with %d events in memory, %d bytes to write and %d acceptance times",
+			len(p.lanes), len(p.ready), len(p.toLoad), p.inMemory, p.committing, len(p.acceptedAt.counts))
 	}
 }
 

@@ -26,14 +26,14 @@ type lane struct {
 	since    time.Time   // when it became ready
 }
 
-// laneState tells who has a lane in hand, so that nobody else moves it on.
+// laneState tells what a lane waits for. Only the one who has it ready, busy or loading moves it on.
 type laneState int8
 
 const (
 	idle    laneState = iota
 	ready             // its first event may be sent: the lane is in Producer.ready
 	busy              // its first event is in a batch, or waits to be sent again
-	loading           // its next events are read from the spool, or the lane is in Producer.hungry for that
+	loading           // its next events are read from the spool, or the lane is in Producer.toLoad for that
 )
 
 // pending is one accepted event, or one about to be accepted.
@@ -207,7 +207,7 @@ func (p *Producer) admit(event *pending) {
 	l.count++
 	p.stats.Accepted++
 	p.stats.Buffered++
-	p.ages.add(event.sequence)
+	p.acceptedAt.add(event.sequence)
 	if p.store != nil {
 		p.commit(l, event)
 		return
@@ -225,7 +225,7 @@ func (p *Producer) laneOf(device string) *lane {
 	return l
 }
 
-// advance brings a lane that nobody has in hand to where its next event is dealt with. The caller holds mu.
+// advance puts an idle lane where its next event is sent or loaded, and forgets an empty one. The caller holds mu.
 func (p *Producer) advance(l *lane) {
 	switch {
 	case l.state != idle:
@@ -234,8 +234,8 @@ func (p *Producer) advance(l *lane) {
 		p.waitingBytes -= l.bytes // of damaged records, whose sizes nobody knows
 	case l.blockade != nil || len(l.events) == 0 && len(l.later) > 0:
 		l.state = loading
-		p.hungry = append(p.hungry, l)
-		p.feed()
+		p.toLoad = append(p.toLoad, l)
+		p.startReader()
 	case len(l.events) > 0:
 		l.state = ready
 		l.since = time.Now()
@@ -272,7 +272,7 @@ func (p *Producer) forget(l *lane, event *pending) {
 	l.count--
 	l.bytes -= event.spoolBytes
 	p.stats.Buffered--
-	p.ages.remove(event.sequence)
+	p.acceptedAt.remove(event.sequence)
 	if p.store != nil {
 		p.inMemory--
 		p.waitingBytes -= event.spoolBytes

@@ -6,45 +6,30 @@ import (
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
-// fate is what has become of one entry of a batch.
-type fate int
+// outcome is what has become of one entry of a batch.
+type outcome int
 
 const (
-	confirmed       fate = iota
-	retryable            // not confirmed, but another attempt can succeed
-	refusedTogether      // the whole request was refused for what may be one entry's fault
-	refused              // no attempt can succeed
-	overdue              // not sent again: it had to wait until an attempt could have made a second message
-	abandoned            // not sent: Close has given up
+	confirmed       outcome = iota
+	retryable               // not confirmed, but another attempt can succeed
+	refusedTogether         // the whole request was refused for what may be one entry's fault
+	refused                 // no attempt can succeed
+	overdue                 // not sent again: it had to wait until an attempt could have made a second message
+	abandoned               // not sent: Close has given up
 )
 
-// outcome is the answer to one entry, and what becomes of it.
-type outcome struct {
-	fate fate
+// entryResult is the answer to one entry, and what became of it.
+type entryResult struct {
+	outcome outcome
 	*awsx.Answer
 }
 
-// aboutEvent tells whether a refusal lies in this very event: another would not have been refused.
-func (o *outcome) aboutEvent() bool { return o.Class == awsx.Final }
+// aboutEvent tells whether a refusal lies in this very event: another one would not have been refused.
+func (o *entryResult) aboutEvent() bool { return o.Class == awsx.Final }
 
-// fates has what becomes of an entry by the class of its error, the same whoever said it. A refusal is final without a spool; with one
-// only that which lies in the event is.
-var fates = [...]fate{
-	awsx.OK:          confirmed,
-	awsx.Unknown:     retryable,
-	awsx.Retry:       retryable,
-	awsx.Throttled:   retryable,
-	awsx.Expired:     retryable,
-	awsx.Credentials: refused,
-	awsx.Denied:      refused,
-	awsx.Gone:        refused,
-	awsx.Refused:     refused,
-	awsx.Final:       refused,
-}
-
-// judge reads the answer to a request of n entries. Where the whole request was refused for what may lie in one of them, each is to be
-// sent by itself.
-func judge(n int, out *sns.PublishBatchOutput, err error) []outcome {
+// readAnswer reads the answer to a request of n entries. Where the whole request was refused for what may lie in one of them, each is
+// to be sent by itself. Whether a refusal is final depends on the spool: see sendAgain.
+func readAnswer(n int, out *sns.PublishBatchOutput, err error) []entryResult {
 	answers := awsx.AnswersOf(n, err)
 	if err == nil {
 		for _, ok := range out.Successful {
@@ -54,12 +39,18 @@ func judge(n int, out *sns.PublishBatchOutput, err error) []outcome {
 			answers.Fail(f.Id, f.Code, f.Message, f.SenderFault)
 		}
 	}
-	outcomes := make([]outcome, n)
-	for i, a := range answers {
-		outcomes[i] = outcome{fates[a.Class], &answers[i]}
-		if err != nil && a.Class == awsx.Final && n > 1 {
-			outcomes[i].fate = refusedTogether
+	results := make([]entryResult, n)
+	for i := range answers {
+		r := entryResult{refused, &answers[i]}
+		switch {
+		case r.Class == awsx.OK:
+			r.outcome = confirmed
+		case r.Class.Again():
+			r.outcome = retryable
+		case err != nil && r.Class == awsx.Final && n > 1:
+			r.outcome = refusedTogether
 		}
+		results[i] = r
 	}
-	return outcomes
+	return results
 }

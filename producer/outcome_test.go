@@ -23,7 +23,7 @@ func TestJudge_WhoseVerdict(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		err        error
-		want       fate
+		want       outcome
 		aboutEvent bool
 	}{
 		{"event", of("SNS", "InvalidParameter", "Invalid parameter: Message too long"), refusedTogether, true},
@@ -38,18 +38,18 @@ func TestJudge_WhoseVerdict(t *testing.T) {
 		{"expired", of("SNS", "ExpiredToken", ""), retryable, false},
 		{"no answer", errors.New("reset"), retryable, false},
 	} {
-		for i, o := range judge(2, nil, tt.err) {
-			if o.fate != tt.want || o.aboutEvent() != tt.aboutEvent {
-				t.Errorf("%s, entry %d: got %d, about the event %t, want %d, %t", tt.name, i, o.fate, o.aboutEvent(), tt.want, tt.aboutEvent)
+		for i, o := range readAnswer(2, nil, tt.err) {
+			if o.outcome != tt.want || o.aboutEvent() != tt.aboutEvent {
+				t.Errorf("%s, entry %d: got %d, about the event %t, want %d, %t", tt.name, i, o.outcome, o.aboutEvent(), tt.want, tt.aboutEvent)
 			}
 		}
 	}
-	if o := judge(1, nil, of("SNS", "InvalidParameter", ""))[0]; o.fate != refused || !o.aboutEvent() {
+	if o := readAnswer(1, nil, of("SNS", "InvalidParameter", ""))[0]; o.outcome != refused || !o.aboutEvent() {
 		t.Errorf("an event alone: got %+v, want it refused", o)
 	}
-	for i, o := range judge(2, &sns.PublishBatchOutput{Failed: []types.BatchResultErrorEntry{{Id: aws.String("1"), SenderFault: true}}}, nil) {
-		want, unknown := []fate{retryable, refused}[i], i == 0
-		if o.fate != want || (o.Class == awsx.Unknown) != unknown {
+	for i, o := range readAnswer(2, &sns.PublishBatchOutput{Failed: []types.BatchResultErrorEntry{{Id: aws.String("1"), SenderFault: true}}}, nil) {
+		want, unknown := []outcome{retryable, refused}[i], i == 0
+		if o.outcome != want || (o.Class == awsx.Unknown) != unknown {
 			t.Errorf("entry %d: got %+v, want %d, unknown %t", i, o, want, unknown)
 		}
 	}

@@ -28,30 +28,30 @@ type Producer struct {
 	store      store // the spool; nil without one
 	closeStore func() error
 	attributes attributeCache
-	complaints rate.Sometimes // about the spool
+	spoolLog   rate.Sometimes // about the spool
 
-	mu        sync.Mutex // guards everything below; held for memory work only
-	lanes     map[string]*lane
-	ready     []*lane    // lanes whose first event may be sent, the longest waiting first
-	waiters   *list.List // of *waiter: callers waiting for room, the longest waiting first
-	underWay  int        // batches
-	pace      pace
-	roundTrip time.Duration
-	nudge     *time.Timer // looks at ready again when a batch that is not full has waited long enough
-	sequence  int64
-	ages      ages
-	closed    bool
-	aborted   bool          // Close has given up, and leaves what is left to the spool
-	drained   chan struct{} // made by Close, closed once nothing is buffered and nothing is under way
-	warned    time.Time
-	stats     Stats
+	mu         sync.Mutex // guards everything below; held for memory work only
+	lanes      map[string]*lane
+	ready      []*lane    // lanes whose first event may be sent, the longest waiting first
+	waiters    *list.List // of *waiter: callers waiting for room, the longest waiting first
+	underWay   int        // batches
+	pace       pace
+	roundTrip  time.Duration
+	timer      *time.Timer // calls dispatch again when a batch that is not full has waited long enough
+	sequence   int64
+	acceptedAt acceptanceTimes
+	closed     bool
+	aborted    bool          // Close has given up, and leaves what is left to the spool
+	drained    chan struct{} // made by Close, closed once nothing is buffered and nothing is under way
+	warned     time.Time
+	stats      Stats
 
 	// With a spool only.
 	uncommitted  []*pending // not yet on disk, in their order
 	committing   int64      // bytes of them, and of those that are being written
 	waitingBytes int64      // of all that is not resolved
 	writing      bool       // there is a goroutine that writes
-	hungry       []*lane    // lanes whose next events are to be read, the longest waiting first
+	toLoad       []*lane    // lanes whose next events are to be read, the longest waiting first
 	reading      bool       // there is a goroutine that reads
 	inMemory     int        // events in lanes that have their body
 }
@@ -101,7 +101,7 @@ func New(api TopicAPI, topicARN string, cfg Config) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{api: api, topic: topicARN, cfg: cfg, lanes: map[string]*lane{}, waiters: list.New()}
-	p.complaints.Interval = time.Second
+	p.spoolLog.Interval = time.Second
 	p.requests, p.abort = context.WithCancel(context.Background())
 	p.closeStore = sync.OnceValue(func() error { return p.store.Close() })
 	p.pace = pace{limit: cfg.MaxBatches, max: cfg.MaxBatches}
@@ -235,7 +235,7 @@ func (p *Producer) Stats() Stats {
 	defer p.mu.Unlock()
 	s := p.stats
 	s.Full = p.full()
-	s.Oldest = p.ages.oldest()
+	s.Oldest = p.acceptedAt.oldest()
 	return s
 }
 

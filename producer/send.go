@@ -29,7 +29,7 @@ func (p *Producer) send(batch []entry) {
 // sendOne makes one request, settles what it carried, and returns the next batch if there is one.
 func (p *Producer) sendOne(batch []entry) []entry {
 	entries := make([]types.PublishBatchRequestEntry, 0, len(batch))
-	unsent := make([]fate, len(batch)) // of what can't be sent any more
+	unsent := make([]outcome, len(batch)) // of what can't be sent any more
 	start := time.Now()
 	for i, head := range batch {
 		switch {
@@ -51,21 +51,21 @@ func (p *Producer) sendOne(batch []entry) []entry {
 			MessageAttributes:      p.attributes.of(head.pending),
 		})
 	}
-	outcomes := make([]outcome, len(batch))
-	var answer answered
+	results := make([]entryResult, len(batch))
+	var answer requestResult
 	if len(entries) > 0 {
-		outcomes, answer = p.request(batch, entries)
+		results, answer = p.request(batch, entries)
 	}
 	for i, f := range unsent {
 		if f != 0 {
-			outcomes[i] = outcome{f, &awsx.Answer{Verdict: awsx.Verdict{Code: batch[i].code}, Err: batch[i].err}}
+			results[i] = entryResult{f, &awsx.Answer{Verdict: awsx.Verdict{Code: batch[i].code}, Err: batch[i].err}}
 		}
 	}
-	return p.settle(batch, outcomes, answer)
+	return p.settle(batch, results, answer)
 }
 
-// answered tells what a request as a whole came to.
-type answered struct {
+// requestResult tells what a request as a whole came to.
+type requestResult struct {
 	entries   int           // that were in it
 	took      time.Duration // zero when it was not answered
 	throttled bool          // as a whole
@@ -73,7 +73,7 @@ type answered struct {
 }
 
 // request makes one request.
-func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEntry) ([]outcome, answered) {
+func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEntry) ([]entryResult, requestResult) {
 	ctx, cancel := context.WithTimeout(p.requests, p.cfg.RequestTimeout)
 	defer cancel()
 	var ended func(RequestEnd)
@@ -83,25 +83,25 @@ func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEnt
 	start := time.Now()
 	out, err := p.api.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &p.topic, PublishBatchRequestEntries: entries}, oneAttempt)
 	took := time.Since(start)
-	outcomes := judge(len(batch), out, err)
+	results := readAnswer(len(batch), out, err)
 	if ended != nil {
 		end := RequestEnd{Took: took, Err: err}
-		for _, o := range outcomes {
-			if o.fate != confirmed {
+		for _, o := range results {
+			if o.outcome != confirmed {
 				end.Failed++
 				end.Code = o.Code
 			}
 		}
 		ended(end)
 	}
-	answer := answered{entries: len(entries)}
+	answer := requestResult{entries: len(entries)}
 	if err == nil {
 		answer.took = took
-		return outcomes, answer
+		return results, answer
 	}
-	answer.throttled = outcomes[0].Class == awsx.Throttled
-	answer.failed = outcomes[0].fate == retryable || p.store != nil && outcomes[0].fate == refused && !outcomes[0].aboutEvent()
-	return outcomes, answer
+	answer.throttled = results[0].Class == awsx.Throttled
+	answer.failed = results[0].outcome == retryable || p.store != nil && results[0].outcome == refused && !results[0].aboutEvent()
+	return results, answer
 }
 
 // oneAttempt switches the SDK's own retries off: it would repeat a whole request out of sight of the bound on retries.
@@ -109,13 +109,13 @@ func oneAttempt(o *sns.Options) { o.Retryer = aws.NopRetryer{} }
 
 // settle acts on the outcome of every entry. First the callers hear of what has ended, then the lanes move on: so a device's
 // callbacks run in its order. It returns the next batch for its caller to send, if there is one.
-func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []entry {
+func (p *Producer) settle(batch []entry, results []entryResult, answer requestResult) []entry {
 	again := make([]time.Duration, len(batch)) // the delay before each entry's next attempt; 0 for what has ended
 	var done, failed, blocked, aside int
 	var refs []spool.Ref // of what has ended
 	for i, head := range batch {
-		o := outcomes[i]
-		if o.fate == confirmed {
+		o := results[i]
+		if o.outcome == confirmed {
 			refs = append(refs, head.ref)
 			head.tell(Result{MessageID: o.MessageID, SequenceNumber: o.SequenceNumber}, &p.cfg.Hooks)
 			done++
@@ -123,7 +123,7 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 		}
 		head.code, head.err = o.Code, o.Err
 		head.unknown = head.unknown || o.Class == awsx.Unknown
-		if o.fate == refusedTogether {
+		if o.outcome == refusedTogether {
 			head.alone = true
 		}
 		if delay := backoff.After(head.attempts); p.sendAgain(head, o, delay) {
@@ -154,7 +154,7 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 		failed++
 		aside++
 	}
-	p.warn(batch, outcomes)
+	p.warn(batch, results)
 	if p.store != nil && len(refs) > 0 {
 		p.store.Done(refs...)
 	}
@@ -162,7 +162,7 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.underWay--
-	p.learn(answer)
+	p.recordRequest(answer)
 	p.stats.Confirmed += int64(done)
 	p.stats.Failed += int64(failed + blocked)
 	p.stats.SetAside += int64(aside)
@@ -179,8 +179,8 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 		p.pop(head.lane)
 	}
 	p.admitWaiters()
-	if len(p.hungry) > 0 {
-		p.feed()
+	if len(p.toLoad) > 0 {
+		p.startReader()
 	}
 	next := p.worthSending()
 	p.dispatch()
@@ -189,16 +189,16 @@ func (p *Producer) settle(batch []entry, outcomes []outcome, answer answered) []
 }
 
 // sendAgain tells whether an event that was not confirmed is to be sent again, after delay.
-func (p *Producer) sendAgain(head entry, o outcome, delay time.Duration) bool {
+func (p *Producer) sendAgain(head entry, o entryResult, delay time.Duration) bool {
 	if p.store != nil {
-		return !(o.fate == refused && o.aboutEvent()) // all other trouble ends some time, and the event is safe until then
+		return !(o.outcome == refused && o.aboutEvent()) // all other trouble ends some time, and the event is safe until then
 	}
-	return (o.fate == retryable || o.fate == refusedTogether) &&
+	return (o.outcome == retryable || o.outcome == refusedTogether) &&
 		p.requests.Err() == nil && time.Since(head.first)+delay <= p.cfg.GiveUpAfter
 }
 
-// learn takes note of how a request went. The caller holds mu.
-func (p *Producer) learn(answer answered) {
+// recordRequest takes note of how a request went. The caller holds mu.
+func (p *Producer) recordRequest(answer requestResult) {
 	if answer.entries == 0 {
 		return
 	}
@@ -287,12 +287,12 @@ func (event *pending) failure(closing bool) error {
 }
 
 // warn logs failed entries, at most once a second.
-func (p *Producer) warn(batch []entry, outcomes []outcome) {
+func (p *Producer) warn(batch []entry, results []entryResult) {
 	failed := 0
-	var example outcome
+	var example entryResult
 	var device string
-	for i, o := range outcomes {
-		if o.fate != confirmed && o.fate != abandoned {
+	for i, o := range results {
+		if o.outcome != confirmed && o.outcome != abandoned {
 			failed++
 			example, device = o, batch[i].lane.device
 		}
@@ -308,7 +308,7 @@ func (p *Producer) warn(batch []entry, outcomes []outcome) {
 	}
 	p.mu.Unlock()
 	if !silent {
-		p.cfg.Logger.Warn("publish failed", "entries", failed, "of", len(batch), "will_retry", example.fate == retryable || example.fate == refusedTogether,
+		p.cfg.Logger.Warn("publish failed", "entries", failed, "of", len(batch), "will_retry", example.outcome == retryable || example.outcome == refusedTogether,
 			"code", example.Code, "device_id", device, "err", example.Err)
 	}
 }

@@ -74,7 +74,7 @@ func (p *Producer) openSpool() error {
 		l.newest = waiting.Refs[l.count-1].Segment()
 		p.waitingBytes += l.bytes
 		for _, sequence := range waiting.Sequences {
-			p.ages.add(sequence)
+			p.acceptedAt.add(sequence)
 		}
 		p.stats.Accepted += int64(l.count)
 		p.stats.Buffered += l.count
@@ -94,7 +94,7 @@ func segmentBytes(spoolBytes int64) int64 {
 
 // spoolFailed logs what the spool cannot do, at most once a second.
 func (p *Producer) spoolFailed(err error) {
-	p.complaints.Do(func() { p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err) })
+	p.spoolLog.Do(func() { p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err) })
 }
 
 // reportDamage tells of a damaged piece.
@@ -125,7 +125,7 @@ func (p *Producer) spoolHasRoom(l *lane, event *pending) bool {
 	return l.bytes+event.spoolBytes <= share && !keepsTooMuch
 }
 
-// span is over how many segments the events of a lane that are on disk stretch, as far as it has them in hand.
+// span is over how many segments the events of a lane that are on disk stretch, as far as their places are known.
 func (l *lane) span() int64 {
 	switch {
 	case len(l.events) > 0:
@@ -264,7 +264,7 @@ func (p *Producer) notCommitted(batch []*pending, err error) {
 	defer p.mu.Unlock()
 	for _, event := range batch {
 		p.committing -= event.spoolBytes
-		p.ages.remove(event.sequence)
+		p.acceptedAt.remove(event.sequence)
 		p.stats.Buffered--
 		p.stats.Failed++
 		l := p.lanes[event.event.DeviceID]
@@ -288,8 +288,8 @@ func (p *Producer) memoryFor(l *lane) int {
 	return 0
 }
 
-// feed starts the goroutine that reads from the spool, unless it runs. The caller holds mu.
-func (p *Producer) feed() {
+// startReader starts the goroutine that reads from the spool, unless it runs. The caller holds mu.
+func (p *Producer) startReader() {
 	if !p.reading && !p.aborted {
 		p.reading = true
 		go p.read()
@@ -297,14 +297,14 @@ func (p *Producer) feed() {
 }
 
 // read brings events from the spool into memory as long as lanes wait for that and there is room. A lane with which the disk is in
-// trouble stands aside for a while.
+// trouble is tried again after maxBackoff.
 func (p *Producer) read() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.aborted && len(p.hungry) > 0 && (p.inMemory < p.cfg.Buffer || p.hungry[0].blockade != nil) {
-		l := p.hungry[0]
-		p.hungry[0] = nil
-		p.hungry = p.hungry[1:]
+	for !p.aborted && len(p.toLoad) > 0 && (p.inMemory < p.cfg.Buffer || p.toLoad[0].blockade != nil) {
+		l := p.toLoad[0]
+		p.toLoad[0] = nil
+		p.toLoad = p.toLoad[1:]
 		err := p.load(l)
 		if err == nil && l.blockade != nil {
 			err = p.failBlocked(l)
@@ -314,8 +314,8 @@ func (p *Producer) read() {
 			time.AfterFunc(maxBackoff, func() {
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				p.hungry = append(p.hungry, l)
-				p.feed()
+				p.toLoad = append(p.toLoad, l)
+				p.startReader()
 			})
 			continue
 		}
@@ -408,8 +408,8 @@ func (l *lane) block(by *pending, failure error) bool {
 	return left > 0
 }
 
-// doneWith lets the spool forget the first events of a lane, behind a blockade once all that it concerns have ended. The caller has
-// the lane in hand, and lets unblock follow.
+// doneWith lets the spool forget the first events of a lane, behind a blockade once all that it concerns have ended. The lane is
+// busy or loading on behalf of the caller, who calls unblock after it.
 func (p *Producer) doneWith(l *lane, refs []spool.Ref) {
 	if b := l.blockade; b != nil {
 		b.ended = append(b.ended, refs...)

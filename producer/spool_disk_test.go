@@ -326,7 +326,7 @@ func TestSpool_GaplessHoldsAfterACrash(t *testing.T) {
 // TestAges_StaySmall while one event waits for long and all others come and go.
 func TestAges_StaySmall(t *testing.T) {
 	t.Parallel()
-	var a ages
+	var a acceptanceTimes
 	a.add(0)
 	for i := int64(1); i <= 1000; i++ {
 		a.add(i * tenth)

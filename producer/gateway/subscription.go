@@ -29,7 +29,7 @@ type subscription struct {
 	client     mqtt.Client
 	connection atomic.Int64 // number of the last connection that was tried
 	online     atomic.Bool
-	complaints rate.Sometimes // about messages
+	messageLog rate.Sometimes // about messages
 	loose      atomic.Int64   // bytes of messages of QoS 0
 
 	mu      sync.Mutex
@@ -56,7 +56,7 @@ func newSubscription(g *Gateway, cfg MQTT, sending context.Context) *subscriptio
 	s := &subscription{
 		gateway: g, cfg: cfg, logger: g.cfg.Logger.With("broker", cfg.Broker),
 		received: make(chan received, maxMQTTQueue), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
-		waiting: map[uint16]*held{}, complaints: rate.Sometimes{First: 10, Interval: time.Second},
+		waiting: map[uint16]*held{}, messageLog: rate.Sometimes{First: 10, Interval: time.Second},
 	}
 	s.lanes = newLanes(sending, g.send)
 	s.lanes.backoff = mqttBackoff.After
@@ -125,7 +125,7 @@ func (s *subscription) receive(_ mqtt.Client, m mqtt.Message) {
 	if m.Qos() == 0 && s.loose.Add(looseBytes(m)) > maxLooseBytes {
 		s.loose.Add(-looseBytes(m))
 		p := newProblem(kindBusy, "too many messages of QoS 0 are waiting: publish with QoS 1, and the broker keeps them")
-		s.complaints.Do(func() { s.logger.Warn("message dropped", "topic", m.Topic(), "err", p) })
+		s.messageLog.Do(func() { s.logger.Warn("message dropped", "topic", m.Topic(), "err", p) })
 		s.gateway.metrics.count(overMQTT, p, 0)
 		return
 	}
@@ -174,7 +174,7 @@ func (s *subscription) takeOne(m received) {
 				s.release(h, false) // Subscribe ends; the broker delivers it again
 				return
 			}
-			s.complaints.Do(func() { s.logger.Warn("message refused", "topic", m.Topic(), "err", p) })
+			s.messageLog.Do(func() { s.logger.Warn("message refused", "topic", m.Topic(), "err", p) })
 		}
 		s.gateway.metrics.count(overMQTT, p, time.Since(begin))
 		s.release(h, true)

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// ages knows how old the oldest unresolved event is, to a tenth of a second, at a cost that does not depend on how many
+// acceptanceTimes knows how old the oldest unresolved event is, to a tenth of a second, at a cost that does not depend on how many
 // there are: it counts them by the tenth of a second in which they were accepted.
-type ages struct{ counts []ageCount }
+type acceptanceTimes struct{ counts []timeCount }
 
-type ageCount struct {
+type timeCount struct {
 	tenth int64 // since 1970
 	count int
 }
@@ -18,7 +18,7 @@ type ageCount struct {
 const tenth = int64(100 * time.Millisecond)
 
 // add counts an event by its sequence, which are nanoseconds since 1970. They mostly come in rising order.
-func (a *ages) add(sequence int64) {
+func (a *acceptanceTimes) add(sequence int64) {
 	at := sequence / tenth
 	if n := len(a.counts); n > 0 && a.counts[n-1].tenth == at {
 		a.counts[n-1].count++
@@ -26,13 +26,13 @@ func (a *ages) add(sequence int64) {
 	}
 	i, found := a.find(at)
 	if !found {
-		a.counts = slices.Insert(a.counts, i, ageCount{tenth: at})
+		a.counts = slices.Insert(a.counts, i, timeCount{tenth: at})
 	}
 	a.counts[i].count++
 }
 
 // remove takes an event out. One that is not known, because its record was damaged, counts as one of the oldest.
-func (a *ages) remove(sequence int64) {
+func (a *acceptanceTimes) remove(sequence int64) {
 	i, found := a.find(sequence / tenth)
 	if len(a.counts) == 0 {
 		return
@@ -50,13 +50,13 @@ func (a *ages) remove(sequence int64) {
 	}
 }
 
-func (a *ages) find(at int64) (int, bool) {
+func (a *acceptanceTimes) find(at int64) (int, bool) {
 	i := sort.Search(len(a.counts), func(i int) bool { return a.counts[i].tenth >= at })
 	return i, i < len(a.counts) && a.counts[i].tenth == at
 }
 
 // oldest is when the oldest was accepted; the zero time when there is none.
-func (a *ages) oldest() time.Time {
+func (a *acceptanceTimes) oldest() time.Time {
 	if len(a.counts) == 0 {
 		return time.Time{}
 	}
