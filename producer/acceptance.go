@@ -1,8 +1,8 @@
 package producer
 
 import (
+	"cmp"
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -43,16 +43,15 @@ func (a *acceptanceTimes) remove(sequence int64) {
 	if a.counts[i].count--; a.counts[i].count > 0 {
 		return
 	}
-	if i == 0 {
+	if i == 0 { // mostly; moving all others would cost
 		a.counts = a.counts[1:]
-	} else {
-		a.counts = slices.Delete(a.counts, i, i+1)
+		return
 	}
+	a.counts = slices.Delete(a.counts, i, i+1)
 }
 
 func (a *acceptanceTimes) find(at int64) (int, bool) {
-	i := sort.Search(len(a.counts), func(i int) bool { return a.counts[i].tenth >= at })
-	return i, i < len(a.counts) && a.counts[i].tenth == at
+	return slices.BinarySearchFunc(a.counts, at, func(c timeCount, at int64) int { return cmp.Compare(c.tenth, at) })
 }
 
 // oldest is when the oldest was accepted; the zero time when there is none.

@@ -34,7 +34,7 @@ func synth(app awscdk.App, t target) (_ cxapi.CloudAssembly, err error) {
 // construct is where a finding is shown: its construct, or the nearest one above.
 func construct(app awscdk.App, f finding) constructs.IConstruct {
 	var at constructs.IConstruct = app
-	for _, id := range strings.Split(cmp.Or(f.path, f.stack), "/") {
+	for id := range strings.SplitSeq(cmp.Or(f.path, f.stack), "/") {
 		below := at.Node().TryFindChild(&id)
 		if below == nil {
 			break

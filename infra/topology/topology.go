@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"slices"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/failure"
@@ -115,12 +116,7 @@ func (s Service) Wants(eventType string) bool {
 	if len(s.Events) == 0 {
 		return true
 	}
-	for _, wanted := range s.Events {
-		if wanted == eventType {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.Events, eventType)
 }
 
 func (s Service) withDefaults() Service {

@@ -169,9 +169,7 @@ func (s *Set) Injected() map[Kind]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := make(map[Kind]int64, len(s.injected))
-	for k, n := range s.injected {
-		counts[k] = n
-	}
+	maps.Copy(counts, s.injected)
 	return counts
 }
 

@@ -18,7 +18,7 @@ import (
 func record(key string, sequence int64) Record {
 	return Record{
 		Sequence: sequence, Key: key, Fields: [Fields]string{fmt.Sprintf("id-%d", sequence), "device.motion.changed.v1", "gateway", "", ""},
-		Body: []byte(fmt.Sprintf(`{"n":%d,"pad":%q}`, sequence, strings.Repeat("x", int(sequence%50)))),
+		Body: fmt.Appendf(nil, `{"n":%d,"pad":%q}`, sequence, strings.Repeat("x", int(sequence%50))),
 	}
 }
 

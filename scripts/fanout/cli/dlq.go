@@ -13,7 +13,6 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/failure"
-	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
 )
@@ -55,25 +54,13 @@ func (s *selection) addTo(cmd *cobra.Command) {
 	f.DurationVar(&s.filter.OlderThan, "older-than", 0, "only those that failed longer ago than this `TIME`, such as 10m")
 	f.DurationVar(&s.filter.NewerThan, "newer-than", 0, "only those that failed within this `TIME`, such as 24h")
 	f.IntVar(&s.filter.Limit, "limit", 0, "at most so many (default: all)")
-	complete := func(flag string, values func() []string) {
-		_ = cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return values(), cobra.ShellCompDirectiveNoFileComp
-		})
-	}
-	complete("class", func() []string {
-		var names []string
+	complete(cmd, "class", func() (names []string) {
 		for _, c := range failure.Classes() {
 			names = append(names, string(c))
 		}
 		return names
 	})
-	complete("type", func() []string {
-		var names []string
-		for _, t := range events.Types() {
-			names = append(names, t.Name)
-		}
-		return names
-	})
+	complete(cmd, "type", typeNames)
 }
 
 func (s *selection) check() error {
@@ -199,15 +186,13 @@ func findDLQs(ctx context.Context, api clients, d topology.Deployment, service s
 	home := d.QueueName(service)
 	sources := []deadletter.Source{{Service: service, URL: q.DLQURL, Queue: home}}
 	url, err := provision.FindDeliveryDLQ(ctx, api.sqs, d, service)
-	var missing *provision.NotFoundError
-	switch {
-	case errors.As(err, &missing):
-	case err != nil:
-		return nil, err
-	default:
-		sources = append(sources, deadletter.Source{Service: service, URL: url, Queue: home, Delivery: true})
+	if _, missing := errors.AsType[*provision.NotFoundError](err); missing {
+		return sources, nil
 	}
-	return sources, nil
+	if err != nil {
+		return nil, err
+	}
+	return append(sources, deadletter.Source{Service: service, URL: url, Queue: home, Delivery: true}), nil
 }
 
 // ago is an age for people.
@@ -229,13 +214,6 @@ func age(d time.Duration) string {
 		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 	}
 	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 func shorten(s string, n int) string {

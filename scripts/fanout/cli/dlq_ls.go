@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"text/tabwriter"
@@ -89,7 +90,7 @@ func (g *globals) printSurveys(surveys []*deadletter.Survey, groups []*deadlette
 	fmt.Fprintln(g.out)
 	fmt.Fprintln(t, "SERVICE\tFINGERPRINT\tCLASS\tCODE\tTYPE\tCOUNT\tDEVICES\tFIRST\tLAST\tEXAMPLE")
 	for _, f := range groups {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, printable(f.Code), orDash(printable(f.Type)),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, printable(f.Code), cmp.Or(printable(f.Type), "-"),
 			f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), shorten(printable(f.Example), 80))
 	}
 	return t.Flush()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -165,7 +166,7 @@ func (g *globals) plan(ctx context.Context, api clients, from deadletter.Source,
 	fmt.Fprintf(out, "environment %s: %s%s\n", g.env, will, fmt.Sprintf(what, number))
 	fmt.Fprintf(out, "selected: %s\n", m.pick.String())
 	for _, f := range s.Groups {
-		fmt.Fprintf(out, "  %6d  %s  %s %s %s\n", f.Count, f.Fingerprint, f.Class, printable(f.Code), orDash(printable(f.Type)))
+		fmt.Fprintf(out, "  %6d  %s  %s %s %s\n", f.Count, f.Fingerprint, f.Class, printable(f.Code), cmp.Or(printable(f.Type), "-"))
 	}
 	if unseen > 0 {
 		fmt.Fprintf(out, "%d more stand behind the first ten of their device, or are held by somebody else at the moment; those that are selected go too\n", unseen)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -83,9 +84,9 @@ func (g *globals) printMessage(now time.Time, m *deadletter.Message) {
 		text := printable(fmt.Sprintf(format, args...))
 		fmt.Fprintf(g.out, "%-9s %s\n", name, strings.ReplaceAll(text, "\n", "\n          "))
 	}
-	field("event", "%s", orDash(m.EventID))
-	field("device", "%s", orDash(m.DeviceID))
-	field("type", "%s", orDash(m.Type))
+	field("event", "%s", cmp.Or(m.EventID, "-"))
+	field("device", "%s", cmp.Or(m.DeviceID, "-"))
+	field("type", "%s", cmp.Or(m.Type, "-"))
 	if !m.Time.IsZero() {
 		field("happened", "%s", m.Time.Format(time.RFC3339))
 	}

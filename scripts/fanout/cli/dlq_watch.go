@@ -71,8 +71,8 @@ All that it knows stands in the dead letters, so --once from a timer does the sa
 	return cmd
 }
 
-// withoutParking leaves out the dead-letter queues of services that park devices, and says so: a letter that were redriven by itself would
-// follow its device back, behind those that it was in front of.
+// withoutParking leaves out the dead-letter queues of services that park devices, and says so: one redriven by itself would
+// come back to the dead-letter queue, behind those that it was in front of.
 func withoutParking(d topology.Deployment, sources []deadletter.Source, w io.Writer) []deadletter.Source {
 	return slices.DeleteFunc(sources, func(from deadletter.Source) bool {
 		s, err := d.Service(from.Service)
@@ -113,14 +113,13 @@ type watcher struct {
 
 // run makes a round now and then until ctx ends. A round that fails is reported, and the next one tries again.
 func (w *watcher) run(ctx context.Context, every time.Duration) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	tick := time.Tick(every)
 	for {
 		if err := w.round(ctx); err != nil && ctx.Err() == nil {
 			fmt.Fprintf(w.g.err, "%s: %v\n", w.g.app.Name, err)
 		}
 		select {
-		case <-tick.C:
+		case <-tick:
 		case <-ctx.Done():
 			return nil
 		}

@@ -62,8 +62,7 @@ func report(stderr io.Writer, program string, err error) int {
 		return exitOK
 	}
 	code := exitCodeOf(err)
-	var exit *exitError
-	if errors.As(err, &exit) && exit.err == nil {
+	if exit, ok := errors.AsType[*exitError](err); ok && exit.err == nil {
 		return code
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -77,11 +76,10 @@ func report(stderr io.Writer, program string, err error) int {
 
 // exitCodeOf is the code that an error asks for.
 func exitCodeOf(err error) int {
-	var exit *exitError
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.As(err, &exit):
+	}
+	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.code
 	}
 	return exitFailed
@@ -93,16 +91,13 @@ func usage(cmd *cobra.Command, err error) error {
 }
 
 func hintFor(program string, err error) string {
-	var advised *hinted
-	if errors.As(err, &advised) {
+	if advised, ok := errors.AsType[*hinted](err); ok {
 		return advised.hint
 	}
-	var unopened *database.OpenError // its text has advice of its own
-	if errors.As(err, &unopened) {
+	if _, ok := errors.AsType[*database.OpenError](err); ok { // its text has advice of its own
 		return "--data names another folder for the service's database, and `" + program + " consume` takes --database"
 	}
-	var missing *provision.NotFoundError
-	if errors.As(err, &missing) {
+	if _, ok := errors.AsType[*provision.NotFoundError](err); ok {
 		return "for the local environment run `" + program + " up` or `" + program + " local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"
 	}
 	switch verdict := awsx.VerdictOf(err); {
@@ -113,8 +108,7 @@ func hintFor(program string, err error) string {
 	case verdict.Class == awsx.Credentials, verdict.Class == awsx.Expired:
 		return "the credentials in use are not valid here; log in again, or add --local for the local environment"
 	}
-	var unreadable *smithy.DeserializationError
-	if errors.As(err, &unreadable) {
+	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
 		return "what answers there does not seem to be SNS and SQS; check --endpoint and AWS_ENDPOINT_URL"
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {

@@ -18,15 +18,12 @@ const (
 // show keeps the user informed on standard error: a live view on a terminal, a line now and then elsewhere.
 // The returned func ends it.
 func (env *localEnvironment) show(ctx context.Context, program string, view *screen) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
 	every := lineEvery
 	if view.live() {
 		every = drawEvery
 	}
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(every)
-		defer tick.Stop()
+	return inBackground(context.WithoutCancel(ctx), func(done context.Context) {
+		tick := time.Tick(every)
 		interrupted := ctx.Done()
 		last := []reading{env.reading()}
 		for {
@@ -39,13 +36,13 @@ func (env *localEnvironment) show(ctx context.Context, program string, view *scr
 				view.draw(env.view(program, last[0], last[len(last)-1], how))
 			}
 			select {
-			case <-tick.C:
+			case <-tick:
 				if !view.live() {
 					fmt.Fprintln(view, env.progress(env.reading()))
 				}
 			case <-interrupted:
 				interrupted = nil // draw at once that it was heard
-			case <-done:
+			case <-done.Done():
 				if view.live() {
 					view.draw(env.view(program, last[0], env.reading(), "ended"))
 					view.leave()
@@ -53,11 +50,7 @@ func (env *localEnvironment) show(ctx context.Context, program string, view *scr
 				return
 			}
 		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-	}
+	})
 }
 
 // reading is what the live view shows, at one time.

@@ -109,13 +109,7 @@ on a SQL database, once per event; its tests; its entry in infra/declaration; an
 	f.DurationVar(&s.HandlerTimeout, "handler-timeout", consumers.DefaultHandlerTimeout, "`TIME` that the handling of one event may take")
 	w.flags(cmd)
 	_ = cmd.MarkFlagRequired("events")
-	_ = cmd.RegisterFlagCompletionFunc("events", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		for _, t := range events.Types() {
-			names = append(names, t.Name+"\t"+t.Summary)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
+	complete(cmd, "events", typeNames)
 	return cmd
 }
 

@@ -116,12 +116,9 @@ func showConsumer(view *screen, program, service string, c *consumers.Consumer) 
 	if !view.live() {
 		return func() {}
 	}
-	done, ended := make(chan struct{}), make(chan struct{})
 	start := time.Now()
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(drawEvery)
-		defer tick.Stop()
+	return inBackground(context.Background(), func(done context.Context) {
+		tick := time.Tick(drawEvery)
 		for {
 			ctx, cancel := context.WithTimeout(context.Background(), drawEvery)
 			blocked, err := c.Blocked(ctx)
@@ -130,17 +127,13 @@ func showConsumer(view *screen, program, service string, c *consumers.Consumer) 
 				view.draw(consumerView(program, service, c.Stats(), blocked, time.Since(start)))
 			}
 			select {
-			case <-tick.C:
-			case <-done:
+			case <-tick:
+			case <-done.Done():
 				view.leave()
 				return
 			}
 		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-	}
+	})
 }
 
 // consumerView is what the view of a consumer says.

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
@@ -117,8 +120,7 @@ func markWork(cmd *cobra.Command) {
 // execute runs the command that args name.
 func execute(root *cobra.Command) error {
 	cmd, err := root.ExecuteC()
-	var worked workError
-	if err != nil && !errors.As(err, &worked) && exitCodeOf(err) != exitUsage {
+	if _, worked := errors.AsType[workError](err); err != nil && !worked && exitCodeOf(err) != exitUsage {
 		return usage(cmd, err)
 	}
 	return err
@@ -133,6 +135,32 @@ func (g *globals) serviceNames(_ *cobra.Command, args []string, _ string) ([]str
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// complete completes the values of a flag.
+func complete(cmd *cobra.Command, flag string, values func() []string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return values(), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// typeNames completes the name of an event type.
+func typeNames() (names []string) {
+	for _, t := range events.Types() {
+		names = append(names, t.Name+"\t"+t.Summary)
+	}
+	return names
+}
+
+// inBackground runs work on a goroutine until the returned func is called, which waits for its end.
+func inBackground(ctx context.Context, work func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { work(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // help is what a command does that only groups others.

@@ -144,25 +144,17 @@ func State(ctx context.Context, o Options) (*Service, error) {
 
 // hourly calls work now and once an hour, until stop, which waits for it to end.
 func hourly(work func(context.Context)) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		ticker := time.NewTicker(time.Hour)
-		defer ticker.Stop()
+	return inBackground(context.Background(), func(ctx context.Context) {
+		tick := time.Tick(time.Hour)
 		for {
 			work(ctx)
 			select {
-			case <-ticker.C:
+			case <-tick:
 			case <-ctx.Done():
 				return
 			}
 		}
-	}()
-	return func() {
-		cancel()
-		<-ended
-	}
+	})
 }
 
 // pushTokenVariable is the environment variable with the token that clients of push must show. It is no flag, as those

@@ -225,16 +225,7 @@ func (env *localEnvironment) redriveByRules(ctx context.Context, g *globals, rul
 		w.sources = append(w.sources, deadletter.Source{Service: s.Name, URL: env.resources.Queues[s.Name].DLQURL, Queue: env.deployment.QueueName(s.Name)})
 	}
 	w.sources = withoutParking(env.deployment, w.sources, g.err)
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = w.run(ctx, watchEvery)
-	}()
-	return func() {
-		cancel()
-		<-ended
-	}
+	return inBackground(ctx, func(ctx context.Context) { _ = w.run(ctx, watchEvery) })
 }
 
 // watchEvery is how often up looks at its dead-letter queues when it redrives by rules.

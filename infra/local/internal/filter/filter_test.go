@@ -75,7 +75,7 @@ func TestPolicy_AllKeysMustMatch(t *testing.T) {
 	const policy = `{"a":["x"],"b":["y"],"$or":[{"c":["1"]},{"d":["2"]}]}`
 	for attributes, want := range map[string]bool{"a=x b=y c=1": true, "a=x b=y d=2": true, "a=x b=y": false, "a=x c=1": false} {
 		all := map[string]string{}
-		for _, pair := range strings.Fields(attributes) {
+		for pair := range strings.FieldsSeq(attributes) {
 			name, value, _ := strings.Cut(pair, "=")
 			all[name] = "String " + value
 		}

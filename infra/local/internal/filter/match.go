@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,21 +25,11 @@ type (
 )
 
 func anyOf(values []value, matches func(value) bool) bool {
-	for _, v := range values {
-		if matches(v) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(values, matches)
 }
 
 func (c equal) match(values []value) bool {
-	for i := range values {
-		if values[i] == c.wanted {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(values, c.wanted)
 }
 
 func (c prefix) match(values []value) bool {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -170,11 +171,9 @@ func choice(name string, field func(*config) *string, allowed ...string) setting
 		name:     name,
 		fifoOnly: true,
 		set: func(c *config, v string) error {
-			for _, a := range allowed {
-				if v == a {
-					*field(c) = v
-					return nil
-				}
+			if slices.Contains(allowed, v) {
+				*field(c) = v
+				return nil
 			}
 			return errAttributeValue(name)
 		},

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -66,12 +67,7 @@ func (p redriveAllowPolicy) allows(sourceARN string) bool {
 	case "denyAll":
 		return false
 	case "byQueue":
-		for _, s := range p.sources {
-			if s == sourceARN {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(p.sources, sourceARN)
 	default:
 		return true
 	}

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/device-fanout/fanout/infra/local/internal/apierr"
@@ -138,10 +139,8 @@ func CheckBatch(ids []string) error {
 		if !queue.ValidEntryID(id) {
 			return apierr.New(CodeInvalidBatchEntryID, "The Id of a batch entry in a batch request doesn't abide by the specification.")
 		}
-		for _, other := range ids[:i] {
-			if id == other {
-				return apierr.New(CodeBatchEntryIDsNotUnique, "Two or more batch entries in the request have the same Id.")
-			}
+		if slices.Contains(ids[:i], id) {
+			return apierr.New(CodeBatchEntryIDsNotUnique, "Two or more batch entries in the request have the same Id.")
 		}
 	}
 	return nil

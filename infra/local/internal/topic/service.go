@@ -3,6 +3,7 @@ package topic
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -137,9 +138,7 @@ func (s *Service) Create(name string, attributes, tags map[string]string) (strin
 			return "", err
 		}
 	}
-	for key, value := range tags {
-		t.tags[key] = value
-	}
+	maps.Copy(t.tags, tags)
 	s.dropOrphans(arn)
 	s.topics[arn] = t
 	return arn, nil
@@ -223,9 +222,7 @@ func (s *Service) Tag(arn string, tags map[string]string) error {
 	if len(t.tags)+more > maxTags {
 		return errTooManyTags()
 	}
-	for key, value := range tags {
-		t.tags[key] = value
-	}
+	maps.Copy(t.tags, tags)
 	return nil
 }
 

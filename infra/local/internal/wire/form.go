@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/base64"
+	"net/url"
 	"reflect"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // form is a request in the Query protocol: names like "Entries.member.1.Id" and their values.
 type form map[string]string
 
-// parseForm decodes an application/x-www-form-urlencoded text and adds its values to f.
+// parse decodes an application/x-www-form-urlencoded text and adds its values to f.
 // Values do not share memory with text; names may.
 func (f form) parse(text string) error {
 	for text != "" {
@@ -23,12 +24,12 @@ func (f form) parse(text string) error {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		name, ok := unescape(name)
-		if !ok {
+		name, err := url.QueryUnescape(name)
+		if err != nil {
 			return apierr.New(codeMalformed, "The request has a parameter whose name is not correctly encoded.")
 		}
-		plain, ok := unescape(value)
-		if !ok {
+		plain, err := url.QueryUnescape(value)
+		if err != nil {
 			return apierr.New(codeMalformed, "The value of parameter %s is not correctly encoded.", name)
 		}
 		if len(plain) == len(value) { // nothing was decoded: it is still a part of text
@@ -37,48 +38,6 @@ func (f form) parse(text string) error {
 		f[name] = plain
 	}
 	return nil
-}
-
-// unescape decodes %XX and +. It returns s itself when there is nothing to decode.
-func unescape(s string) (string, bool) {
-	first := strings.IndexAny(s, "%+")
-	if first < 0 {
-		return s, true
-	}
-	out := make([]byte, first, len(s))
-	copy(out, s)
-	for i := first; i < len(s); i++ {
-		switch c := s[i]; c {
-		case '+':
-			out = append(out, ' ')
-		case '%':
-			if i+2 >= len(s) {
-				return "", false
-			}
-			high, low := unhex(s[i+1]), unhex(s[i+2])
-			if high < 0 || low < 0 {
-				return "", false
-			}
-			out = append(out, byte(high<<4|low))
-			i += 2
-		default:
-			out = append(out, c)
-		}
-	}
-	return string(out), true
-}
-
-func unhex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	default:
-		return -1
-	}
 }
 
 // decode fills the struct that target points to. A field's tag says where its value stands:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -220,9 +221,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the server closes the connection without an answer
 	}
 	header := w.Header()
-	for name, values := range resp.Header() {
-		header[name] = values
-	}
+	maps.Copy(header, resp.Header())
 	w.WriteHeader(resp.Status)
 	_, _ = w.Write(resp.Body) // a client that has gone away is no concern of ours
 }

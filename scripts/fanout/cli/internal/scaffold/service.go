@@ -140,8 +140,8 @@ func goTypeOf(kind events.Type) (goType, error) {
 		return goType{}, fmt.Errorf("scaffold: events: %s is type %s, which another package can't name; export it", kind.Name, t)
 	}
 	found := goType{Event: kind.Name, Path: t.PkgPath(), Package: pkg, Name: t.Name()}
-	for i := range t.NumField() {
-		found.Fields = append(found.Fields, t.Field(i).Name)
+	for field := range t.Fields() {
+		found.Fields = append(found.Fields, field.Name)
 	}
 	return found, nil
 }
