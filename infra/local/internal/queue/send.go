@@ -61,7 +61,7 @@ func (q *Queue) Send(in SendInput) (SendResult, error) {
 	if in.Content.Body == "" {
 		return SendResult{}, errMissing("MessageBody")
 	}
-	if err := r.checkIDs(in); err != nil {
+	if err := r.checkIDs(in, errMissing("MessageGroupId")); err != nil {
 		return SendResult{}, err
 	}
 	if err := r.checkContent(in, "One or more parameters are invalid"); err != nil {
@@ -84,10 +84,10 @@ func (q *Queue) SendBatch(entries []BatchEntry) ([]BatchResult, error) {
 	if err := checkBatch(len(entries), "SendMessageBatchRequestEntry", func(i int) string { return entries[i].ID }); err != nil {
 		return nil, err
 	}
-	total := 0
+	total, noGroup := 0, apierr.New(CodeInvalidParameter, "The request must contain the parameter MessageGroupId.")
 	for i := range entries {
 		total += entries[i].Input.Content.Size()
-		if err := r.checkBatchIDs(entries[i].Input); err != nil {
+		if err := r.checkIDs(entries[i].Input, noGroup); err != nil {
 			return nil, err
 		}
 	}

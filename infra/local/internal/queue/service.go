@@ -177,29 +177,22 @@ func (s *Service) Delete(name string) error {
 
 // Names returns the names of the queues that start with prefix, sorted.
 func (s *Service) Names(prefix string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var names []string
-	for name := range s.queues {
-		if strings.HasPrefix(name, prefix) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return s.names(func(q *Queue) bool { return strings.HasPrefix(q.name, prefix) })
 }
 
-// DeadLetterSources returns the names of the queues whose redrive policy names q, sorted.
-func (s *Service) DeadLetterSources(q *Queue) []string {
+// DeadLetterSources returns the names of the queues whose redrive policy names dlq, sorted.
+func (s *Service) DeadLetterSources(dlq *Queue) []string {
+	return s.names(func(q *Queue) bool { return q.config.redrive.targetARN == dlq.arn })
+}
+
+func (s *Service) names(of func(*Queue) bool) (names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var names []string
-	for name, source := range s.queues {
-		if source.config.redrive.targetARN == q.arn {
+	for _, name := range slices.Sorted(maps.Keys(s.queues)) {
+		if of(s.queues[name]) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	return names
 }
 
@@ -219,10 +212,7 @@ func (s *Service) Close() {
 func checkName(name string, attributes map[string]string) (isFIFO bool, err error) {
 	const want = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
 	base, suffixed := strings.CutSuffix(name, ".fifo")
-	legal := len(base) > 0 && len(name) <= 80
-	for _, r := range base {
-		legal = legal && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	}
+	legal := ValidName(base) && len(name) <= 80
 	value, given := attributes[AttrFifoQueue]
 	switch value = strings.ToLower(value); {
 	case !legal:

@@ -17,34 +17,17 @@ const (
 		"provided explicitly"
 )
 
-// checkIDs checks group, deduplication ID and delay of a single send.
-func (r rules) checkIDs(in SendInput) error {
+// checkIDs checks group, deduplication ID and delay of a send. noGroup is the error for a missing group ID, which differs between single
+// sends and batches.
+func (r rules) checkIDs(in SendInput, noGroup error) error {
 	if err := checkIDText(in); err != nil {
 		return err
 	}
-	if r.fifo {
-		switch {
-		case in.GroupID == nil:
-			return errMissing("MessageGroupId")
-		case in.DeduplicationID == nil && !r.contentDedup:
-			return apierr.New(CodeInvalidParameter, noDeduplicationID)
-		}
-	}
-	return r.checkQueueType(in)
-}
-
-// checkBatchIDs does the same for an entry of a batch, where a missing ID fails the whole batch with another code.
-func (r rules) checkBatchIDs(in SendInput) error {
-	if err := checkIDText(in); err != nil {
-		return err
-	}
-	if r.fifo {
-		switch {
-		case in.GroupID == nil:
-			return apierr.New(CodeInvalidParameter, "The request must contain the parameter MessageGroupId.")
-		case in.DeduplicationID == nil && !r.contentDedup:
-			return apierr.New(CodeInvalidParameter, noDeduplicationID)
-		}
+	switch {
+	case r.fifo && in.GroupID == nil:
+		return noGroup
+	case r.fifo && in.DeduplicationID == nil && !r.contentDedup:
+		return apierr.New(CodeInvalidParameter, noDeduplicationID)
 	}
 	return r.checkQueueType(in)
 }
@@ -230,15 +213,15 @@ func CheckBatch(ids []string, entryName string) error {
 }
 
 // ValidEntryID reports whether id can name an entry of a batch.
-func ValidEntryID(id string) bool {
-	if id == "" || len(id) > 80 {
-		return false
-	}
-	for i := range len(id) {
-		c := id[i]
+func ValidEntryID(id string) bool { return len(id) <= 80 && ValidName(id) }
+
+// ValidName reports whether name consists of one or more ASCII letters, digits, hyphens and underscores.
+func ValidName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return false
 		}
 	}
-	return true
+	return name != ""
 }

@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -146,15 +145,7 @@ func (s *Service) Create(name string, attributes, tags map[string]string) (strin
 
 func validName(name string, isFIFO bool) bool {
 	base, suffixed := strings.CutSuffix(name, ".fifo")
-	if suffixed != isFIFO || base == "" || len(name) > 256 {
-		return false
-	}
-	for _, r := range base {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-			return false
-		}
-	}
-	return true
+	return suffixed == isFIFO && len(name) <= 256 && queue.ValidName(base)
 }
 
 // orphanLifetime is how long the subscriptions of a deleted topic stay readable.
@@ -194,12 +185,7 @@ func (s *Service) Delete(arn string) error {
 func (s *Service) Topics() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	arns := make([]string, 0, len(s.topics))
-	for arn := range s.topics {
-		arns = append(arns, arn)
-	}
-	slices.Sort(arns)
-	return arns
+	return slices.Sorted(maps.Keys(s.topics))
 }
 
 // Tag adds tags or replaces their values.
@@ -213,16 +199,12 @@ func (s *Service) Tag(arn string, tags map[string]string) error {
 	if t == nil {
 		return apierr.New(CodeResourceNotFound, "Resource does not exist")
 	}
-	more := 0
-	for key := range tags {
-		if _, ok := t.tags[key]; !ok {
-			more++
-		}
-	}
-	if len(t.tags)+more > maxTags {
+	all := maps.Clone(t.tags)
+	maps.Copy(all, tags)
+	if len(all) > maxTags {
 		return errTooManyTags()
 	}
-	maps.Copy(t.tags, tags)
+	t.tags = all
 	return nil
 }
 
@@ -252,10 +234,9 @@ func (s *Service) Tags(arn string) ([]Tag, error) {
 		return nil, apierr.New(CodeResourceNotFound, "Resource does not exist")
 	}
 	tags := make([]Tag, 0, len(t.tags))
-	for key, value := range t.tags {
-		tags = append(tags, Tag{key, value})
+	for _, key := range slices.Sorted(maps.Keys(t.tags)) {
+		tags = append(tags, Tag{key, t.tags[key]})
 	}
-	slices.SortFunc(tags, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
 	return tags, nil
 }
 

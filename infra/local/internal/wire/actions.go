@@ -38,31 +38,45 @@ func does[In, Out any](method func(*Handler, context.Context, *call, *In) (*Out,
 	}
 }
 
+// onQueue makes an action of a method for the queue that the request names.
+func onQueue[In, Out any, P interface {
+	*In
+	url() string
+}](method func(*Handler, context.Context, *call, *queue.Queue, *In) (*Out, error)) action {
+	return does(func(h *Handler, ctx context.Context, c *call, in *In) (*Out, error) {
+		q, err := h.queueAt(P(in).url())
+		if err != nil {
+			return nil, err
+		}
+		return method(h, ctx, c, q, in)
+	})
+}
+
 // sqsActions are the actions of SQS that the engine carries out.
 var sqsActions = map[string]action{
-	"AddPermission":                does((*Handler).addPermission),
+	"AddPermission":                onQueue((*Handler).addPermission),
 	"CancelMessageMoveTask":        does((*Handler).cancelMessageMoveTask),
-	"ChangeMessageVisibility":      does((*Handler).changeMessageVisibility),
-	"ChangeMessageVisibilityBatch": does((*Handler).changeMessageVisibilityBatch),
+	"ChangeMessageVisibility":      onQueue((*Handler).changeMessageVisibility),
+	"ChangeMessageVisibilityBatch": onQueue((*Handler).changeMessageVisibilityBatch),
 	"CreateQueue":                  does((*Handler).createQueue),
-	"DeleteMessage":                does((*Handler).deleteMessage),
-	"DeleteMessageBatch":           does((*Handler).deleteMessageBatch),
-	"DeleteQueue":                  does((*Handler).deleteQueue),
-	"GetQueueAttributes":           does((*Handler).getQueueAttributes),
+	"DeleteMessage":                onQueue((*Handler).deleteMessage),
+	"DeleteMessageBatch":           onQueue((*Handler).deleteMessageBatch),
+	"DeleteQueue":                  onQueue((*Handler).deleteQueue),
+	"GetQueueAttributes":           onQueue((*Handler).getQueueAttributes),
 	"GetQueueUrl":                  does((*Handler).getQueueURL),
-	"ListDeadLetterSourceQueues":   does((*Handler).listDeadLetterSourceQueues),
+	"ListDeadLetterSourceQueues":   onQueue((*Handler).listDeadLetterSourceQueues),
 	"ListMessageMoveTasks":         does((*Handler).listMessageMoveTasks),
-	"ListQueueTags":                does((*Handler).listQueueTags),
+	"ListQueueTags":                onQueue((*Handler).listQueueTags),
 	"ListQueues":                   does((*Handler).listQueues),
-	"PurgeQueue":                   does((*Handler).purgeQueue),
-	"ReceiveMessage":               does((*Handler).receiveMessage),
-	"RemovePermission":             does((*Handler).removePermission),
-	"SendMessage":                  does((*Handler).sendMessage),
-	"SendMessageBatch":             does((*Handler).sendMessageBatch),
-	"SetQueueAttributes":           does((*Handler).setQueueAttributes),
+	"PurgeQueue":                   onQueue((*Handler).purgeQueue),
+	"ReceiveMessage":               onQueue((*Handler).receiveMessage),
+	"RemovePermission":             onQueue((*Handler).removePermission),
+	"SendMessage":                  onQueue((*Handler).sendMessage),
+	"SendMessageBatch":             onQueue((*Handler).sendMessageBatch),
+	"SetQueueAttributes":           onQueue((*Handler).setQueueAttributes),
 	"StartMessageMoveTask":         does((*Handler).startMessageMoveTask),
-	"TagQueue":                     does((*Handler).tagQueue),
-	"UntagQueue":                   does((*Handler).untagQueue),
+	"TagQueue":                     onQueue((*Handler).tagQueue),
+	"UntagQueue":                   onQueue((*Handler).untagQueue),
 }
 
 // find returns the action of that name.

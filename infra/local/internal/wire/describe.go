@@ -20,52 +20,20 @@ func (in *queueRef) describe() (string, []faults.Entry, bool) {
 	return lastPart(in.QueueURL), nil, false
 }
 
-func (in *receiveInput) describe() (string, []faults.Entry, bool) {
-	return lastPart(in.QueueURL), nil, false
-}
-
-func (in *getAttributesInput) describe() (string, []faults.Entry, bool) {
-	return lastPart(in.QueueURL), nil, false
-}
-
-func (in *setAttributesInput) describe() (string, []faults.Entry, bool) {
-	return lastPart(in.QueueURL), nil, false
-}
-
-func (in *deleteInput) describe() (string, []faults.Entry, bool) {
-	return lastPart(in.QueueURL), nil, false
-}
-
-func (in *changeVisibilityInput) describe() (string, []faults.Entry, bool) {
-	return lastPart(in.QueueURL), nil, false
-}
-
 func (in *sendMessageInput) describe() (string, []faults.Entry, bool) {
 	return lastPart(in.QueueURL), []faults.Entry{{Group: text(in.GroupID)}}, false
 }
 
 func (in *sendBatchInput) describe() (string, []faults.Entry, bool) {
-	entries := make([]faults.Entry, len(in.Entries))
-	for i, e := range in.Entries {
-		entries[i] = faults.Entry{ID: e.ID, Group: text(e.GroupID)}
-	}
-	return lastPart(in.QueueURL), entries, true
+	return describeBatch(in.QueueURL, in.Entries, func(e sendBatchEntry) faults.Entry { return faults.Entry{ID: e.ID, Group: text(e.GroupID)} })
 }
 
 func (in *deleteBatchInput) describe() (string, []faults.Entry, bool) {
-	entries := make([]faults.Entry, len(in.Entries))
-	for i, e := range in.Entries {
-		entries[i] = faults.Entry{ID: e.ID}
-	}
-	return lastPart(in.QueueURL), entries, true
+	return describeBatch(in.QueueURL, in.Entries, func(e deleteBatchEntry) faults.Entry { return faults.Entry{ID: e.ID} })
 }
 
 func (in *changeBatchInput) describe() (string, []faults.Entry, bool) {
-	entries := make([]faults.Entry, len(in.Entries))
-	for i, e := range in.Entries {
-		entries[i] = faults.Entry{ID: e.ID}
-	}
-	return lastPart(in.QueueURL), entries, true
+	return describeBatch(in.QueueURL, in.Entries, func(e changeBatchEntry) faults.Entry { return faults.Entry{ID: e.ID} })
 }
 
 func (in *publishInput) describe() (string, []faults.Entry, bool) {
@@ -73,9 +41,13 @@ func (in *publishInput) describe() (string, []faults.Entry, bool) {
 }
 
 func (in *publishBatchInput) describe() (string, []faults.Entry, bool) {
-	entries := make([]faults.Entry, len(in.Entries))
-	for i, e := range in.Entries {
-		entries[i] = faults.Entry{ID: e.ID, Group: text(e.GroupID)}
+	return describeBatch(in.TopicARN, in.Entries, func(e publishBatchEntry) faults.Entry { return faults.Entry{ID: e.ID, Group: text(e.GroupID)} })
+}
+
+func describeBatch[E any](ref string, batch []E, entry func(E) faults.Entry) (string, []faults.Entry, bool) {
+	entries := make([]faults.Entry, len(batch))
+	for i, e := range batch {
+		entries[i] = entry(e)
 	}
-	return lastPart(in.TopicARN), entries, true
+	return lastPart(ref), entries, true
 }

@@ -4,18 +4,19 @@ import (
 	"context"
 
 	"github.com/device-fanout/fanout/infra/local/faults"
+	"github.com/device-fanout/fanout/infra/local/internal/queue"
 )
 
 type addPermissionInput struct {
-	QueueURL string   `json:"QueueUrl" query:"QueueUrl"`
+	queueRef
 	Label    string   `json:"Label" query:"Label"`
 	Accounts []string `json:"AWSAccountIds" query:"AWSAccountId"`
 	Actions  []string `json:"Actions" query:"ActionName"`
 }
 
 type removePermissionInput struct {
-	QueueURL string `json:"QueueUrl" query:"QueueUrl"`
-	Label    string `json:"Label" query:"Label"`
+	queueRef
+	Label string `json:"Label" query:"Label"`
 }
 
 type addTopicPermissionInput struct {
@@ -46,19 +47,11 @@ func (in *removeTopicPermissionInput) describe() (string, []faults.Entry, bool) 
 	return lastPart(in.TopicARN), nil, false
 }
 
-func (h *Handler) addPermission(_ context.Context, _ *call, in *addPermissionInput) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) addPermission(_ context.Context, _ *call, q *queue.Queue, in *addPermissionInput) (*struct{}, error) {
 	return nil, q.AddPermission(in.Label, in.Accounts, in.Actions)
 }
 
-func (h *Handler) removePermission(_ context.Context, _ *call, in *removePermissionInput) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) removePermission(_ context.Context, _ *call, q *queue.Queue, in *removePermissionInput) (*struct{}, error) {
 	return nil, q.RemovePermission(in.Label)
 }
 

@@ -30,11 +30,7 @@ func (h *Handler) createQueue(_ context.Context, c *call, in *createQueueInput) 
 	return &queueURLOutput{h.queueURL(c, q.Name())}, nil
 }
 
-func (h *Handler) deleteQueue(_ context.Context, _ *call, in *queueRef) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) deleteQueue(_ context.Context, _ *call, q *queue.Queue, _ *queueRef) (*struct{}, error) {
 	return nil, h.Queues.Delete(q.Name())
 }
 
@@ -57,11 +53,7 @@ func (h *Handler) listQueues(_ context.Context, c *call, in *listQueuesInput) (*
 	return &listQueuesOutput{h.queueURLs(c, names), next}, nil
 }
 
-func (h *Handler) listDeadLetterSourceQueues(_ context.Context, c *call, in *listSourcesInput) (*listSourcesOutput, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) listDeadLetterSourceQueues(_ context.Context, c *call, q *queue.Queue, in *listSourcesInput) (*listSourcesOutput, error) {
 	names, next, err := queuePage(h.Queues.DeadLetterSources(q), in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
@@ -90,61 +82,33 @@ func queuePage(names []string, maxResults *int, token string) (cut []string, nex
 	return page(sqs, names, itself, *maxResults, token)
 }
 
-func (h *Handler) getQueueAttributes(_ context.Context, _ *call, in *getAttributesInput) (*getAttributesOutput, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) getQueueAttributes(_ context.Context, _ *call, q *queue.Queue, in *getAttributesInput) (*getAttributesOutput, error) {
 	found, err := q.Attributes(in.Names)
 	return &getAttributesOutput{found}, err
 }
 
-func (h *Handler) setQueueAttributes(_ context.Context, _ *call, in *setAttributesInput) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) setQueueAttributes(_ context.Context, _ *call, q *queue.Queue, in *setAttributesInput) (*struct{}, error) {
 	return nil, q.SetAttributes(in.Attributes)
 }
 
-func (h *Handler) purgeQueue(_ context.Context, _ *call, in *queueRef) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) purgeQueue(_ context.Context, _ *call, q *queue.Queue, _ *queueRef) (*struct{}, error) {
 	return nil, q.Purge()
 }
 
-func (h *Handler) tagQueue(_ context.Context, _ *call, in *tagQueueInput) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) tagQueue(_ context.Context, _ *call, q *queue.Queue, in *tagQueueInput) (*struct{}, error) {
 	return nil, q.Tag(in.Tags)
 }
 
-func (h *Handler) untagQueue(_ context.Context, _ *call, in *untagQueueInput) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) untagQueue(_ context.Context, _ *call, q *queue.Queue, in *untagQueueInput) (*struct{}, error) {
 	return nil, q.Untag(in.TagKeys)
 }
 
-func (h *Handler) listQueueTags(_ context.Context, _ *call, in *queueRef) (*listTagsOutput, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) listQueueTags(_ context.Context, _ *call, q *queue.Queue, _ *queueRef) (*listTagsOutput, error) {
 	tags, err := q.Tags()
 	return &listTagsOutput{tags}, err
 }
 
-func (h *Handler) deleteMessage(_ context.Context, c *call, in *deleteInput) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) deleteMessage(_ context.Context, c *call, q *queue.Queue, in *deleteInput) (*struct{}, error) {
 	errs, err := deletion(q, c)([]string{in.ReceiptHandle})
 	if err != nil {
 		return nil, err
@@ -160,11 +124,7 @@ func deletion(q *queue.Queue, c *call) func(handles []string) ([]error, error) {
 	return q.Delete
 }
 
-func (h *Handler) changeMessageVisibility(_ context.Context, _ *call, in *changeVisibilityInput) (*struct{}, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) changeMessageVisibility(_ context.Context, _ *call, q *queue.Queue, in *changeVisibilityInput) (*struct{}, error) {
 	if in.VisibilityTimeout == nil {
 		return nil, apierr.New(queue.CodeMissingParameter, "The request must contain the parameter VisibilityTimeout.")
 	}
@@ -177,11 +137,7 @@ func (h *Handler) changeMessageVisibility(_ context.Context, _ *call, in *change
 	return nil, errs[0]
 }
 
-func (h *Handler) deleteMessageBatch(_ context.Context, c *call, in *deleteBatchInput) (*deleteBatchOutput, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) deleteMessageBatch(_ context.Context, c *call, q *queue.Queue, in *deleteBatchInput) (*deleteBatchOutput, error) {
 	b := newBatch(c, len(in.Entries), func(i int) string { return in.Entries[i].ID })
 	if err := queue.CheckBatch(b.ids, "DeleteMessageBatchRequestEntry"); err != nil {
 		return nil, err
@@ -199,11 +155,7 @@ func (h *Handler) deleteMessageBatch(_ context.Context, c *call, in *deleteBatch
 	return out, nil
 }
 
-func (h *Handler) changeMessageVisibilityBatch(_ context.Context, c *call, in *changeBatchInput) (*changeBatchOutput, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) changeMessageVisibilityBatch(_ context.Context, c *call, q *queue.Queue, in *changeBatchInput) (*changeBatchOutput, error) {
 	b := newBatch(c, len(in.Entries), func(i int) string { return in.Entries[i].ID })
 	if err := queue.CheckBatch(b.ids, "ChangeMessageVisibilityBatchRequestEntry"); err != nil {
 		return nil, err

@@ -13,11 +13,7 @@ import (
 
 const traceHeader = "AWSTraceHeader"
 
-func (h *Handler) sendMessage(_ context.Context, c *call, in *sendMessageInput) (*sendMessageOutput, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) sendMessage(_ context.Context, c *call, q *queue.Queue, in *sendMessageInput) (*sendMessageOutput, error) {
 	content, err := newContent(&in.messageInput, c.trace)
 	if err != nil {
 		return nil, err
@@ -33,11 +29,7 @@ func (h *Handler) sendMessage(_ context.Context, c *call, in *sendMessageInput) 
 	return &out, nil
 }
 
-func (h *Handler) sendMessageBatch(_ context.Context, c *call, in *sendBatchInput) (*sendBatchOutput, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) sendMessageBatch(_ context.Context, c *call, q *queue.Queue, in *sendBatchInput) (*sendBatchOutput, error) {
 	b := newBatch(c, len(in.Entries), func(i int) string { return in.Entries[i].ID })
 	if err := queue.CheckBatch(b.ids, "SendMessageBatchRequestEntry"); err != nil {
 		return nil, err
@@ -132,11 +124,7 @@ func attributeList(attributes map[string]attributeValue) ([]queue.Attribute, err
 	return list, nil
 }
 
-func (h *Handler) receiveMessage(ctx context.Context, c *call, in *receiveInput) (*received, error) {
-	q, err := h.queueAt(in.QueueURL)
-	if err != nil {
-		return nil, err
-	}
+func (h *Handler) receiveMessage(ctx context.Context, c *call, q *queue.Queue, in *receiveInput) (*received, error) {
 	names := in.SystemAttributeNames
 	if c.query && len(in.AttributeNames) > 0 {
 		names = in.AttributeNames // the Query protocol obeys one of the two lists, JSON the union

@@ -3,9 +3,12 @@ package wire
 // The requests and answers of SQS. One declaration serves both protocols: the json tags are the API's names, the query
 // and element tags say where the same stands in the Query protocol.
 
+// queueRef is the queue that a request is about.
 type queueRef struct {
 	QueueURL string `json:"QueueUrl" query:"QueueUrl"`
 }
+
+func (in *queueRef) url() string { return in.QueueURL }
 
 type attributeValue struct {
 	DataType    string   `json:"DataType" query:"DataType" element:"DataType"`
@@ -42,7 +45,7 @@ type listQueuesOutput struct {
 }
 
 type listSourcesInput struct {
-	QueueURL   string `json:"QueueUrl" query:"QueueUrl"`
+	queueRef
 	MaxResults *int   `json:"MaxResults" query:"MaxResults"`
 	NextToken  string `json:"NextToken" query:"NextToken"`
 }
@@ -53,8 +56,8 @@ type listSourcesOutput struct {
 }
 
 type getAttributesInput struct {
-	QueueURL string   `json:"QueueUrl" query:"QueueUrl"`
-	Names    []string `json:"AttributeNames" query:"AttributeName"`
+	queueRef
+	Names []string `json:"AttributeNames" query:"AttributeName"`
 }
 
 type getAttributesOutput struct {
@@ -62,7 +65,7 @@ type getAttributesOutput struct {
 }
 
 type setAttributesInput struct {
-	QueueURL   string            `json:"QueueUrl" query:"QueueUrl"`
+	queueRef
 	Attributes map[string]string `json:"Attributes" query:"Attribute,Name,Value"`
 }
 
@@ -76,7 +79,7 @@ type messageInput struct {
 }
 
 type sendMessageInput struct {
-	QueueURL string `json:"QueueUrl" query:"QueueUrl"`
+	queueRef
 	messageInput
 }
 
@@ -89,8 +92,8 @@ type sendMessageOutput struct {
 }
 
 type sendBatchInput struct {
-	QueueURL string           `json:"QueueUrl" query:"QueueUrl"`
-	Entries  []sendBatchEntry `json:"Entries" query:"SendMessageBatchRequestEntry"`
+	queueRef
+	Entries []sendBatchEntry `json:"Entries" query:"SendMessageBatchRequestEntry"`
 }
 
 type sendBatchEntry struct {
@@ -116,7 +119,7 @@ type batchError struct {
 }
 
 type receiveInput struct {
-	QueueURL             string   `json:"QueueUrl" query:"QueueUrl"`
+	queueRef
 	MaxMessages          *int     `json:"MaxNumberOfMessages" query:"MaxNumberOfMessages"`
 	VisibilityTimeout    *int     `json:"VisibilityTimeout" query:"VisibilityTimeout"`
 	WaitTime             *int     `json:"WaitTimeSeconds" query:"WaitTimeSeconds"`
@@ -127,13 +130,13 @@ type receiveInput struct {
 }
 
 type deleteInput struct {
-	QueueURL      string `json:"QueueUrl" query:"QueueUrl"`
+	queueRef
 	ReceiptHandle string `json:"ReceiptHandle" query:"ReceiptHandle"`
 }
 
 type deleteBatchInput struct {
-	QueueURL string             `json:"QueueUrl" query:"QueueUrl"`
-	Entries  []deleteBatchEntry `json:"Entries" query:"DeleteMessageBatchRequestEntry"`
+	queueRef
+	Entries []deleteBatchEntry `json:"Entries" query:"DeleteMessageBatchRequestEntry"`
 }
 
 type deleteBatchEntry struct {
@@ -151,14 +154,14 @@ type batchID struct {
 }
 
 type changeVisibilityInput struct {
-	QueueURL          string `json:"QueueUrl" query:"QueueUrl"`
+	queueRef
 	ReceiptHandle     string `json:"ReceiptHandle" query:"ReceiptHandle"`
 	VisibilityTimeout *int   `json:"VisibilityTimeout" query:"VisibilityTimeout"`
 }
 
 type changeBatchInput struct {
-	QueueURL string             `json:"QueueUrl" query:"QueueUrl"`
-	Entries  []changeBatchEntry `json:"Entries" query:"ChangeMessageVisibilityBatchRequestEntry"`
+	queueRef
+	Entries []changeBatchEntry `json:"Entries" query:"ChangeMessageVisibilityBatchRequestEntry"`
 }
 
 type changeBatchEntry struct {
@@ -173,13 +176,13 @@ type changeBatchOutput struct {
 }
 
 type tagQueueInput struct {
-	QueueURL string            `json:"QueueUrl" query:"QueueUrl"`
-	Tags     map[string]string `json:"Tags" query:"Tag,Key,Value"`
+	queueRef
+	Tags map[string]string `json:"Tags" query:"Tag,Key,Value"`
 }
 
 type untagQueueInput struct {
-	QueueURL string   `json:"QueueUrl" query:"QueueUrl"`
-	TagKeys  []string `json:"TagKeys" query:"TagKey"`
+	queueRef
+	TagKeys []string `json:"TagKeys" query:"TagKey"`
 }
 
 type listTagsOutput struct {
