@@ -27,37 +27,37 @@ func newLimits() *limits {
 
 // ofKey is the bucket of a key, or nil when it has no limit.
 func (l *limits) ofKey(key string, limit Limit) *rate.Limiter {
-	if limit.PerSecond == 0 {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bucket := l.keys[key]
-	if bucket == nil {
-		bucket = newBucket(limit.PerSecond, limit.Burst)
-		l.keys[key] = bucket
-	}
-	adjust(bucket, limit.PerSecond, limit.Burst)
-	return bucket
+	return bucketOf(l.keys, key, limit.PerSecond, limit.Burst)
 }
 
 // ofDevice is the bucket of a device of a key, or nil when it has no limit.
 func (l *limits) ofDevice(key, device string, limit Limit) *rate.Limiter {
-	if limit.PerDevicePerSecond == 0 {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id := keyedDevice{key, device}
-	bucket := l.devices[id]
-	if bucket == nil {
-		if len(l.devices) >= l.sweepAt {
-			l.sweep()
-		}
-		bucket = newBucket(limit.PerDevicePerSecond, limit.PerDeviceBurst)
-		l.devices[id] = bucket
+	if len(l.devices) >= l.sweepAt {
+		l.sweep()
 	}
-	adjust(bucket, limit.PerDevicePerSecond, limit.PerDeviceBurst)
+	return bucketOf(l.devices, keyedDevice{key, device}, limit.PerDevicePerSecond, limit.PerDeviceBurst)
+}
+
+// bucketOf is the bucket of an ID, which follows a limit that has changed with the file of keys. It is nil without a limit.
+func bucketOf[ID comparable](buckets map[ID]*rate.Limiter, id ID, perSecond float64, burst int) *rate.Limiter {
+	if perSecond == 0 {
+		return nil
+	}
+	bucket := buckets[id]
+	if bucket == nil {
+		bucket = rate.NewLimiter(rate.Limit(perSecond), burst)
+		buckets[id] = bucket
+	}
+	if bucket.Limit() != rate.Limit(perSecond) {
+		bucket.SetLimit(rate.Limit(perSecond))
+	}
+	if bucket.Burst() != burst {
+		bucket.SetBurst(burst)
+	}
 	return bucket
 }
 
@@ -70,20 +70,6 @@ func (l *limits) sweep() {
 		}
 	}
 	l.sweepAt = max(minSweep, 2*len(l.devices))
-}
-
-func newBucket(perSecond float64, burst int) *rate.Limiter {
-	return rate.NewLimiter(rate.Limit(perSecond), burst)
-}
-
-// adjust follows a limit that has changed with the file of keys.
-func adjust(bucket *rate.Limiter, perSecond float64, burst int) {
-	if bucket.Limit() != rate.Limit(perSecond) {
-		bucket.SetLimit(rate.Limit(perSecond))
-	}
-	if bucket.Burst() != burst {
-		bucket.SetBurst(burst)
-	}
 }
 
 // take takes one token, or tells how long to wait for the next without taking one. A nil bucket has tokens always.

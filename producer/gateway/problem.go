@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	awsx "github.com/device-fanout/fanout/internal/aws"
 	"github.com/device-fanout/fanout/producer"
 )
 
@@ -132,11 +133,6 @@ func (p *Problem) write(w http.ResponseWriter) {
 // errNoRoom says that an event has waited for room in the producer's buffer in vain.
 var errNoRoom = errors.New("gateway: no room in the buffer")
 
-// refusedForGood has the codes with which SNS refuses an event for what it is, so that it will never be accepted.
-var refusedForGood = map[string]bool{
-	"InvalidParameter": true, "InvalidParameterValue": true, "ParameterValueInvalid": true, "ValidationError": true, "ValidationException": true,
-}
-
 // problemOf says what an error of events or of the producer means to a client.
 func problemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
@@ -202,7 +198,7 @@ func problemOfPublish(failed *producer.PublishError) *Problem {
 		p = newProblem(kindUnconfirmed, "its outcome is unknown: send it again with the same id")
 	case errors.Is(failed, producer.ErrClosed):
 		p = newProblem(kindClosing, "")
-	case refusedForGood[failed.Code]:
+	case awsx.EntryVerdict(failed.Code, "", true).Class == awsx.Final: // refused for what it is, and always will be
 		p = newProblem(kindRefused, failed.Code)
 	default:
 		p = newProblem(kindUnconfirmed, failed.Code)

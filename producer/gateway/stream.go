@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
+
+	"github.com/device-fanout/fanout/internal/lines"
 )
 
 // stream takes a body of lines, one event each, and answers every line while it reads the next. The lines are read on a
@@ -106,7 +108,7 @@ func (s *lineStream) read(ctx context.Context, body io.Reader) (atEnd bool) {
 		_ = s.control.SetReadDeadline(time.Now().Add(g.cfg.LineTimeout))
 		var tooLong bool
 		var err error
-		line, tooLong, err = readLine(in, line[:0], g.cfg.MaxEventBytes)
+		line, tooLong, err = lines.Read(in, line[:0], g.cfg.MaxEventBytes)
 		if err != nil && !errors.Is(err, io.EOF) {
 			s.brokenOff(ctx, n, err)
 			return false
@@ -261,22 +263,4 @@ func (s *lineStream) write(ctx context.Context, w io.Writer, read <-chan struct{
 func (s *lineStream) flush() error {
 	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	return s.control.Flush()
-}
-
-// readLine appends the next line to buf, without its end. Of a line that is longer than most, the rest is skipped.
-// The error is io.EOF at the end of the input; there may be a last line with it.
-func readLine(in *bufio.Reader, buf []byte, most int) (line []byte, tooLong bool, err error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		if len(buf)+len(part) > most+len("\r\n") {
-			tooLong, buf = true, buf[:0]
-		}
-		if !tooLong {
-			buf = append(buf, part...)
-		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		return bytes.TrimRight(buf, "\r\n"), tooLong, err
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/lines"
 )
 
 // maxLineBytes bounds an input line. It is four times what the topic takes, so that an event which is only too large is told
@@ -96,7 +97,7 @@ func readEvents(r io.Reader, take func(line int, e events.Event) error, reject f
 	for n := 0; ; {
 		var err error
 		var tooLong bool
-		line, tooLong, err = readLine(in, line[:0])
+		line, tooLong, err = lines.Read(in, line[:0], maxLineBytes)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return n, fmt.Errorf("input: after line %d: %w", n, err)
 		}
@@ -120,24 +121,5 @@ func readEvents(r io.Reader, take func(line int, e events.Event) error, reject f
 		if err != nil {
 			return n, nil
 		}
-	}
-}
-
-// readLine appends the next line to buf, without its end. Of a line that is too long, the rest is skipped.
-// The error is io.EOF when the line is the last and does not end with a newline.
-func readLine(in *bufio.Reader, buf []byte) (line []byte, tooLong bool, err error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		if len(buf)+len(part) > maxLineBytes+1 {
-			tooLong = true
-			buf = buf[:0]
-		}
-		if !tooLong {
-			buf = append(buf, part...)
-		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		return bytes.TrimRight(buf, "\r\n"), tooLong, err
 	}
 }
