@@ -28,9 +28,8 @@ func checkJSON(text []byte) error {
 		}
 	}
 	if !wellFormed(text) {
-		var syntax *json.SyntaxError
 		var ignored json.RawMessage
-		if err := json.Unmarshal(text, &ignored); errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(text, &ignored)); ok {
 			return fmt.Errorf("byte %d: %w", syntax.Offset, syntax)
 		}
 		return errors.New("got no JSON, want an object")

@@ -167,8 +167,8 @@ func (e *entry) checkData(bad *faults, data Data) {
 	if err == nil {
 		return
 	}
-	var failed validator.ValidationErrors
-	if !errors.As(err, &failed) {
+	failed, ok := errors.AsType[validator.ValidationErrors](err)
+	if !ok {
 		bad.dataField("data", describeGo(data), err.Error()) // cannot be: the validator was given a struct
 		return
 	}

@@ -127,8 +127,7 @@ func (p *Producer) checkTime(e events.Event, err error) error {
 		return err
 	}
 	field := events.FieldError{Path: "time", Value: strconv.Quote(e.Time.UTC().Format(time.RFC3339Nano)), Want: want}
-	var faults *events.Error
-	if errors.As(err, &faults) {
+	if faults, ok := errors.AsType[*events.Error](err); ok {
 		faults.Code = events.CodeInvalidEnvelope
 		faults.Fields = append([]events.FieldError{field}, faults.Fields...)
 		return faults

@@ -354,9 +354,8 @@ func (p *Producer) load(l *lane) error {
 	var err error
 	for len(refs) > 0 {
 		var r spool.Record
-		var d *spool.DamagedError
 		r, err = p.store.Read(refs[0])
-		if errors.As(err, &d) {
+		if d, ok := errors.AsType[*spool.DamagedError](err); ok {
 			err = nil
 			if len(loaded) > 0 { // it is not done with before those in front of it are: the spool would forget them too
 				break

@@ -193,7 +193,7 @@ func FindTopic(ctx context.Context, topics TopicAPI, d topology.Deployment) (str
 			return "", fmt.Errorf("provision: look for topic %s: %w", d.TopicName(), err)
 		}
 		for _, t := range page.Topics {
-			if arn := aws.ToString(t.TopicArn); len(arn) > len(suffix) && arn[len(arn)-len(suffix):] == suffix {
+			if arn := aws.ToString(t.TopicArn); strings.HasSuffix(arn, suffix) {
 				return arn, nil
 			}
 		}

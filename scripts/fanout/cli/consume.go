@@ -177,9 +177,7 @@ func waitIdle(ctx context.Context, idle time.Duration, empty func() (bool, error
 		case time.Since(since) >= idle:
 			return nil
 		}
-		select {
-		case <-time.After(step):
-		case <-ctx.Done():
+		if sleepUntil(ctx, time.Now().Add(step)) != nil {
 			return nil
 		}
 	}

@@ -60,24 +60,17 @@ func (in *gatewayInputs) printAddresses(w io.Writer) {
 
 // run takes events until ctx ends, and returns once all that were taken are answered.
 func (in *gatewayInputs) run(ctx context.Context) error {
-	ended := make(chan error, 2)
-	running := 0
+	var parts []func() error
 	if in.listener != nil {
-		running++
-		go func() { ended <- in.gateway.Serve(ctx, in.listener) }()
+		parts = append(parts, func() error { return in.gateway.Serve(ctx, in.listener) })
 	}
 	if in.broker != nil {
-		running++
-		go func() {
+		parts = append(parts, func() error {
 			err := in.gateway.Subscribe(ctx, gateway.MQTT{Broker: in.broker.url, ClientID: "fanout-up"})
-			ended <- errors.Join(err, in.broker.Close())
-		}()
+			return errors.Join(err, in.broker.Close())
+		})
 	}
-	var err error
-	for range running {
-		err = errors.Join(err, <-ended)
-	}
-	return err
+	return together(func() {}, parts)
 }
 
 // gatewayPublisher lets a gateway publish through a publisher, so that its events are counted and watched like those of an input.

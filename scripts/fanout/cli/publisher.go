@@ -80,17 +80,15 @@ func (p *publisher) publish(ctx context.Context, line int, e events.Event) error
 	if err == nil {
 		return nil
 	}
-	var invalid *producer.InvalidError
-	var large *producer.TooLargeError
-	switch {
-	case errors.As(err, &invalid):
+	if invalid, ok := errors.AsType[*producer.InvalidError](err); ok {
 		p.reject(&lineError{line: line, err: invalid.Err})
-	case errors.As(err, &large):
-		p.reject(&lineError{line: line, err: fmt.Errorf("a message of %d bytes, want at most %d: the topic takes no larger one", large.Bytes, large.MaxBytes)})
-	default:
-		return err
+		return nil
 	}
-	return nil
+	if large, ok := errors.AsType[*producer.TooLargeError](err); ok {
+		p.reject(&lineError{line: line, err: fmt.Errorf("a message of %d bytes, want at most %d: the topic takes no larger one", large.Bytes, large.MaxBytes)})
+		return nil
+	}
+	return err
 }
 
 // enqueue hands one event to the producer and counts it once it is accepted. done is called with its outcome, after it was counted.

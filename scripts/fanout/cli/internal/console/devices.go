@@ -86,7 +86,7 @@ func (b *blocked) ask(ctx context.Context, address string) ([]consumers.Blocked,
 	}
 	got, err := b.client.Do(r)
 	if err != nil {
-		if cause := (*url.Error)(nil); errors.As(err, &cause) {
+		if cause, ok := errors.AsType[*url.Error](err); ok {
 			if cause.Timeout() {
 				return nil, fmt.Errorf("it did not answer within %v", askTimeout)
 			}

@@ -9,17 +9,19 @@ import (
 	"go/format"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // addEntry adds a service to the list of services of the declaration, and imports the packages of its event types.
-func addEntry(source []byte, module string, s Service, types []goType) ([]byte, error) {
+func addEntry(source []byte, module string, s Service, eventTypes []goType) ([]byte, error) {
 	var entry bytes.Buffer
 	fmt.Fprintf(&entry, "{\nName: %q,\nAbout: %q,\nEvents: []string{\n", s.Name, s.About)
-	for _, t := range types {
+	for _, t := range eventTypes {
 		changed, name, err := addImport(source, module, t.Path, t.Package)
 		if err != nil {
 			return nil, err
@@ -28,20 +30,7 @@ func addEntry(source []byte, module string, s Service, types []goType) ([]byte, 
 		fmt.Fprintf(&entry, "%s.%s{}.EventType(),\n", name, t.Name)
 	}
 	fmt.Fprintf(&entry, "},\nHandlerTimeout: %s,\n},\n", durationText(s.HandlerTimeout))
-	list, err := find(source, func(n ast.Node) *ast.CompositeLit {
-		list, ok := n.(*ast.CompositeLit)
-		if !ok {
-			return nil
-		}
-		slice, ok := list.Type.(*ast.ArrayType)
-		if !ok {
-			return nil
-		}
-		if of, ok := slice.Elt.(*ast.SelectorExpr); !ok || of.Sel.Name != "Service" {
-			return nil
-		}
-		return list
-	})
+	list, err := find(source, serviceList)
 	if err != nil {
 		return nil, fmt.Errorf("the list []topology.Service: %w", err)
 	}
@@ -58,16 +47,7 @@ func addOpener(source []byte, module, service, at string) ([]byte, error) {
 	if name != pkg {
 		return nil, fmt.Errorf("it imports another package called %s, so the service's package can't be called %s; choose another name", pkg, pkg)
 	}
-	openers, err := find(source, func(n ast.Node) *ast.CompositeLit {
-		list, ok := n.(*ast.CompositeLit)
-		if !ok {
-			return nil
-		}
-		if of, ok := list.Type.(*ast.SelectorExpr); !ok || of.Sel.Name != "Services" {
-			return nil
-		}
-		return list
-	})
+	openers, err := find(source, openerMap)
 	if err != nil {
 		return nil, fmt.Errorf("the map cli.Services: %w", err)
 	}
@@ -144,15 +124,21 @@ func placeOfImport(file *ast.File, module, line string) (position int, text stri
 
 var errMissing = errors.New("not found; add it by hand")
 
-// find returns the first composite literal that match finds.
-func find(source []byte, match func(ast.Node) *ast.CompositeLit) (found *ast.CompositeLit, err error) {
+// The types of the composite literals that services are added to.
+var (
+	serviceList = regexp.MustCompile(`^\[\]\w+\.Service$`)
+	openerMap   = regexp.MustCompile(`^\w+\.Services$`)
+)
+
+// find returns the first composite literal whose type matches.
+func find(source []byte, ofType *regexp.Regexp) (found *ast.CompositeLit, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), "", source, parser.SkipObjectResolution|parser.ParseComments)
 	if err != nil {
 		return nil, err
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
-		if found == nil && n != nil {
-			found = match(n)
+		if list, ok := n.(*ast.CompositeLit); ok && found == nil && list.Type != nil && ofType.MatchString(types.ExprString(list.Type)) {
+			found = list
 		}
 		return found == nil
 	})

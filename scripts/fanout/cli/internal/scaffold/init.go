@@ -55,8 +55,7 @@ func newRepositoryData(i Init) (repositoryData, error) {
 		return d, fmt.Errorf("scaffold: module: got %q: %s; want a module path such as example.com/acme/platform", i.Module, why)
 	}
 	if err := module.CheckPath(i.Module); err != nil {
-		var invalid *module.InvalidPathError
-		if errors.As(err, &invalid) {
+		if invalid, ok := errors.AsType[*module.InvalidPathError](err); ok {
 			err = invalid.Err
 		}
 		return fault(err.Error())
