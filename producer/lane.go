@@ -266,7 +266,7 @@ func (p *Producer) pop(l *lane) {
 	p.advance(l)
 }
 
-// forget takes a resolved event out of the books. The caller holds mu.
+// forget takes a resolved event out of the counts. The caller holds mu.
 func (p *Producer) forget(l *lane, event *pending) {
 	l.count--
 	l.bytes -= event.spoolBytes

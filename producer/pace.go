@@ -24,7 +24,7 @@ func (c *pace) throttled(now time.Time) {
 	c.slowDown(now)
 }
 
-// failed is for requests that were not answered, or with trouble that concerns no single event.
+// failed is for requests that were not answered, or failed for a reason that lies in no single event.
 func (c *pace) failed(now time.Time) {
 	c.failures++
 	if c.failures >= failuresToPause {

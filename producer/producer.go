@@ -21,14 +21,14 @@ type Producer struct {
 	topic string
 	cfg   Config
 
-	// requests is the context of every request. abort ends it when Close runs out of patience.
+	// requests is the context of every request. abort cancels it when the context of Close ends.
 	requests context.Context
 	abort    context.CancelFunc
 
 	store      store // the spool; nil without one
 	closeStore func() error
 	attributes attributeCache
-	spoolLog   rate.Sometimes // about the spool
+	spoolLog   rate.Sometimes // limits what is logged about the spool
 
 	mu         sync.Mutex // guards everything below; held for memory work only
 	lanes      map[string]*lane
@@ -56,7 +56,7 @@ type Producer struct {
 	inMemory     int        // events in lanes that have their body
 }
 
-// Result tells what became of one event.
+// Result is the outcome of one event.
 type Result struct {
 	Event          events.Event // as it was sent, with its Sequence and Source
 	MessageID      string       // SNS message ID; empty unless confirmed
@@ -291,7 +291,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	return fmt.Errorf("producer: close: %d events were not confirmed in time: %w", left, ctx.Err())
 }
 
-// end lets go of what a drained Producer holds. It may be called again.
+// end releases the resources of a drained Producer. It may be called again.
 func (p *Producer) end() error {
 	p.abort()
 	if p.store == nil {

@@ -107,7 +107,7 @@ func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEnt
 // oneAttempt switches the SDK's own retries off: it would repeat a whole request out of sight of the bound on retries.
 func oneAttempt(o *sns.Options) { o.Retryer = aws.NopRetryer{} }
 
-// settle acts on the outcome of every entry. First the callers hear of what has ended, then the lanes move on: so a device's
+// settle acts on the outcome of every entry. First the callers are told what has ended, then the lanes move on: so a device's
 // callbacks run in its order. It returns the next batch for its caller to send, if there is one.
 func (p *Producer) settle(batch []entry, results []entryResult, answer requestResult) []entry {
 	again := make([]time.Duration, len(batch)) // the delay before each entry's next attempt; 0 for what has ended
@@ -197,7 +197,7 @@ func (p *Producer) sendAgain(head entry, o entryResult, delay time.Duration) boo
 		p.requests.Err() == nil && time.Since(head.first)+delay <= p.cfg.GiveUpAfter
 }
 
-// recordRequest takes note of how a request went. The caller holds mu.
+// recordRequest counts a request and adapts the pace to its result. The caller holds mu.
 func (p *Producer) recordRequest(answer requestResult) {
 	if answer.entries == 0 {
 		return
@@ -242,7 +242,7 @@ func (p *Producer) fail(head entry, closing bool) int {
 	return len(followers)
 }
 
-// tell lets the caller of an event and the hooks know what became of it. It is called once for every accepted event, without the
+// tell tells the caller of an event and the hooks its outcome. It is called once for every accepted event, without the
 // lock.
 func (event *pending) tell(r Result, hooks *Hooks) {
 	event.answered(r)()

@@ -82,7 +82,7 @@ func (p *Producer) openSpool() error {
 		p.advance(l)
 	}
 	if p.stats.Spooled > 0 {
-		p.cfg.Logger.Info("spool has waiting events", "spool", p.cfg.Spool, "events", p.stats.Spooled, "devices", len(p.lanes))
+		p.cfg.Logger.Info("sending events that waited in the spool", "spool", p.cfg.Spool, "events", p.stats.Spooled, "devices", len(p.lanes))
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func (p *Producer) reportDamage(d spool.Damage) {
 }
 
 func (p *Producer) tellSetAside(s SetAside) {
-	p.cfg.Logger.Error("set aside", "event_id", s.EventID, "device_id", s.DeviceID, "path", s.Path, "err", s.Err)
+	p.cfg.Logger.Error("set aside, it will not be sent: see the file at path", "event_id", s.EventID, "device_id", s.DeviceID, "path", s.Path, "err", s.Err)
 	if p.cfg.Hooks.SetAside != nil {
 		p.cfg.Hooks.SetAside(s)
 	}
@@ -339,7 +339,7 @@ func (p *Producer) unload(l *lane) {
 }
 
 // load reads the next events of a lane that has none in memory. An error says that not even the first could be read. The caller
-// holds mu; load lets go of it while it reads.
+// holds mu; load releases it while it reads.
 func (p *Producer) load(l *lane) error {
 	if len(l.events) > 0 {
 		return nil
@@ -432,7 +432,7 @@ func (l *lane) unblock(n int) {
 	}
 }
 
-// failBlocked sets aside what is in memory of the events that a blockade concerns. The caller holds mu; failBlocked lets go of it
+// failBlocked sets aside what is in memory of the events that a blockade concerns. The caller holds mu; failBlocked releases it
 // while it writes.
 func (p *Producer) failBlocked(l *lane) error {
 	b := l.blockade

@@ -13,15 +13,15 @@ import (
 
 // Config sets how a Gateway works. The zero value is ready for production.
 type Config struct {
-	// MaxEventBytes bounds the body of one event, and one line of a stream. Zero means DefaultMaxEventBytes. What the topic takes
-	// is the producer's to know.
+	// MaxEventBytes bounds the body of one event, and one line of a stream. Zero means DefaultMaxEventBytes. The topic's own limit
+	// is checked by the producer.
 	MaxEventBytes int
 	// Limit is the limit of keys that have none of their own, and of what comes over MQTT. The zero value is no limit.
 	Limit Limit
 	// BodyTimeout is how long the body of one event may take to arrive. Zero means DefaultBodyTimeout.
 	BodyTimeout time.Duration
-	// LineTimeout is how long a stream may take for its next line. A client that has nothing to say sends an empty line, or
-	// comes again. Zero means DefaultLineTimeout.
+	// LineTimeout is how long a stream may take for its next line. A client that has no event sends an empty line, or
+	// connects again. Zero means DefaultLineTimeout.
 	LineTimeout time.Duration
 	// Patience is how long the request of a single event waits for its acceptance before it is answered with 503. The event may be
 	// accepted later nevertheless. Streams wait as long as the producer does. Zero means DefaultPatience.
@@ -29,12 +29,12 @@ type Config struct {
 	// Window is how many lines of one stream may wait for their acceptance, as long as they have no more than 8 MiB together. Zero
 	// means DefaultWindow.
 	Window int
-	// Trace puts what a request's header says of the trace that it belongs to into the context that the producer's hooks get. Nil
-	// leaves it; producer/telemetry has one, named Continue.
+	// Trace adds the trace context of a request's header to the context that the producer's hooks get. Nil adds nothing;
+	// producer/telemetry has one, named Continue.
 	Trace func(context.Context, http.Header) context.Context
 	// DrainTimeout is how long Serve lets requests end after its context has ended. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// Logger hears of what someone should know. Nil logs nothing. Event bodies and secrets are never logged.
+	// Logger takes warnings and errors, and changes of connections and keys. Nil logs nothing. Event bodies and secrets are never logged.
 	Logger *slog.Logger
 }
 

@@ -27,7 +27,7 @@
 //
 // Over MQTT every device keeps the order of its messages. A message is acknowledged once its event is accepted. One that was
 // not accepted for a reason that may pass stays unacknowledged and is tried again, and the later ones of its device wait behind it;
-// those of other devices are acknowledged meanwhile. What this process takes to its grave, the broker delivers again.
+// those of other devices are acknowledged meanwhile. What is not acknowledged when this process ends, the broker delivers again.
 //
 // # Keys and limits
 //
@@ -36,7 +36,7 @@
 // confined to devices and to a source, and has limits of its own: events per second in all, and per device. A single event over the
 // limit is refused with 429 and Retry-After; a stream is read more slowly instead, and a message over MQTT is acknowledged later.
 //
-// Bodies and lines are bounded in size and in time, so that a client that sends slowly, or without end, holds nothing but its
+// Bodies and lines are bounded in size and in time, so that a client that sends slowly, or without end, holds up nothing but its
 // own connection. What of a stream waits for its acceptance is bounded in lines and in bytes. A key that is taken away ends its streams.
 //
 // # Watching it

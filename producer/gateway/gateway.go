@@ -111,7 +111,7 @@ func (g *Gateway) send(ctx context.Context, e events.Event, done func(error)) {
 	}
 }
 
-// full tells whether an event was refused a moment ago because there was no room for anybody's.
+// full tells whether an event was refused a moment ago because there was no room for any device.
 func (g *Gateway) full() bool {
 	return time.Now().UnixNano()-g.lastNoRoom.Load() < int64(2*roomPatience)
 }

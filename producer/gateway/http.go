@@ -144,7 +144,7 @@ func (g *Gateway) one(w http.ResponseWriter, r *http.Request, key Key) (id strin
 	return "", p
 }
 
-// traced is the context of a request, with what its header says of the trace that it belongs to.
+// traced is the context of a request with the trace context of its header.
 func (g *Gateway) traced(r *http.Request) context.Context {
 	if g.cfg.Trace == nil {
 		return r.Context()

@@ -94,7 +94,7 @@ func (k *Keys) Reload() (changed bool, err error) {
 	defer k.reloading.Unlock()
 	text, err := os.ReadFile(k.path)
 	if err != nil {
-		if !k.missing { // one failure, however often it is looked at
+		if !k.missing { // one failure, however often it is read
 			k.failures.Add(1)
 		}
 		k.missing = true
@@ -122,11 +122,11 @@ func withoutPath(err error) error {
 	return err
 }
 
-// defaultWatch is how often Watch looks at the file.
+// defaultWatch is how often Watch reads the file.
 const defaultWatch = 2 * time.Second
 
-// Watch reloads the keys when their file changes, until ctx ends. It looks every so often; zero means every 2 seconds. What is wrong in a
-// changed file goes to logger, once, and the keys stay as they were.
+// Watch reloads the keys when their file changes, until ctx ends. It reads the file at this interval; zero means every 2 seconds. What is wrong in a
+// changed file is logged once, and the keys stay as they were.
 func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logger) {
 	if every <= 0 {
 		every = defaultWatch
@@ -146,7 +146,7 @@ func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logg
 			last = ""
 		case err.Error() != last:
 			last = err.Error()
-			logger.Error("the changed file of keys cannot be used; the keys stay as they were", "err", err)
+			logger.Error("the changed file of keys cannot be used; the keys stay as they were until it is corrected", "err", err)
 		}
 		if changed {
 			logger.Info("keys reloaded", "keys", k.Len())
@@ -162,7 +162,7 @@ func (k *Keys) Len() int {
 	return 0
 }
 
-// Check returns the key that a text NAME.SECRET is. Its time does not depend on how much of the secret is right.
+// Check returns the key that the text NAME.SECRET belongs to. Its time does not depend on how much of the secret is right.
 func (k *Keys) Check(text string) (Key, bool) {
 	if k.anyone {
 		return Key{Name: "anyone"}, true
@@ -314,7 +314,7 @@ func AddKey(path, name string) (text string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// By a new file, so that nobody reads half of one.
+	// Written as a new file and renamed, so that nobody reads half of one.
 	next := path + ".new"
 	if err := os.WriteFile(next, append(after, '\n'), 0o600); err != nil {
 		return "", fmt.Errorf("gateway: keys: %w", err)

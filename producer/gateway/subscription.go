@@ -29,7 +29,7 @@ type subscription struct {
 	client     mqtt.Client
 	connection atomic.Int64 // number of the last connection that was tried
 	online     atomic.Bool
-	messageLog rate.Sometimes // about messages
+	messageLog rate.Sometimes // limits what is logged about messages
 	loose      atomic.Int64   // bytes of messages of QoS 0
 
 	mu      sync.Mutex
@@ -270,8 +270,8 @@ func (s *subscription) sendAcks(end <-chan struct{}) {
 	}
 }
 
-// letGo forgets a message that is about to be acknowledged. When its connection is gone, the acknowledgement would be too: then
-// the message stays, until the broker delivers it again.
+// letGo forgets a message that is about to be acknowledged, unless its connection is gone, and the acknowledgement could not be
+// sent: then the message stays until the broker delivers it again.
 func (s *subscription) letGo(h *held) (_ received, live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -299,7 +299,7 @@ func (s *subscription) connected() {
 	s.put = nil
 }
 
-// drain waits until every message that was taken is accepted, or for as long as patience.
+// drain waits until every message that was taken is accepted, at most for patience.
 func (s *subscription) drain(patience time.Duration) {
 	s.mu.Lock()
 	if s.open == 0 {

@@ -10,7 +10,7 @@ import (
 )
 
 // simulator is a small simulated home: someone walks through its rooms, doors and lamps follow, sensors report.
-// It is made of chance, but the same chance every time.
+// Its events are random, but the same in every run.
 type simulator struct {
 	random  *rand.Rand
 	rooms   []room
@@ -34,7 +34,7 @@ func newSimulator() *simulator {
 	return s
 }
 
-// simulate is the events of a new simulator, without end.
+// simulate returns the events of a new simulator, without end.
 func simulate() iter.Seq[events.Event] {
 	return func(yield func(events.Event) bool) {
 		for s := newSimulator(); ; {

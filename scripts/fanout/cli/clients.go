@@ -34,7 +34,7 @@ type clients struct {
 	sqs *sqs.Client
 
 	config   aws.Config // with connections that a client of a consumer may tune
-	endpoint string     // outdoes that of config
+	endpoint string     // overrides that of config
 }
 
 // queues is SQS for a consumer, whose long polls have connections of their own.
@@ -48,7 +48,7 @@ func (c clients) queues(cfg consumers.Config) *consumers.Client {
 // clients makes SNS and SQS clients by the standard AWS configuration. An endpoint on this machine needs no account: where
 // no credentials or region are configured, it gets made-up ones.
 func (g *globals) clients(ctx context.Context) (clients, error) {
-	chosen := g.endpoint // by a flag, which outdoes the environment
+	chosen := g.endpoint // by a flag, which overrides the environment
 	if g.local {
 		chosen = localEndpoint
 	}

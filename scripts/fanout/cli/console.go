@@ -88,7 +88,7 @@ It listens on this machine only unless --addr says otherwise, and prints an addr
 	return cmd
 }
 
-// hostsOf are the names by which a browser may ask for the console.
+// hostsOf are the names by which a browser may reach the console.
 func hostsOf(addr string, at *net.TCPAddr) []string {
 	host, _, _ := net.SplitHostPort(addr)
 	port := fmt.Sprint(at.Port)
@@ -114,7 +114,7 @@ type consoleOptions struct {
 	services      serviceOptions // where services that park devices keep their databases
 }
 
-// consoleConfig finds what there is to show.
+// consoleConfig looks up the queues of the environment.
 func (g *globals) consoleConfig(ctx context.Context, api clients, d topology.Deployment, o consoleOptions) (console.Config, error) {
 	where := "AWS " + api.sqs.Options().Region
 	if endpoint := api.sqs.Options().BaseEndpoint; endpoint != nil {

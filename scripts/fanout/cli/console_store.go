@@ -13,7 +13,7 @@ import (
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/console"
 )
 
-// findStores gives the services that park devices the record of them, where o says that it is. The func that it returns closes them.
+// findStores opens the parking stores of the services that park devices, if o says where they are. The returned func closes them.
 func (g *globals) findStores(ctx context.Context, cfg *console.Config, o serviceOptions) func() {
 	if o.data == "" && o.database == "" {
 		return func() {}
@@ -41,8 +41,8 @@ func (g *globals) findStores(ctx context.Context, cfg *console.Config, o service
 	}
 }
 
-// existingStore is the record of parked devices that a service keeps in its database. It is opened when somebody looks, and again
-// after it could not be; it makes neither a file nor a table.
+// existingStore is the parking store that a service keeps in its database. It is opened at its first use, or at the next one after
+// that failed; it creates neither a file nor a table.
 type existingStore struct {
 	service string
 	o       serviceOptions
@@ -52,14 +52,14 @@ type existingStore struct {
 	store *parkingdb.Store
 }
 
-func (l *existingStore) open(ctx context.Context) (*parkingdb.Store, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.store != nil {
-		return l.store, nil
+func (s *existingStore) open(ctx context.Context) (*parkingdb.Store, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.store != nil {
+		return s.store, nil
 	}
-	target := l.o.url(l.service + "-parking")
-	if l.o.database == "" {
+	target := s.o.url(s.service + "-parking")
+	if s.o.database == "" {
 		if _, err := os.Stat(target); err != nil {
 			return nil, err
 		}
@@ -72,13 +72,13 @@ func (l *existingStore) open(ctx context.Context) (*parkingdb.Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	l.db, l.store = db, store
+	s.db, s.store = db, store
 	return store, nil
 }
 
 // Find implements [parking.Store].
-func (l *existingStore) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
-	store, err := l.open(ctx)
+func (s *existingStore) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+	store, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -86,19 +86,19 @@ func (l *existingStore) Find(ctx context.Context, service string, devices ...str
 }
 
 // Swap implements [parking.Store].
-func (l *existingStore) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
-	store, err := l.open(ctx)
+func (s *existingStore) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
+	store, err := s.open(ctx)
 	if err != nil {
 		return false, err
 	}
 	return store.Swap(ctx, old, next)
 }
 
-func (l *existingStore) close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.db == nil {
+func (s *existingStore) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
 		return nil
 	}
-	return l.db.Close()
+	return s.db.Close()
 }

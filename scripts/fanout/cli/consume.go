@@ -82,7 +82,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 				return err
 			}
 			cfg.Parking, cfg.UnknownTypes = store, opened.UnknownTypes
-			seen, err := observe(healthAddr, q.URL, &cfg)
+			server, err := newHealthServer(healthAddr, q.URL, &cfg)
 			if err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			if err != nil {
 				return err
 			}
-			if err := seen.serve(healthAddr, c); err != nil {
+			if err := server.serve(healthAddr, c); err != nil {
 				return err
 			}
 			fmt.Fprintf(g.err, "%s reads %s", s.Name, d.QueueName(s.Name))
@@ -102,8 +102,8 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			default:
 				fmt.Fprintln(g.err, " and writes to the given database")
 			}
-			if seen.address != "" {
-				fmt.Fprintf(g.err, "health and metrics on http://%s/healthz, /readyz, /metrics, /blocked\n", seen.address)
+			if server.address != "" {
+				fmt.Fprintf(g.err, "health and metrics on http://%s/healthz, /readyz, /metrics, /blocked\n", server.address)
 			}
 			start := time.Now()
 			leave := showConsumer(view, g.app.Name, s.Name, c)
@@ -111,7 +111,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			leave()
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
-			err = errors.Join(err, opened.Close(closing), closeStore(), seen.close(closing))
+			err = errors.Join(err, opened.Close(closing), closeStore(), server.close(closing))
 			if printErr := printConsumed(g, c.Stats(), time.Since(start), asJSON); err == nil {
 				err = printErr
 			}

@@ -72,7 +72,7 @@ func (s *selection) check() error {
 	return nil
 }
 
-// checkEmpty refuses a condition that is given and empty, as by a variable of a script that is not set: it would select everything.
+// checkEmpty refuses a condition that is given but empty, as by an unset variable of a script: it would select everything.
 func checkEmpty(cmd *cobra.Command) error {
 	for _, name := range []string{"device", "type", "code", "class", "fingerprint", "text"} {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
@@ -82,7 +82,7 @@ func checkEmpty(cmd *cobra.Command) error {
 	return nil
 }
 
-// everything tells whether nothing is left out.
+// everything tells whether the selection has no condition.
 func (s *selection) everything() bool { return s.filter == deadletter.Filter{} }
 
 // String is the selection as the plan shows it.
@@ -169,8 +169,8 @@ const (
 	ofBoth
 )
 
-// one is the kind for a command that works on one queue.
-func one(delivery bool) kind {
+// kindOf is the kind for a command that works on one queue.
+func kindOf(delivery bool) kind {
 	if delivery {
 		return ofDeliveries
 	}
@@ -223,7 +223,7 @@ func shorten(s string, n int) string {
 	return s
 }
 
-// printable replaces what a terminal would obey instead of showing it; bodies come from anywhere.
+// printable replaces control characters, which a terminal would obey; bodies come from anywhere.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) && c != '\n' && c != '\t' {

@@ -47,12 +47,12 @@ func archiver(g *globals, drop bool, cmd *cobra.Command) *cobra.Command {
 		if err := m.check(cmd); err != nil {
 			return err
 		}
-		api, _, sources, err := g.dlqs(ctx, args, one(m.delivery))
+		api, _, sources, err := g.dlqs(ctx, args, kindOf(m.delivery))
 		if err != nil {
 			return err
 		}
 		from := sources[0]
-		if err := g.nobodyElse(ctx, api, from); err != nil {
+		if err := g.checkNoMove(ctx, api, from); err != nil {
 			return err
 		}
 		if m.file == "" {

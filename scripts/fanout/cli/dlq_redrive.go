@@ -98,12 +98,12 @@ Of a service that parks devices the parked ones are released, each with all of i
 			if native && (!m.pick.everything() || m.delivery) {
 				return &exitError{exitUsage, errors.New("--native moves all that a service could not handle; it takes no selection and no --delivery")}
 			}
-			api, d, sources, err := g.dlqs(ctx, args, one(m.delivery))
+			api, d, sources, err := g.dlqs(ctx, args, kindOf(m.delivery))
 			if err != nil {
 				return err
 			}
 			from := sources[0]
-			if err := g.nobodyElse(ctx, api, from); err != nil {
+			if err := g.checkNoMove(ctx, api, from); err != nil {
 				return err
 			}
 			if s, _ := d.Service(from.Service); s.GroupPolicy == consumers.Park && !m.delivery {
@@ -128,8 +128,8 @@ Of a service that parks devices the parked ones are released, each with all of i
 	return cmd
 }
 
-// nobodyElse refuses to work on a queue that SQS itself is emptying. Without the permission to ask, it goes on.
-func (g *globals) nobodyElse(ctx context.Context, api clients, from deadletter.Source) error {
+// checkNoMove fails if a message move task of SQS is emptying the queue. Without the permission to ask, it finds none.
+func (g *globals) checkNoMove(ctx context.Context, api clients, from deadletter.Source) error {
 	if from.Delivery {
 		return nil
 	}
@@ -140,8 +140,8 @@ func (g *globals) nobodyElse(ctx context.Context, api clients, from deadletter.S
 	return nil
 }
 
-// plan shows what would be done. It returns nil when that is all: for a dry run, when there is nothing to do, or, as an error,
-// without --yes. what says it, with a place for the number.
+// plan shows what would be done; what says it, with a %s for the number. It returns nil if nothing is to be done: for a dry run, for an
+// empty selection and, with an error, without --yes.
 func (g *globals) plan(ctx context.Context, api clients, from deadletter.Source, m moving, what string) (*deadletter.Survey, error) {
 	s, err := deadletter.Look(ctx, api.sqs, from, m.pick.filter, nil)
 	if err != nil {
@@ -191,7 +191,7 @@ func (g *globals) plan(ctx context.Context, api clients, from deadletter.Source,
 	return nil, &exitError{exitUsage, &hinted{errors.New("nothing was moved"), "add --yes to do it"}}
 }
 
-// move does what was planned.
+// move carries out a plan by work, and prints the result; says is its text, with places for the numbers moved and selected.
 func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, plan *deadletter.Survey, doing string,
 	work func(deadletter.Config) (deadletter.Summary, error), says string,
 ) error {
@@ -228,7 +228,7 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 			fmt.Fprintf(g.out, "%d came back at once: the cause is not mended\n", sum.Returned)
 		}
 		if unseen > 0 {
-			fmt.Fprintf(g.out, "%d could not be looked at: somebody else holds them or one before them, or a killed run does; run it again in a minute\n", unseen)
+			fmt.Fprintf(g.out, "%d could not be received: another reader or a killed run holds them, or messages before them; run it again in a minute\n", unseen)
 		}
 	}
 	switch {
@@ -278,7 +278,7 @@ func (g *globals) journal(folder string, from deadletter.Source) (*deadletter.Jo
 	return j, nil
 }
 
-// stateFolder is where a user's programs keep what must outlive them.
+// stateFolder is the default folder of journals.
 func stateFolder() (string, error) {
 	if folder := os.Getenv("XDG_STATE_HOME"); folder != "" {
 		return filepath.Join(folder, "fanout"), nil
@@ -290,7 +290,7 @@ func stateFolder() (string, error) {
 	return filepath.Join(home, ".local", "state", "fanout"), nil
 }
 
-// redriveNative lets SQS do it.
+// redriveNative starts a message move task of SQS and waits for its end.
 func (g *globals) redriveNative(ctx context.Context, api clients, d topology.Deployment, from deadletter.Source, m moving, plan *deadletter.Survey) error {
 	q, err := provision.FindQueues(ctx, api.sqs, d, from.Service)
 	if err != nil {

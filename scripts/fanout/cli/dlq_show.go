@@ -40,7 +40,7 @@ func newDLQShow(g *globals) *cobra.Command {
 			if err := pick.check(); err != nil {
 				return err
 			}
-			api, _, sources, err := g.dlqs(ctx, args, one(delivery))
+			api, _, sources, err := g.dlqs(ctx, args, kindOf(delivery))
 			if err != nil {
 				return err
 			}

@@ -270,11 +270,11 @@ func TestDLQ_RedriveSaysWhatSomebodyElseHolds(t *testing.T) {
 		t.Fatal(held, err)
 	}
 	args := []string{"dlq", "redrive", "history", "--yes", "--endpoint", endpoint, "--state", t.TempDir()}
-	contains(t, "output", invoke(t, "", args...).want(t, exitOK).stdout, "moved 10 of 10", "10 could not be looked at")
+	contains(t, "output", invoke(t, "", args...).want(t, exitOK).stdout, "moved 10 of 10", "10 could not be received")
 	if _, err := engine.SQS().ChangeMessageVisibility(t.Context(), &sqs.ChangeMessageVisibilityInput{QueueUrl: &url, ReceiptHandle: held.Messages[0].ReceiptHandle}); err != nil {
 		t.Fatal(err)
 	}
-	if out := invoke(t, "", args...).want(t, exitOK).stdout; !strings.Contains(out, "moved 10 of 10") || strings.Contains(out, "looked at") {
+	if out := invoke(t, "", args...).want(t, exitOK).stdout; !strings.Contains(out, "moved 10 of 10") || strings.Contains(out, "could not be received") {
 		t.Errorf("got %q, want the other ten moved, and nothing left", out)
 	}
 }

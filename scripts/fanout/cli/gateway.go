@@ -19,7 +19,8 @@ import (
 	"github.com/device-fanout/fanout/producer/telemetry"
 )
 
-// mqttPassword is the variable of the environment that holds the password for the broker: the command line is for all to see.
+// mqttPassword is the variable of the environment that holds the password for the broker: every user of
+// the machine can read a command line.
 const mqttPassword = "FANOUT_MQTT_PASSWORD"
 
 // gatewayOptions are the flags of gateway.
@@ -148,7 +149,7 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 			return err
 		}
 	}
-	watch, err := telemetry.New(telemetry.Config{TopicARN: o.topicARN}) // no exporter: a client's trace goes on in the message, that is all
+	watch, err := telemetry.New(telemetry.Config{TopicARN: o.topicARN}) // no exporter: it only passes a client's trace on
 	if err != nil {
 		return err
 	}

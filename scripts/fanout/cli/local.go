@@ -29,7 +29,7 @@ func newLocal(g *globals) *cobra.Command {
 ("aws sqs" wants --endpoint-url). It takes any credentials, and keeps its messages in memory until Ctrl-C.
 What the queues hold, which groups are locked, and what was asked of it stands at /_fanout/status.
 
---faults makes trouble by the rules of a file; the first rule that matches a request decides:
+--faults injects faults by the rules of a file; the first rule that matches a request decides:
 
   [
     {"kind": "throttle", "action": "PublishBatch", "rate": 100, "after": "10s", "for": "1m"},
@@ -73,7 +73,7 @@ probability with seed.`,
 				engine.Faults().Add(rule)
 			}
 			if len(rules) > 0 {
-				fmt.Fprintf(g.err, "trouble by %d rules of %s\n", len(rules), faultsFile)
+				fmt.Fprintf(g.err, "injecting faults by %d rules of %s\n", len(rules), faultsFile)
 			}
 			<-cmd.Context().Done()
 			if len(rules) > 0 {
@@ -84,7 +84,7 @@ probability with seed.`,
 	}
 	cmd.Flags().StringVar(&addr, "addr", localAddress, "`HOST:PORT` where to listen")
 	cmd.Flags().BoolVar(&empty, "empty", false, "without topic and queues")
-	cmd.Flags().StringVar(&faultsFile, "faults", "", "`FILE` of rules for trouble: a JSON array, see above")
+	cmd.Flags().StringVar(&faultsFile, "faults", "", "`FILE` of fault rules: a JSON array, see above")
 	cmd.Flags().BoolVar(&enforce, "enforce-policies", false, "deliver only to queues whose policy lets the topic send, as AWS does")
 	return cmd
 }
@@ -106,7 +106,7 @@ func readFaults(name string) ([]faults.Rule, error) {
 	return rules, nil
 }
 
-// printInjected tells how often each kind of trouble was made.
+// printInjected prints how often each kind of fault was injected.
 func printInjected(w io.Writer, injected map[faults.Kind]int64) error {
 	for _, kind := range slices.Sorted(maps.Keys(injected)) {
 		if _, err := fmt.Fprintf(w, "injected %s: %d\n", kind, injected[kind]); err != nil {

@@ -18,7 +18,7 @@ func TestLocal_MakesTroubleByAFileOfRules(t *testing.T) {
 	write(`[{"kind": "throttle", "action": "PublishBatch", "count": 2}, {"kind": "drop_reply", "action": "PublishBatch", "count": 1}]`)
 	server := background(t, nil, "local", "--addr", "127.0.0.1:0", "--enforce-policies", "--faults", file)
 	endpoint := server.stderr.find(t, `SNS and SQS on (\S+), region eu-central-1`)
-	server.stderr.find(t, `(trouble by 2 rules)`)
+	server.stderr.find(t, `(injecting faults by 2 rules)`)
 	invoke(t, generate(5), "publish", "-", "--endpoint", endpoint).want(t, exitOK)
 	invoke(t, "", "consume", "history", "--endpoint", endpoint, "--data", t.TempDir(), "--until-idle", "10ms").want(t, exitOK)
 	server.interrupt()

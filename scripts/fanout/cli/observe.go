@@ -21,17 +21,17 @@ import (
 	"github.com/device-fanout/fanout/consumers/telemetry"
 )
 
-// observatory offers what there is to see of a consumer over HTTP. The zero value offers nothing.
-type observatory struct {
+// healthServer serves health, blocked devices and metrics of a consumer over HTTP. The zero value serves nothing.
+type healthServer struct {
 	watch    *telemetry.Telemetry
 	registry *prometheus.Registry
 	server   *http.Server
 	address  string
 }
 
-// observe makes the hooks of a consumer that is to be seen at addr; an empty one asks for nothing.
-func observe(addr, queue string, cfg *consumers.Config) (*observatory, error) {
-	o := &observatory{}
+// newHealthServer sets the hooks of a consumer that is to be served at addr; with an empty addr it serves nothing.
+func newHealthServer(addr, queue string, cfg *consumers.Config) (*healthServer, error) {
+	o := &healthServer{}
 	if addr == "" {
 		return o, nil
 	}
@@ -48,8 +48,8 @@ func observe(addr, queue string, cfg *consumers.Config) (*observatory, error) {
 	return o, nil
 }
 
-// serve begins to listen.
-func (o *observatory) serve(addr string, c *consumers.Consumer) error {
+// serve starts to listen and returns.
+func (o *healthServer) serve(addr string, c *consumers.Consumer) error {
 	if o.watch == nil {
 		return nil
 	}
@@ -69,15 +69,15 @@ func (o *observatory) serve(addr string, c *consumers.Consumer) error {
 	return nil
 }
 
-func (o *observatory) close(ctx context.Context) error {
+func (o *healthServer) close(ctx context.Context) error {
 	if o.server == nil {
 		return nil
 	}
 	return o.server.Shutdown(ctx)
 }
 
-// openStore opens the record of parked devices of a service whose group policy is park: in the given database, or in a file beside
-// the service's own.
+// openStore opens the parking store of a service whose group policy is park: in the given database, or in a file beside the service's
+// own. It is nil for other services.
 func openStore(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Store, func() error, error) {
 	if policy != consumers.Park {
 		return nil, func() error { return nil }, nil
@@ -93,7 +93,7 @@ func openStore(ctx context.Context, service string, policy consumers.GroupPolicy
 	return store, db.Close, nil
 }
 
-// openEmptyStore is openStore for queues that are new: what an earlier run has parked there, its dead letters have ended with it.
+// openEmptyStore is openStore for new queues: it forgets the devices that an earlier run parked, whose dead letters are gone.
 func openEmptyStore(ctx context.Context, service string, policy consumers.GroupPolicy, o serviceOptions) (parking.Store, func() error, error) {
 	store, closeStore, err := openStore(ctx, service, policy, o)
 	if err != nil || store == nil {

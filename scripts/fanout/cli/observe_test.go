@@ -30,7 +30,7 @@ func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
 func TestObserve_AnswersOverHTTP(t *testing.T) {
 	t.Parallel()
 	var cfg consumers.Config
-	seen, err := observe("127.0.0.1:0", "http://127.0.0.1/000000000000/dev-lights.fifo", &cfg)
+	server, err := newHealthServer("127.0.0.1:0", "http://127.0.0.1/000000000000/dev-lights.fifo", &cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,15 +39,15 @@ func TestObserve_AnswersOverHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := seen.serve("127.0.0.1:0", c); err != nil {
+	if err := server.serve("127.0.0.1:0", c); err != nil {
 		t.Fatal(err)
 	}
-	defer seen.close(t.Context())
+	defer server.close(t.Context())
 	for path, want := range map[string]string{
 		"/healthz": "ok", "/readyz": "does not run", "/blocked": "[]",
 		"/metrics": `fanout_consumer_received_total{messaging_destination_name="dev-lights.fifo",messaging_system="aws_sqs"`,
 	} {
-		response, err := http.Get("http://" + seen.address + path)
+		response, err := http.Get("http://" + server.address + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ type rejection struct {
 // errInterrupted says that an input was not read to its end.
 var errInterrupted = errors.New("interrupted")
 
-// publisher publishes the events of an input and keeps count. Lines that were accepted or rejected are in.
+// publisher publishes the events of an input and counts them; in is the lines that were accepted or rejected.
 type publisher struct {
 	producer *producer.Producer
 	rate     float64   // events per second; 0 for as fast as possible
@@ -37,8 +37,8 @@ type publisher struct {
 
 	in, published, failed, rejected atomic.Int64
 
-	// offered is called before an event is handed to the producer, and what it returns when the event was not accepted after
-	// all. It may be nil.
+	// offered is called before an event is given to the producer; the func that it returns is called if the event is not accepted.
+	// It may be nil.
 	offered   func(events.Event) (withdraw func())
 	confirmed func(producer.Result) // called when the topic has confirmed an event; may be nil
 

@@ -30,7 +30,7 @@ type Service struct {
 	// Without it they go to the service's dead-letter queue, with the code unknown_type.
 	UnknownTypes bool
 	Address      string                      // where it listens; empty if it does not
-	Past         push.Past                   // what happened, for clients of push that come back; nil if it keeps nothing
+	Past         push.Past                   // past events, for clients of push that reconnect; nil if it keeps none
 	Close        func(context.Context) error // waits for what is being handled, at most until the context ends
 }
 
@@ -46,7 +46,7 @@ func Elsewhere(context.Context, Options) (*Service, error) { return nil, errElse
 
 var errElsewhere = errors.New("another program runs this service")
 
-// Options are where the command line wants a service to keep and offer what it has.
+// Options say where a service keeps its data and where it listens.
 type Options struct {
 	// Name is the service's name in the topology.
 	Name string
@@ -60,12 +60,12 @@ type Options struct {
 	history  string // the history's database, where push can look for the past; empty if there is none
 }
 
-// serviceOptions say where services keep and offer what they have.
+// serviceOptions are the flags that say where services keep their data and where they listen.
 type serviceOptions struct {
 	data     string    // folder of the SQLite databases
 	database string    // URL of a database; instead of data
 	pushAddr string    // where push listens
-	past     push.Past // what happened, for clients of push that come back
+	past     push.Past // past events, for clients of push that reconnect
 	// history says that the history's database is among the services' own, where push can look for the past.
 	history bool
 	// relaxed lets SQLite commit without waiting for the disk. With the local engine beside it nothing is gained by waiting:
@@ -89,7 +89,7 @@ func (o serviceOptions) url(service string) string {
 func (g *globals) openService(ctx context.Context, name string, o serviceOptions) (*Service, error) {
 	open, ok := g.app.Services[name]
 	if !ok {
-		return nil, fmt.Errorf("no handler for service %q in this program; there are %s", name, strings.Join(slices.Sorted(maps.Keys(g.app.Services)), ", "))
+		return nil, fmt.Errorf("this program has no handler for service %q; it has %s", name, strings.Join(slices.Sorted(maps.Keys(g.app.Services)), ", "))
 	}
 	opened := Options{Name: name, Database: o.url(name), Logger: o.logger, pushAddr: o.pushAddr, past: o.past}
 	if o.history {
@@ -125,7 +125,7 @@ var openHistory = OnDatabase(func(ctx context.Context, target string) (*history.
 	return history.Open(ctx, target, history.Config{})
 })
 
-// State opens the service of package state, and forgets once an hour what its inbox need not remember.
+// State opens the service of package state. Once an hour it deletes the rows of its inbox that are older than inbox.DefaultRetention.
 func State(ctx context.Context, o Options) (*Service, error) {
 	s, err := state.Open(ctx, o.Database, state.Config{})
 	if err != nil {

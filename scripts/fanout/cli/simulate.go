@@ -37,8 +37,8 @@ func (g *globals) simulate(ctx context.Context, rate float64, publish func(event
 // devicesPerType is how many devices send events of one type.
 const devicesPerType = 3
 
-// samples are events of all registered types: the sample of a type with values that differ a little each time. It is made of
-// chance, but the same chance every time.
+// samples are events of all registered types: the sample of a type with values that differ a little each time. They are
+// random, but the same in every run.
 func samples() iter.Seq[events.Event] {
 	return func(yield func(events.Event) bool) {
 		random, types := rand.New(rand.NewPCG(1, 2)), events.Types()

@@ -103,7 +103,7 @@ func (s summary) failure() error {
 	case s.lastError != nil:
 		return s.lastError
 	case s.Waiting > 0:
-		return fmt.Errorf("interrupted while %d events waited in their queues, which are gone with this process", s.Waiting)
+		return fmt.Errorf("interrupted while %d events waited in their queues, which end with this process; publish the input again", s.Waiting)
 	case s.Rejected > 0:
 		return &exitError{code: exitRejected}
 	}

@@ -189,7 +189,7 @@ func (env *localEnvironment) openServices(ctx context.Context, g *globals, o upO
 	for _, s := range env.deployment.Services {
 		opened, err := g.openService(ctx, s.Name, o.serviceOptions)
 		if errors.Is(err, errElsewhere) {
-			fmt.Fprintf(g.err, "%s: %v; its queue fills\n", s.Name, err)
+			fmt.Fprintf(g.err, "%s: %v; its queue will fill up\n", s.Name, err)
 			continue
 		}
 		if err != nil {
@@ -228,7 +228,7 @@ func (env *localEnvironment) redriveByRules(ctx context.Context, g *globals, rul
 	return inBackground(ctx, func(ctx context.Context) { _ = w.run(ctx, watchEvery) })
 }
 
-// watchEvery is how often up looks at its dead-letter queues when it redrives by rules.
+// watchEvery is how often up reads its dead-letter queues when it redrives by rules.
 const watchEvery = 5 * time.Second
 
 func (env *localEnvironment) closeServices(ctx context.Context) {

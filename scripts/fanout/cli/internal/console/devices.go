@@ -113,7 +113,7 @@ type devicesView struct {
 	Parked    []parkedView        // the longest first
 	Faults    []error             // of what records the parked devices
 	Stores    int                 // services whose parked devices are known
-	Blind     []string            // services that park devices, with nothing that records which
+	NoStore   []string            // services that park devices, with nothing that records which
 }
 
 type parkedView struct {
@@ -131,8 +131,8 @@ func (v devicesView) BlockedShown() []consumers.Blocked {
 
 func (v devicesView) ParkedShown() []parkedView { return v.Parked[:min(len(v.Parked), devicesShown)] }
 
-// hear adds what the consumers said.
-func (v *devicesView) hear(answers []answer) {
+// addBlocked adds the answers of the consumers.
+func (v *devicesView) addBlocked(answers []answer) {
 	v.Consumers = len(answers)
 	for _, a := range answers {
 		if a.Err != nil {
@@ -149,7 +149,7 @@ func (v *devicesView) findParked(ctx context.Context, s Service, last func(url s
 		return
 	}
 	if s.Store == nil {
-		v.Blind = append(v.Blind, s.Name)
+		v.NoStore = append(v.NoStore, s.Name)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)

@@ -42,7 +42,7 @@ func TestBlocked_ConsumersThatDoNotAnswer(t *testing.T) {
 			t.Errorf("the answers took %v, want %v", took, askTimeout)
 		}
 		var v devicesView
-		v.hear(answers)
+		v.addBlocked(answers)
 		if v.Consumers != 4 || len(v.Blocked) != 1 || v.Blocked[0].DeviceID != "hub-3" || len(v.Silent) != 3 {
 			t.Fatalf("got %+v", v)
 		}

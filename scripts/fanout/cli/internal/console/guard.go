@@ -5,14 +5,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"net/http"
 	"slices"
 )
 
 const cookie = "fanout_console"
 
-// guard lets nobody through who has not shown the token, from no other host, and no form from elsewhere.
+// guard passes on only requests with the token and a known host name, and forms only from the console's own pages.
 func (c *Console) guard(next http.Handler) http.Handler {
 	forms := http.NewCrossOriginProtection()
 	forms.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -52,9 +51,9 @@ func (c *Console) guard(next http.Handler) http.Handler {
 	})
 }
 
-// refuse says no, without a word about the environment.
+// refuse answers 403 and reveals nothing about the environment.
 func (c *Console) refuse(w http.ResponseWriter, why string) {
-	http.Error(w, errors.New("fanout console: "+why).Error(), http.StatusForbidden)
+	http.Error(w, "fanout console: "+why, http.StatusForbidden)
 }
 
 // csrf is what a form of this console must carry.

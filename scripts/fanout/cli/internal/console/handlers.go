@@ -53,7 +53,7 @@ type groupView struct {
 func (c *Console) picture(ctx context.Context) overviewView {
 	var v overviewView
 	var wait sync.WaitGroup
-	wait.Go(func() { v.Devices.hear(c.blocked.get(ctx)) })
+	wait.Go(func() { v.Devices.addBlocked(c.blocked.get(ctx)) })
 	v.Err = c.depths.refresh(ctx)
 	wait.Wait()
 	for _, s := range c.cfg.Services {
