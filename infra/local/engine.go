@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,12 +133,8 @@ func (e *Engine) LockedGroups(queueName string) ([]LockedGroup, error) {
 // Idle reports whether the named queues, or all if none is named, hold nothing visible, delayed or in flight.
 // A name that is no queue's counts as idle.
 func (e *Engine) Idle(names ...string) bool {
-	wanted := make(map[string]bool, len(names))
-	for _, name := range names {
-		wanted[name] = true
-	}
 	for _, s := range e.Queues() {
-		if (len(names) == 0 || wanted[s.Name]) && s.Visible+s.InFlight+s.Delayed > 0 {
+		if (len(names) == 0 || slices.Contains(names, s.Name)) && s.Visible+s.InFlight+s.Delayed > 0 {
 			return false
 		}
 	}

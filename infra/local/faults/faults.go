@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/device-fanout/fanout/infra/local/internal/clock"
 )
 
@@ -29,7 +31,7 @@ const (
 	DropReply
 	// ExpireVisibility ends the visibility timeout of what a receive returns as soon as it has been returned.
 	ExpireVisibility
-	// Delay lets the request wait before anything is done, by the engine's clock. It goes along with other troubles.
+	// Delay lets the request wait before anything is done, by the engine's clock. It goes along with other faults.
 	Delay
 	// CloseConnection breaks the connection before anything was done.
 	CloseConnection
@@ -49,9 +51,9 @@ func (k Kind) String() string { return cmp.Or(kindNames[k], "unknown") }
 // Kinds are the names of all kinds, sorted.
 func Kinds() []string { return slices.Sorted(maps.Values(kindNames)) }
 
-// Rule says which requests have which trouble. Conditions left at zero match everything.
+// Rule says which requests have which fault. Conditions left at zero match everything.
 type Rule struct {
-	// Kind is the trouble. It is the only required field.
+	// Kind is the kind of fault. It is the only required field.
 	Kind Kind
 	// Action is the API action, such as "PublishBatch", or "sns.PublishBatch" where both services have it.
 	Action string
@@ -135,19 +137,18 @@ type active struct {
 	rand  *rand.Rand
 	added time.Time
 
-	// When Rate is set: how many requests may pass, as of a moment.
-	tokens float64
-	filled time.Time
+	limiter *rate.Limiter // of Rate; nil without one
 }
 
 // Add adds a rule behind those that are there.
 func (s *Set) Add(r Rule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	s.rules = append(s.rules, &active{
-		Rule: r, left: r.Count, rand: rand.New(rand.NewPCG(r.Seed, 0)), added: now, tokens: r.burst(), filled: now,
-	})
+	rule := &active{Rule: r, left: r.Count, rand: rand.New(rand.NewPCG(r.Seed, 0)), added: s.now()}
+	if r.Rate > 0 {
+		rule.limiter = rate.NewLimiter(rate.Limit(r.Rate), max(1, int(r.Rate)))
+	}
+	s.rules = append(s.rules, rule)
 }
 
 func (s *Set) now() time.Time {
@@ -168,9 +169,7 @@ func (s *Set) Clear() {
 func (s *Set) Injected() map[Kind]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts := make(map[Kind]int64, len(s.injected))
-	maps.Copy(counts, s.injected)
-	return counts
+	return maps.Clone(s.injected)
 }
 
 // Active reports whether there are rules at all, so that a request need not be described for nothing.
@@ -247,21 +246,9 @@ func (r *active) inForce(now time.Time) bool {
 	return since >= 0 && (r.For == 0 || since < r.For)
 }
 
-// burst is how many requests may come at once when none came before.
-func (r Rule) burst() float64 { return max(1, r.Rate) }
-
 // passes tells whether the rule's rate lets a request through, and counts it. The set's lock is held.
 func (r *active) passes(now time.Time) bool {
-	if r.Rate <= 0 {
-		return false
-	}
-	r.tokens = min(r.burst(), r.tokens+now.Sub(r.filled).Seconds()*r.Rate)
-	r.filled = now
-	if r.tokens < 1 {
-		return false
-	}
-	r.tokens--
-	return true
+	return r.limiter != nil && r.limiter.AllowN(now, 1)
 }
 
 // p99Deviations is how many standard deviations the 99th percentile of a normal distribution is above its middle.
@@ -277,15 +264,7 @@ func (r *active) draw() time.Duration {
 }
 
 func (r *active) matchesAnyGroup(q Request) bool {
-	if r.Group == "" {
-		return true
-	}
-	for _, entry := range q.Entries {
-		if entry.Group == r.Group {
-			return true
-		}
-	}
-	return false
+	return r.Group == "" || slices.ContainsFunc(q.Entries, func(e Entry) bool { return e.Group == r.Group })
 }
 
 func (r *active) matchesEntry(i int, entry Entry) bool {

@@ -1,9 +1,9 @@
 package clock
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,12 +12,11 @@ import (
 type Manual struct {
 	advancing sync.Mutex // one Advance at a time
 
-	mu       sync.Mutex
-	changed  sync.Cond // timers or running has changed
-	now      time.Time
-	timers   timers
-	sequence int64
-	running  int // calls that were due when they were asked for
+	mu      sync.Mutex
+	changed sync.Cond // timers or running has changed
+	now     time.Time
+	timers  []*manualTimer // by when they are due, equal ones in the order in which they were set
+	running int            // calls that were due when they were asked for
 }
 
 // NewManual makes a clock that shows start.
@@ -57,7 +56,8 @@ func (c *Manual) Advance(d time.Duration) {
 			c.now = end
 			return
 		}
-		t := heap.Pop(&c.timers).(*manualTimer)
+		t := c.timers[0]
+		c.timers = slices.Delete(c.timers, 0, 1)
 		c.now = t.at
 		c.mu.Unlock()
 		t.f()
@@ -88,18 +88,16 @@ func (c *Manual) AwaitTimers(ctx context.Context, n int) error {
 
 // AfterFunc implements [Clock]. A call that is due at once is made at once, in its own goroutine; Advance waits for it.
 func (c *Manual) AfterFunc(d time.Duration, f func()) Timer {
-	t := &manualTimer{clock: c, f: f, index: -1}
+	t := &manualTimer{clock: c, f: f}
 	t.Reset(d)
 	return t
 }
 
 // manualTimer is one call that is to come. The clock's mutex guards it.
 type manualTimer struct {
-	clock    *Manual
-	f        func()
-	at       time.Time
-	sequence int64
-	index    int // in the clock's timers, or -1
+	clock *Manual
+	f     func()
+	at    time.Time
 }
 
 // Stop implements [Timer].
@@ -110,10 +108,11 @@ func (t *manualTimer) Stop() bool {
 }
 
 func (t *manualTimer) stop() bool {
-	if t.index < 0 {
+	i := slices.Index(t.clock.timers, t)
+	if i < 0 {
 		return false
 	}
-	heap.Remove(&t.clock.timers, t.index)
+	t.clock.timers = slices.Delete(t.clock.timers, i, i+1)
 	return true
 }
 
@@ -135,42 +134,11 @@ func (t *manualTimer) Reset(d time.Duration) bool {
 		}()
 		return stopped
 	}
-	c.sequence++
-	t.at, t.sequence = c.now.Add(d), c.sequence
-	heap.Push(&c.timers, t)
-	return stopped
-}
-
-// timers is a heap, the next call first.
-type timers []*manualTimer
-
-func (h timers) Len() int { return len(h) }
-
-func (h timers) Less(i, j int) bool {
-	if !h[i].at.Equal(h[j].at) {
-		return h[i].at.Before(h[j].at)
+	t.at = c.now.Add(d)
+	i := slices.IndexFunc(c.timers, func(other *manualTimer) bool { return other.at.After(t.at) })
+	if i < 0 {
+		i = len(c.timers)
 	}
-	return h[i].sequence < h[j].sequence
-}
-
-func (h timers) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push implements heap.Interface.
-func (h *timers) Push(x any) {
-	t := x.(*manualTimer)
-	t.index = len(*h)
-	*h = append(*h, t)
-}
-
-// Pop implements heap.Interface.
-func (h *timers) Pop() any {
-	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	t.index = -1
-	return t
+	c.timers = slices.Insert(c.timers, i, t)
+	return stopped
 }
