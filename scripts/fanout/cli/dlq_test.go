@@ -341,7 +341,7 @@ func TestDLQ_ManyOfThreeKinds(t *testing.T) {
 	}
 }
 
-// buryOne puts a letter into the history service's dead-letter queue.
+// buryOne puts a dead letter into the history service's dead-letter queue.
 func buryOne(t *testing.T, engine *local.Engine, device, id, code string, rotation deadletter.Rotation) (messageID string) {
 	t.Helper()
 	url := queueURL(t, engine, "dev-history-dlq.fifo")
