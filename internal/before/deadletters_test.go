@@ -142,7 +142,7 @@ func byDevice(t *testing.T, list []message) map[string][]string {
 }
 
 // TestJournal_TheRunGoesOn where a redrive of what failed with code timeout was killed: between the confirmation of what it had sent and the
-// delete (begun), between the confirmation of copies that it had set aside and the delete (copied), and before the confirmation (tried). By
+// delete (begun), between the confirmation of copies at the end of the queue and the delete (copied), and before the confirmation (tried). By
 // now SQS has forgotten deduplication IDs, so that only the journal knows what was sent.
 func TestJournal_TheRunGoesOn(t *testing.T) {
 	t.Parallel()
@@ -190,8 +190,8 @@ func TestJournal_TheRunGoesOn(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if letters, devices := j.Open(); letters == 0 || devices == 0 && at != "begun" {
-						t.Errorf("the journal has %d letters and %d devices open, want some", letters, devices)
+					if messages, devices := j.Open(); messages == 0 || devices == 0 && at != "begun" {
+						t.Errorf("the journal has %d messages and %d devices open, want some", messages, devices)
 					}
 					sum, err := deadletter.Redrive(t.Context(), q, deadletter.Source{Service: "history", URL: held.DLQURL, Queue: path.Base(held.URL)},
 						deadletter.Config{Filter: deadletter.Filter{Code: "timeout"}, Journal: j})
@@ -212,8 +212,8 @@ func TestJournal_TheRunGoesOn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if letters, devices := j.Open(); letters+devices > 0 {
-					t.Errorf("the journal still has %d letters and %d devices open", letters, devices)
+				if messages, devices := j.Open(); messages+devices > 0 {
+					t.Errorf("the journal still has %d messages and %d devices open", messages, devices)
 				}
 				if err := j.Close(); err != nil {
 					t.Error(err)
@@ -388,7 +388,7 @@ func TestRecord_IsReadWithAllItsFields(t *testing.T) {
 			return true
 		})
 		if err != nil || found != len(messages) {
-			t.Errorf("got %d letters, %v, want %d", found, err, len(messages))
+			t.Errorf("got %d messages, %v, want %d", found, err, len(messages))
 		}
 	})
 }
