@@ -146,7 +146,7 @@ func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logg
 			last = ""
 		case err.Error() != last:
 			last = err.Error()
-			logger.Error("the changed file of keys cannot be used; the keys stay as they were until it is corrected", "err", err)
+			logger.Error("the changed file of keys cannot be used; the keys stay as they were", "err", err)
 		}
 		if changed {
 			logger.Info("keys reloaded", "keys", k.Len())
