@@ -26,7 +26,7 @@ func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
 	}
 }
 
-// TestObserve_AnswersOverHTTP with the metrics of a consumer that does not run.
+// TestObserve_AnswersOverHTTP with the metrics of a consumer that is not running.
 func TestObserve_AnswersOverHTTP(t *testing.T) {
 	t.Parallel()
 	var cfg consumers.Config
@@ -44,7 +44,7 @@ func TestObserve_AnswersOverHTTP(t *testing.T) {
 	}
 	defer server.close(t.Context())
 	for path, want := range map[string]string{
-		"/healthz": "ok", "/readyz": "does not run", "/blocked": "[]",
+		"/healthz": "ok", "/readyz": "is not running", "/blocked": "[]",
 		"/metrics": `fanout_consumer_received_total{messaging_destination_name="dev-lights.fifo",messaging_system="aws_sqs"`,
 	} {
 		response, err := http.Get("http://" + server.address + path)
