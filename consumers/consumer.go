@@ -141,11 +141,11 @@ type facts struct {
 func (c *Consumer) check(ctx context.Context) (facts, error) {
 	source, err := c.attributes(ctx, c.queue.URL)
 	if err != nil {
-		return facts{}, fmt.Errorf("consumers: queue of %s: %w%s", c.queue.Service, err, advice(err))
+		return facts{}, fmt.Errorf("consumers: queue of %s: %w%s", c.queue.Service, err, advice("; ", err))
 	}
 	dlq, err := c.attributes(ctx, c.queue.DLQURL)
 	if err != nil {
-		return facts{}, fmt.Errorf("consumers: dead-letter queue of %s: %w%s", c.queue.Service, err, advice(err))
+		return facts{}, fmt.Errorf("consumers: dead-letter queue of %s: %w%s", c.queue.Service, err, advice("; ", err))
 	}
 	fifo := string(types.QueueAttributeNameFifoQueue)
 	var faults []error
@@ -181,18 +181,21 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 	return facts{arn: source[string(types.QueueAttributeNameQueueArn)], visibility: visibility, maxReceives: maxReceivesOf(source)}, nil
 }
 
-// advice says what to do about an error of a queue.
-func advice(err error) string {
-	switch awsx.VerdictOf(err).Class {
-	case awsx.Gone:
-		return "; create it, or check the service's name, the environment, the region and the account"
-	case awsx.Credentials:
-		return "; check the credentials and this machine's clock"
-	case awsx.Denied:
-		return "; allow sqs:GetQueueAttributes, ReceiveMessage, DeleteMessage and ChangeMessageVisibility on the queue, and " +
+// advice says, after a separator, what to do about an error of a queue. It is empty where nothing is known to help.
+func advice(separator string, err error) string {
+	verdict := awsx.VerdictOf(err)
+	hint := verdict.Hint()
+	switch {
+	case hint != "":
+	case verdict.Class == awsx.Gone:
+		hint = "create it, or check the service's name, the environment, the region and the account"
+	case verdict.Class == awsx.Denied:
+		hint = "allow sqs:GetQueueAttributes, ReceiveMessage, DeleteMessage and ChangeMessageVisibility on the queue, and " +
 			"sqs:GetQueueAttributes and SendMessage on the dead-letter queue"
+	default:
+		return ""
 	}
-	return ""
+	return separator + hint
 }
 
 // maxReceivesOf reads the queue's redrive policy.

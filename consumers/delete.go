@@ -126,7 +126,7 @@ func (r *run) deleted(messages []*message, answers awsx.Answers) {
 		case a.Err == nil:
 			r.forget(m)
 			r.resumeMark(m)
-		case leaseOver(a):
+		case a.HandleOver:
 			r.lose(m, false)
 		default:
 			failure = a.Err

@@ -136,16 +136,13 @@ func (r *run) change(messages []*message, then func(awsx.Answers)) {
 	})
 }
 
-// leaseOver tells whether an entry was refused because its receipt handle is not valid any more.
-func leaseOver(a awsx.Answer) bool { return a.Class == awsx.Final }
-
 // released puts back in line what could not be released and will not be visible soon by itself.
 func (r *run) released(messages []*message, answers awsx.Answers) {
 	c := &r.changes
 	var again []*message
 	var failure error
 	for i, m := range messages {
-		if a := answers[i]; a.Err != nil && !leaseOver(a) && time.Now().Before(m.leaseEnd()) {
+		if a := answers[i]; a.Err != nil && !a.HandleOver && time.Now().Before(m.leaseEnd()) {
 			again, failure = append(again, m), a.Err
 		}
 	}
@@ -175,8 +172,8 @@ func (r *run) extended(messages []*message, answers awsx.Answers, sent time.Time
 		r.hideAnswered(m) // whether it succeeded or not: it is a precaution
 		switch a := answers[i]; {
 		case a.Err == nil:
-		case leaseOver(a) && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
-		case leaseOver(a):
+		case a.HandleOver && m.state == finished: // it may have been deleted just now; the answer to its delete will tell
+		case a.HandleOver:
 			r.lose(m, false)
 		default:
 			r.cfg.Logger.Warn("extending a visibility timeout failed; the next heartbeat retries", "message_id", m.ID, "group_id", m.Group,

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
@@ -459,6 +460,40 @@ func TestLease_LostByADeadLetterThatCantBeDeleted(t *testing.T) {
 		}
 		if n := b.depth("test-dlq.fifo"); n != 1 {
 			t.Errorf("%d dead letters, want 1", n)
+		}
+	})
+}
+
+// A request refused as a whole says nothing about the leases of its messages.
+func TestLease_OutlivesARefusedRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"), motion("d2", "e2"))
+		api := &meddler{QueueAPI: b.api}
+		refused := 0
+		api.change = func(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+			if in.Entries[0].VisibilityTimeout > 0 && refused == 0 {
+				refused++
+				return nil, &smithy.GenericAPIError{Code: "ValidationException", Message: "a proxy's doing", Fault: smithy.FaultClient}
+			}
+			return nil, nil
+		}
+		var j journal
+		c, stop := b.start(api, func(ctx context.Context, e events.Event) error {
+			select {
+			case <-ctx.Done():
+				j.add(e.ID + " " + context.Cause(ctx).Error())
+			case <-time.After(map[string]time.Duration{"e1": 24 * time.Second, "e2": 26 * time.Second}[e.ID]):
+				j.add(e.ID)
+			}
+			return nil
+		}, consumers.Config{HandlerTimeout: 30 * time.Second})
+		time.Sleep(3 * time.Minute)
+		stop()
+		j.want(t, "e1", "e2")
+		if s := c.Stats(); refused != 1 || s.LeasesLost != 0 || s.Redelivered != 0 {
+			t.Errorf("%d requests refused, %+v, want one and no lost lease", refused, s)
 		}
 	})
 }

@@ -189,7 +189,7 @@ func (r *run) receiveFailed(n int, attempt string, again bool, err error) {
 	if again && !awsx.VerdictOf(err).Answered {
 		r.poll.lost = append(r.poll.lost, attempt)
 	}
-	r.waitAfterFailure("receive failed"+advice(err), err)
+	r.waitAfterFailure("receive failed", err)
 }
 
 // waitAfterFailure pauses receiving and logs why.
@@ -197,5 +197,9 @@ func (r *run) waitAfterFailure(message string, err error) {
 	r.poll.failures++
 	delay := backoff(r.poll.failures, 100*time.Millisecond, 10*time.Second)
 	r.poll.after = time.Now().Add(delay)
-	r.cfg.Logger.Warn(message, "failures", r.poll.failures, "retry_in", delay, "err", err)
+	attrs := []any{"failures", r.poll.failures, "retry_in", delay, "err", err}
+	if hint := advice("", err); hint != "" {
+		attrs = append(attrs, "hint", hint)
+	}
+	r.cfg.Logger.Warn(message, attrs...)
 }

@@ -51,6 +51,7 @@ type PublishError struct {
 	EventID, DeviceID string
 	Code              string // the service's own error code; empty when there was no answer
 	Attempts          int    // requests that carried the event
+	Refused           bool   // the topic refused this very event for what it is: sending it again is in vain
 	Err               error  // the last cause; ErrUnknownOutcome or ErrClosed is in its chain where it applies
 }
 

@@ -54,6 +54,7 @@ type pending struct {
 	attempts int
 	first    time.Time // of the first request
 	unknown  bool      // the outcome of some attempt is not known
+	refused  bool      // the last attempt was refused for what the event is
 	alone    bool      // a batch with it was refused as a whole: send it by itself to find the culprit
 	code     string    // of the last failure
 	err      error     // the last failure

@@ -234,7 +234,7 @@ func TestFailure_FollowersDoNotOvertake(t *testing.T) {
 			t.Fatalf("got %d answers, want 3", len(results))
 		}
 		var failed *PublishError
-		if !errors.As(results[0].Err, &failed) || failed.Code != "InvalidParameter" || failed.EventID != "e1" {
+		if !errors.As(results[0].Err, &failed) || failed.Code != "InvalidParameter" || failed.EventID != "e1" || !failed.Refused {
 			t.Errorf("first event: got %v, want a PublishError with the topic's code", results[0].Err)
 		}
 		for _, r := range results[1:] {

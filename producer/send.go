@@ -123,6 +123,7 @@ func (p *Producer) settle(batch []entry, results []entryResult, answer requestRe
 		}
 		head.code, head.err = o.Code, o.Err
 		head.unknown = head.unknown || o.Class == awsx.Unknown
+		head.refused = o.outcome == refused && o.aboutEvent()
 		if o.outcome == refusedTogether {
 			head.alone = true
 		}
@@ -154,7 +155,7 @@ func (p *Producer) settle(batch []entry, results []entryResult, answer requestRe
 		failed++
 		aside++
 	}
-	p.warn(batch, results)
+	p.warn(batch, results, again)
 	if p.store != nil && len(refs) > 0 {
 		p.store.Done(refs...)
 	}
@@ -282,19 +283,20 @@ func (event *pending) failure(closing bool) error {
 	}
 	return &PublishError{
 		EventID: event.event.ID, DeviceID: event.event.DeviceID,
-		Code: event.code, Attempts: event.attempts, Err: err,
+		Code: event.code, Attempts: event.attempts, Refused: event.refused, Err: err,
 	}
 }
 
 // warn logs failed entries, at most once a second.
-func (p *Producer) warn(batch []entry, results []entryResult) {
+func (p *Producer) warn(batch []entry, results []entryResult, again []time.Duration) {
 	failed := 0
 	var example entryResult
 	var device string
+	var retried bool
 	for i, o := range results {
 		if o.outcome != confirmed && o.outcome != abandoned {
 			failed++
-			example, device = o, batch[i].lane.device
+			example, device, retried = o, batch[i].lane.device, again[i] > 0
 		}
 	}
 	if failed == 0 {
@@ -308,7 +310,6 @@ func (p *Producer) warn(batch []entry, results []entryResult) {
 	}
 	p.mu.Unlock()
 	if !silent {
-		p.cfg.Logger.Warn("publish failed", "entries", failed, "of", len(batch), "will_retry", example.outcome == retryable || example.outcome == refusedTogether,
-			"code", example.Code, "device_id", device, "err", example.Err)
+		p.cfg.Logger.Warn("publish failed", "entries", failed, "of", len(batch), "will_retry", retried, "code", example.Code, "device_id", device, "err", example.Err)
 	}
 }

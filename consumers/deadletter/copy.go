@@ -47,7 +47,9 @@ func (f Failed) To(dlqURL string, r Record) (in *sqs.SendMessageInput, recorded 
 // WithoutRecord removes the record from a message that the queue has refused for good, since the record can make a message too large. It
 // tells whether there was one to remove, so that sending it again makes sense.
 func WithoutRecord(in *sqs.SendMessageInput, err error) bool {
-	if awsx.VerdictOf(err).Class != awsx.Final {
+	switch awsx.VerdictOf(err).Code {
+	case "InvalidMessageContents", "InvalidParameterValue":
+	default:
 		return false
 	}
 	_, recorded := in.MessageAttributes[Attribute]

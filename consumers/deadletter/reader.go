@@ -235,10 +235,10 @@ func (r *reader) change(ctx context.Context, messages []*Message, hidden time.Du
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, a := range answers {
-		switch a.Class {
-		case awsx.OK:
+		switch {
+		case a.Err == nil:
 			messages[i].hiddenUntil = before.Add(hidden)
-		case awsx.Final: // its handle has expired: it is visible already
+		case a.HandleOver: // it is visible already
 		default:
 			failed++
 			err = a.Err

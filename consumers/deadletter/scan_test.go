@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 )
@@ -240,5 +241,19 @@ func TestScan_TellsWhatStaysHidden(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		b.nothingHidden(5)
+	})
+}
+
+// TestScan_SaysThatMessagesAreStillHidden: the requests that give them back were refused as a whole, which says nothing about them.
+func TestScan_SaysThatMessagesAreStillHidden(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.bury("d1", "e1", record("bad"))
+		refused := &smithy.GenericAPIError{Code: "ValidationException", Fault: smithy.FaultClient}
+		api := &meddler{QueueAPI: b.api, show: func(*sqs.ChangeMessageVisibilityBatchInput) error { return refused }}
+		if err := deadletter.Scan(t.Context(), api, b.from, func(*deadletter.Message) bool { return true }); !errors.Is(err, refused) {
+			t.Errorf("got %v, want the refusal", err)
+		}
 	})
 }

@@ -28,6 +28,9 @@ type Answer struct {
 	Verdict                          // of Err
 	Err                       error  // nil when the entry was carried out
 	MessageID, SequenceNumber string // of what was sent or published
+	// HandleOver says that the entry was refused because its receipt handle is no longer valid: its message has been deleted, or may be
+	// received again. What refused the request as a whole says nothing about a handle.
+	HandleOver bool
 }
 
 // Answers has one answer for every entry of a batch whose entries have the IDs of [EntryID]. A batch that failed in part comes
@@ -61,9 +64,12 @@ func (a Answers) Succeed(id, messageID, sequenceNumber *string) {
 func (a Answers) Fail(id, code, message *string, senderFault bool) {
 	if i, ok := a.index(id); ok {
 		c, m := aws.ToString(code), aws.ToString(message)
-		a[i] = Answer{Verdict: EntryVerdict(c, m, senderFault), Err: fmt.Errorf("%s: %s", cmp.Or(c, "no code"), m)}
+		a[i] = Answer{Verdict: EntryVerdict(c, m, senderFault), Err: fmt.Errorf("%s: %s", cmp.Or(c, "no code"), m), HandleOver: handleOver[bare(c)]}
 	}
 }
+
+// handleOver has the codes of entries whose receipt handle is no longer valid.
+var handleOver = map[string]bool{"ReceiptHandleIsInvalid": true, "InvalidParameterValue": true, "MessageNotInflight": true}
 
 func (a Answers) index(id *string) (int, bool) {
 	i, err := strconv.Atoi(aws.ToString(id))

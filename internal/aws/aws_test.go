@@ -35,6 +35,19 @@ func credentials(err error) error {
 	return op("SNS", 0, fmt.Errorf("get identity: get credentials: failed to refresh cached credentials, %w", err))
 }
 
+// endpointError is what the SDK returns when the endpoint that gives credentials to a container refuses: an API error with its own status,
+// without an operation around it.
+type endpointError struct {
+	code   string
+	status int
+}
+
+func (e *endpointError) Error() string                 { return e.code }
+func (e *endpointError) ErrorCode() string             { return e.code }
+func (e *endpointError) ErrorMessage() string          { return "" }
+func (e *endpointError) ErrorFault() smithy.ErrorFault { return smithy.FaultUnknown }
+func (e *endpointError) HTTPStatusCode() int           { return e.status }
+
 func TestVerdictOf(t *testing.T) {
 	t.Parallel()
 	const prefix = "AWS.SimpleQueueService."
@@ -64,6 +77,10 @@ func TestVerdictOf(t *testing.T) {
 		{"slow request by its status", op("SQS", 408, says("Strange", "")), Unknown, "SQS", true},
 		{"nobody's fault", says("Strange", ""), Unknown, "", true},
 
+		{"KMS fails", op("SNS", 500, says("KMSInternalException", "")), Unknown, "KMS", true},
+		{"KMS is slow, legacy code", op("SQS", 400, says("KMS.DependencyTimeoutException", "")), Unknown, "KMS", true},
+		{"unavailable, with a code of its own", op("SNS", 503, says("AccessDenied", "")), Unknown, "SNS", true},
+
 		{"SNS throttles", op("SNS", 400, says("Throttled", "")), Throttled, "SNS", true},
 		{"API throttles", op("SNS", 400, says("ThrottlingException", "")), Throttled, "SNS", true},
 		{"SQS throttles", op("SQS", 403, says("RequestThrottled", "")), Throttled, "SQS", true},
@@ -90,6 +107,11 @@ func TestVerdictOf(t *testing.T) {
 		{"STS throttles", credentials(op("STS", 400, says("Throttling", ""))), Throttled, "STS", false},
 		{"STS fails", credentials(op("STS", 503, says("ServiceUnavailable", ""))), Retry, "STS", false},
 		{"STS does not answer", credentials(op("STS", 0, context.DeadlineExceeded)), Retry, "STS", false},
+
+		{"STS: its identity provider does not answer", credentials(op("STS", 400, says("IDPCommunicationError", ""))), Retry, "STS", false},
+		{"container's credentials: throttled", credentials(&endpointError{"", 429}), Throttled, byEndpoint, false},
+		{"container's credentials: it fails", credentials(&endpointError{"InternalServerException", 500}), Retry, byEndpoint, false},
+		{"container's credentials: refused", credentials(&endpointError{"AccessDenied", 403}), Credentials, byEndpoint, false},
 
 		{"denied", op("SQS", 403, says("AccessDeniedException", "")), Denied, "SQS", true},
 		{"denied, query", op("SQS", 403, says("AccessDenied", "")), Denied, "SQS", true},

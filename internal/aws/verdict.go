@@ -40,12 +40,15 @@ func (c Class) Again() bool { return Unknown <= c && c <= Expired }
 type Verdict struct {
 	Class
 	Code string // as it was sent; empty when there was no answer
-	// By is who said it: "SNS" or "SQS", "KMS" through one of them, or the service that was asked for credentials, such as "STS". It
+	// By is who said it: "SNS" or "SQS", "KMS" through one of them, or what was asked for credentials, such as "STS". It
 	// is empty when that is not known.
 	By string
 	// Answered says that the service which was asked has answered, so that no answer is on its way or lost.
 	Answered bool
 }
+
+// byEndpoint speaks for the endpoint that gives credentials to a container, on Fargate or EKS.
+const byEndpoint = "credentials endpoint"
 
 // classes has what the codes mean, without the prefix and the suffix that only some protocols add to them.
 var classes = map[string]Class{
@@ -53,7 +56,7 @@ var classes = map[string]Class{
 
 	"RequestTimeout": Unknown, "InternalError": Unknown, "InternalFailure": Unknown, "InternalServerError": Unknown, "ServiceUnavailable": Unknown,
 
-	"OverLimit": Retry, "PurgeQueueInProgress": Retry, "ConcurrentAccess": Retry,
+	"OverLimit": Retry, "PurgeQueueInProgress": Retry, "ConcurrentAccess": Retry, "IDPCommunicationError": Retry,
 
 	"ExpiredToken": Expired, "RequestExpired": Expired,
 
@@ -77,13 +80,16 @@ func read(code, message string) (Class, bool) {
 	if _, throttled := retry.DefaultThrottleErrorCodes[code]; throttled {
 		return Throttled, true
 	}
-	if ofKMS(code) { // such as KmsThrottled, KMSThrottling and KMS.ThrottlingException
-		if strings.Contains(code, "Throttl") {
+	if ofKMS(code) { // such as KmsThrottled, KMSThrottling, KMS.ThrottlingException and KMSInternalException
+		switch {
+		case strings.Contains(code, "Throttl"):
 			return Throttled, true
+		case strings.Contains(code, "Internal"), strings.Contains(code, "Timeout"), strings.Contains(code, "Unavailable"):
+			return Unknown, true
 		}
 		return Denied, true
 	}
-	class, known := classes[strings.TrimSuffix(strings.TrimPrefix(code, "AWS.SimpleQueueService."), "Exception")]
+	class, known := classes[bare(code)]
 	if class == Final && strings.Contains(message, "TopicArn") { // SNS has no code of its own for the topic's name
 		class = Gone
 	}
@@ -105,7 +111,11 @@ func VerdictOf(err error) Verdict {
 	)
 	switch {
 	case errors.As(err, &api):
-		v = Verdict{Class: classOf(api, statusOf(err)), Code: api.ErrorCode(), By: speaker(by, api.ErrorCode()), Answered: true}
+		status, own := statusOf(err, api)
+		if !own { // of the endpoint that gives credentials to a container
+			by = byEndpoint
+		}
+		v = Verdict{Class: classOf(api, status), Code: api.ErrorCode(), By: speaker(by, api.ErrorCode()), Answered: true}
 	case errors.As(err, &invalid): // the SDK itself did not send it
 		v.Class = Final
 	case errors.As(err, &dial) && (dial.Op == "dial" || dial.Op == "proxyconnect"):
@@ -121,6 +131,17 @@ func VerdictOf(err error) Verdict {
 		}
 	}
 	return v
+}
+
+// Hint says what to do about it, or nothing where only whoever made the request can tell.
+func (v Verdict) Hint() string {
+	switch {
+	case v.Class == Denied && v.By == "KMS":
+		return "the KMS key of the queue or topic can't be used; check its state, its policy and the credentials' kms permissions"
+	case v.Class == Credentials:
+		return "check the credentials and this machine's clock"
+	}
+	return ""
 }
 
 // EntryVerdict tells what it means that a batch request failed for one of its entries.
@@ -146,6 +167,11 @@ func services(err error) (asked, last string) {
 	return asked, last
 }
 
+// bare is a code without the prefix and the suffix that only some protocols add.
+func bare(code string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(code, "AWS.SimpleQueueService."), "Exception")
+}
+
 func speaker(by, code string) string {
 	if ofKMS(code) {
 		return "KMS"
@@ -158,22 +184,26 @@ func ofKMS(code string) bool { return len(code) > 3 && strings.EqualFold(code[:3
 func classOf(api smithy.APIError, status int) Class {
 	class, known := read(api.ErrorCode(), api.ErrorMessage())
 	switch {
-	case status == http.StatusTooManyRequests:
+	case status == http.StatusTooManyRequests, class == Throttled:
 		return Throttled
+	case status >= http.StatusInternalServerError, api.ErrorFault() == smithy.FaultServer: // whatever its code says
 	case known:
 		return class
 	case status == http.StatusRequestTimeout:
-	case status >= http.StatusInternalServerError, api.ErrorFault() == smithy.FaultServer:
 	case status >= http.StatusBadRequest, api.ErrorFault() == smithy.FaultClient:
 		return Refused
 	}
 	return Unknown
 }
 
-func statusOf(err error) int {
-	var response *awshttp.ResponseError
-	if errors.As(err, &response) {
-		return response.HTTPStatusCode()
+// statusOf is the HTTP status of the answer. It is not the own one of the service that was asked if the error itself carries it, and not
+// the response: so does that of the endpoint where containers get their credentials.
+func statusOf(err error, api smithy.APIError) (status int, own bool) {
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		return response.HTTPStatusCode(), true
 	}
-	return 0
+	if answered, ok := api.(interface{ HTTPStatusCode() int }); ok {
+		return answered.HTTPStatusCode(), false
+	}
+	return 0, true
 }

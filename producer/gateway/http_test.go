@@ -144,7 +144,7 @@ func TestPost_ProducersErrors(t *testing.T) {
 		{"throttled to the end", nil, &producer.PublishError{EventID: "e", Code: "Throttled"}, 503, "unconfirmed", "e"},
 		{"not permitted", nil, &producer.PublishError{EventID: "e", Code: "AuthorizationError"}, 503, "unconfirmed", "e"},
 		{"disk full", nil, &producer.SpoolError{EventID: "e", Dir: "/spool", Err: syscall.ENOSPC}, 503, "not-written", "e"},
-		{"refused", nil, &producer.PublishError{EventID: "e", Code: "InvalidParameter"}, 502, "refused-by-topic", "e"},
+		{"refused", nil, &producer.PublishError{EventID: "e", Code: "InvalidParameter", Refused: true}, 502, "refused-by-topic", "e"},
 		{"blocked", nil, &producer.BlockedError{EventID: "e", BlockedBy: "d", Err: unknown}, 503, "blocked", "e"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

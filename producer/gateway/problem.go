@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
-	awsx "github.com/device-fanout/fanout/internal/aws"
 	"github.com/device-fanout/fanout/producer"
 )
 
@@ -112,7 +111,7 @@ func (p *Problem) Error() string {
 
 // mayPass tells whether sending the event again can help.
 func (p *Problem) mayPass() bool {
-	return p.Status >= http.StatusInternalServerError || p.kind == kindTooSlow || p.kind == kindLimited
+	return p.Status >= http.StatusInternalServerError && p.kind != kindRefused || p.kind == kindTooSlow || p.kind == kindLimited
 }
 
 // write answers a request with the problem.
@@ -198,7 +197,7 @@ func problemOfPublish(failed *producer.PublishError) *Problem {
 		p = newProblem(kindUnconfirmed, "its outcome is unknown: send it again with the same id")
 	case errors.Is(failed, producer.ErrClosed):
 		p = newProblem(kindClosing, "")
-	case awsx.EntryVerdict(failed.Code, "", true).Class == awsx.Final: // refused for what it is, and always will be
+	case failed.Refused:
 		p = newProblem(kindRefused, failed.Code)
 	default:
 		p = newProblem(kindUnconfirmed, failed.Code)

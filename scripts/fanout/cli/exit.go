@@ -102,7 +102,7 @@ func hintFor(program string, err error) string {
 	}
 	switch verdict := awsx.VerdictOf(err); {
 	case verdict.Class == awsx.Denied && verdict.By == "KMS":
-		return "the KMS key of the queue or topic can't be used; check its state, its policy and the credentials' kms permissions"
+		return verdict.Hint()
 	case verdict.Class == awsx.Denied:
 		return "the credentials in use lack a permission; check AWS_PROFILE"
 	case verdict.Class == awsx.Credentials, verdict.Class == awsx.Expired:
