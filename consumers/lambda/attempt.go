@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -87,9 +88,11 @@ func (f *Function) timeIsUp(ctx context.Context) bool {
 const maxOutagePause = 15 * time.Minute
 
 // outagePause is how long an event stays hidden that was received so often, while a dependency is down: twice as long each time, so
-// that the queue's maxReceiveCount, at which SQS would move the event to the dead-letter queue, is reached late.
+// that the queue's maxReceiveCount, at which SQS would move the event to the dead-letter queue, is reached late. Twice nothing is nothing,
+// so where other failures are not hidden at all it begins with the default.
 func (f *Function) outagePause(receiveCount int) time.Duration {
-	return awsx.Backoff{First: f.cfg.HandBack, Most: max(f.cfg.HandBack, maxOutagePause)}.Doubled(receiveCount)
+	first := cmp.Or(f.cfg.HandBack, DefaultHandBack)
+	return awsx.Backoff{First: first, Most: max(first, maxOutagePause)}.Doubled(receiveCount)
 }
 
 // comesAgain reports an event that failed and is not to be dead-lettered yet.

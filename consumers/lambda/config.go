@@ -33,7 +33,8 @@ type Config struct {
 	// be below the queue's maxReceiveCount. Zero means DefaultDeliveries.
 	Deliveries int
 	// HandBack is how long an event that failed stays hidden before it is delivered again, in whole seconds. Zero means
-	// DefaultHandBack; a negative value means not at all.
+	// DefaultHandBack; a negative value means not at all. After an Unavailable it is only the first pause, and each further one is twice as
+	// long; that of a negative value begins with DefaultHandBack, since an outage would else use up the queue's maxReceiveCount in seconds.
 	HandBack time.Duration
 	// Margin is how much of the function's time is kept back for dead letters and for handing back: no handler runs in it.
 	// The function's timeout must be longer. Zero means DefaultMargin.

@@ -191,32 +191,44 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 // An outage costs no dead letter, however often the event comes, and later events of its device wait behind it.
 func TestFunction_UnavailableIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var l log
-		began := time.Now()
-		s := bench(t, func(_ context.Context, e events.Event) error {
-			l.add(fmt.Sprintf("%s@%v", e.ID, time.Since(began)))
-			if time.Since(began) < 5*time.Minute {
-				return consumers.Unavailable(errBroken)
-			}
-			return nil
-		}, lambda.Config{})
-		s.send(lamp("hall", 1), lamp("hall", 2))
-		if response, n := s.batch(t.Context()); n != 2 || reported(response) != 2 {
-			t.Errorf("batch of %d: %d reported, want both", n, reported(response))
+	for handBack, want := range map[time.Duration]string{
+		0:           "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@5m15s hall-2@5m15s",
+		time.Minute: "hall-1@0s hall-1@1m0s hall-1@3m0s hall-1@7m0s hall-2@7m0s",
+		// Other failures are not hidden at all; an outage would then use up the receive count at once.
+		-1: "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@5m15s hall-2@5m15s",
+	} {
+		t.Run(handBack.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { outage(t, handBack, want) })
+		})
+	}
+}
+
+// outage handles events of which the first is Unavailable for five minutes, and checks when they were started.
+func outage(t *testing.T, handBack time.Duration, want string) {
+	var l log
+	began := time.Now()
+	s := bench(t, func(_ context.Context, e events.Event) error {
+		l.add(fmt.Sprintf("%s@%v", e.ID, time.Since(began)))
+		if time.Since(began) < 5*time.Minute {
+			return consumers.Unavailable(errBroken)
 		}
-		for s.depth() > 0 {
-			s.batch(t.Context())
-			time.Sleep(time.Second)
-		}
-		want := "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@5m15s hall-2@5m15s"
-		if got := l.String(); got != want {
-			t.Errorf("started: got %q, want %q", got, want)
-		}
-		if all := s.deadLetters(); len(all) != 0 {
-			t.Errorf("dead letters: got %+v, want none", all)
-		}
-	})
+		return nil
+	}, lambda.Config{HandBack: handBack})
+	s.send(lamp("hall", 1), lamp("hall", 2))
+	if response, n := s.batch(t.Context()); n != 2 || reported(response) != 2 {
+		t.Errorf("batch of %d: %d reported, want both", n, reported(response))
+	}
+	for s.depth() > 0 {
+		s.batch(t.Context())
+		time.Sleep(time.Second)
+	}
+	if got := l.String(); got != want {
+		t.Errorf("started: got %q, want %q", got, want)
+	}
+	if all := s.deadLetters(); len(all) != 0 {
+		t.Errorf("dead letters: got %+v, want none", all)
+	}
 }
 
 // A hook that panics fails its event, and neither the function nor the consumer.
