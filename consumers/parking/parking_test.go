@@ -155,7 +155,7 @@ func TestRelease_SendsAllMessagesInOrderAndThenTheMark(t *testing.T) {
 	})
 }
 
-// lossy fails one call of its kind.
+// lossy fails calls as it is told.
 type lossy struct {
 	*sqs.Client
 	failDelete, failSend func() error
@@ -170,11 +170,11 @@ func (l *lossy) GetQueueAttributes(ctx context.Context, in *sqs.GetQueueAttribut
 	return out, err
 }
 
-func (l *lossy) DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error) {
+func (l *lossy) DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
 	if err := l.failDelete(); err != nil {
 		return nil, err
 	}
-	return l.Client.DeleteMessage(ctx, in, o...)
+	return l.Client.DeleteMessageBatch(ctx, in, o...)
 }
 
 func (l *lossy) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
@@ -192,10 +192,10 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 			s := newStage(t)
 			store := parking.NewMemory()
 			s.park(store, 8)
-			calls := 0
+			calls, second := 0, false
 			fail := func() error {
 				calls++
-				if calls == cut+1 && cut < 17 {
+				if calls > cut && cut < 17 && !second { // and no retry helps
 					return errors.New("connection reset by peer")
 				}
 				return nil
@@ -204,6 +204,7 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 			if _, err := parking.Release(t.Context(), store, api, s.queues, "d1"); (err != nil) != (cut < 17) {
 				t.Errorf("request %d fails: got %v", cut+1, err)
 			}
+			second = true
 			if _, err := parking.Release(t.Context(), store, api, s.queues, "d1"); err != nil {
 				t.Fatalf("request %d failed; the second run: %v", cut+1, err)
 			}
@@ -215,6 +216,127 @@ func TestRelease_GoesOnWhereItWasCutOff(t *testing.T) {
 			}
 		})
 	}
+}
+
+// throttling refuses two of three requests of each kind, as SQS does when there are too many requests of the queue's KMS key: one as a whole,
+// and one in the first entry of its batch.
+type throttling struct {
+	*sqs.Client
+	calls map[string]int
+}
+
+// refuses tells how the next request of a kind fails: as a whole, in its first entry, or not.
+func (h *throttling) refuses(kind string) (whole error, entry bool) {
+	h.calls[kind]++
+	switch h.calls[kind] % 3 {
+	case 1:
+		return &types.KmsThrottled{Message: aws.String("rate exceeded")}, false
+	case 2:
+		return nil, true
+	}
+	return nil, false
+}
+
+// refused is the answer for an entry.
+func refused(id *string) types.BatchResultErrorEntry {
+	return types.BatchResultErrorEntry{Id: id, Code: aws.String("KmsThrottled"), Message: aws.String("rate exceeded"), SenderFault: true}
+}
+
+func (h *throttling) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+	if err, _ := h.refuses("receive"); err != nil {
+		return nil, err
+	}
+	return h.Client.ReceiveMessage(ctx, in, o...)
+}
+
+func (h *throttling) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+	if err, _ := h.refuses("send"); err != nil {
+		return nil, err
+	}
+	return h.Client.SendMessage(ctx, in, o...)
+}
+
+func (h *throttling) DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
+	err, entry := h.refuses("delete")
+	if err != nil {
+		return nil, err
+	}
+	if entry {
+		return &sqs.DeleteMessageBatchOutput{Failed: []types.BatchResultErrorEntry{refused(in.Entries[0].Id)}}, nil
+	}
+	return h.Client.DeleteMessageBatch(ctx, in, o...)
+}
+
+func (h *throttling) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	err, entry := h.refuses("show")
+	if err != nil {
+		return nil, err
+	}
+	if !entry {
+		return h.Client.ChangeMessageVisibilityBatch(ctx, in, o...)
+	}
+	first, rest := in.Entries[0], *in
+	rest.Entries = in.Entries[1:]
+	out := &sqs.ChangeMessageVisibilityBatchOutput{}
+	if len(rest.Entries) > 0 {
+		if out, err = h.Client.ChangeMessageVisibilityBatch(ctx, &rest, o...); err != nil {
+			return nil, err
+		}
+	}
+	out.Failed = append(out.Failed, refused(first.Id))
+	return out, nil
+}
+
+// TestRelease_GoesOnWhenThrottled by the queue's KMS key: whole requests and entries of batches are tried again.
+func TestRelease_GoesOnWhenThrottled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		store := parking.NewMemory()
+		s.park(store, 12)
+		api := &throttling{Client: s.api, calls: map[string]int{}}
+		if sent, err := parking.Release(t.Context(), store, api, s.queues, "d1"); err != nil || sent != 12 {
+			t.Fatalf("got %d, %v, want 12 messages sent", sent, err)
+		}
+		for _, kind := range []string{"receive", "send", "delete", "show"} {
+			if api.calls[kind] < 3 {
+				t.Errorf("%s: got %d requests, want some again", kind, api.calls[kind])
+			}
+		}
+		s.want(12, true, find(t, store, "d1").Release)
+		if got := s.read(s.queues.DLQURL); len(got) != 12 || got[0] != "d2 other-e00" {
+			t.Errorf("the dead-letter queue has %q, want the other device's messages, visible and in order", got)
+		}
+	})
+}
+
+// TestRelease_SaysWhatStaysHidden when an entry of a batch fails for good.
+func TestRelease_SaysWhatStaysHidden(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		store := parking.NewMemory()
+		s.park(store, 2)
+		_, err := parking.Release(t.Context(), store, &stuck{Client: s.api}, s.queues, "d1")
+		if err == nil || !strings.Contains(err.Error(), "could not be made visible again") || !strings.Contains(err.Error(), "KmsDisabled") {
+			t.Errorf("got %v, want it to say that messages are hidden, and why", err)
+		}
+	})
+}
+
+// stuck can't make the first message of a batch visible.
+type stuck struct{ *sqs.Client }
+
+func (s *stuck) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	out := &sqs.ChangeMessageVisibilityBatchOutput{}
+	for i, e := range in.Entries {
+		if i == 0 {
+			out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: e.Id, Code: aws.String("KmsDisabled"), SenderFault: true})
+			continue
+		}
+		out.Successful = append(out.Successful, types.ChangeMessageVisibilityBatchResultEntry{Id: e.Id})
+	}
+	return out, nil
 }
 
 // TestRelease_TakesAMessageAlong that was on its way when it began, and was confirmed just before the last one that it knew of was

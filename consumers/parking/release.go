@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/internal/batch"
 	"github.com/device-fanout/fanout/consumers/sqsapi"
 	"github.com/device-fanout/fanout/events"
 	awsx "github.com/device-fanout/fanout/internal/aws"
@@ -28,7 +29,7 @@ type QueueAPI interface {
 	sqsapi.Receiver
 	sqsapi.VisibilityChanger
 	sqsapi.Sender
-	DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, optFns ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
+	sqsapi.Deleter
 }
 
 // Queues are those of the service whose device is released.
@@ -52,9 +53,40 @@ const (
 	visibility = time.Minute
 	// maxLooks is the most sweeps for a last message that others may hold.
 	maxLooks = 3
-	// sendTime is the longest that the requests for one message may take.
+	// sendTime is the longest that the requests for one message may take, with their retries.
 	sendTime = 20 * time.Second
+	// requestTime bounds every request.
+	requestTime = 10 * time.Second
+	// receiveWait makes a receive a long poll. A short poll asks only some of the servers, and may miss messages.
+	receiveWait = time.Second
+	// tries is how often a request is made before it counts as failed.
+	tries = 4
 )
+
+// pause is how long to wait between tries.
+var pause = awsx.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
+
+// retry makes a request up to tries times, as long as once says that its error may pass by itself. The SDK's own retries don't know the
+// throttling of KMS, so they are switched off ([batch.Once]). When ctx has ended it is not tried again.
+func retry(ctx context.Context, once func(ctx context.Context) (again bool, err error)) error {
+	for try := 1; ; try++ {
+		again, err := bounded(ctx, once)
+		if err == nil || !again || try == tries {
+			return err
+		}
+		select {
+		case <-time.After(pause.After(try)):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func bounded(ctx context.Context, once func(ctx context.Context) (bool, error)) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	return once(ctx)
+}
 
 // Release sends a parked device's dead letters back to its service's queue, in order; the package comment tells how. It returns how many once
 // all of them and the end mark were sent. The device is free when the service has handled them.
@@ -149,8 +181,7 @@ func (r *release) work(ctx context.Context) error {
 // the last one was sent.
 func (r *release) sweep(ctx context.Context, groups ...string) (done bool, err error) {
 	for again := 0; ; {
-		received := time.Now()
-		messages, err := r.receive(ctx)
+		messages, received, err := r.receive(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -198,28 +229,43 @@ func recordOf(m types.Message) deadletter.Record {
 	return record
 }
 
-func (r *release) receive(ctx context.Context) ([]types.Message, error) {
+// receive makes one receive and returns when the try began that got the messages: they are hidden since then, or a little longer. Only
+// the pauses between tries end with ctx, because a canceled receive may have hidden messages. If no answer came, the same attempt ID asks
+// again for the messages of the lost reply; after an answer that ID is no longer valid.
+func (r *release) receive(ctx context.Context) (messages []types.Message, began time.Time, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("parking: the release of device %s was interrupted; run it again: %w", r.device.ID, err)
+		return nil, began, fmt.Errorf("parking: the release of device %s was interrupted; run it again: %w", r.device.ID, err)
 	}
-	// The receive does not end with ctx, because a canceled one may have hidden messages.
-	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
-	defer cancel()
-	out, err := r.api.ReceiveMessage(one, &sqs.ReceiveMessageInput{
-		QueueUrl:                    &r.queues.DLQURL,
-		MaxNumberOfMessages:         awsx.MaxBatch,
-		WaitTimeSeconds:             1, // a short poll asks only some of the servers
-		VisibilityTimeout:           int32(visibility / time.Second),
-		MessageAttributeNames:       []string{"All"},
-		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+	attempt := uuid.NewString()
+	err = retry(ctx, func(ctx context.Context) (bool, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), receiveWait+requestTime)
+		defer cancel()
+		began = time.Now()
+		out, err := r.api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl:                    &r.queues.DLQURL,
+			MaxNumberOfMessages:         awsx.MaxBatch,
+			WaitTimeSeconds:             int32(receiveWait / time.Second),
+			VisibilityTimeout:           int32(visibility / time.Second),
+			MessageAttributeNames:       []string{"All"},
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+			ReceiveRequestAttemptId:     aws.String(attempt),
+		}, batch.Once)
+		if err == nil {
+			messages = out.Messages
+		}
+		verdict := awsx.VerdictOf(err)
+		if verdict.Answered {
+			attempt = uuid.NewString()
+		}
+		return verdict.Again(), err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("parking: receive from %s: %w", r.queues.DLQURL, err)
+		return nil, began, fmt.Errorf("parking: receive from %s: %w", r.queues.DLQURL, err)
 	}
 	if r.hidden.IsZero() {
 		r.hidden = time.Now().Add(visibility)
 	}
-	return out.Messages, nil
+	return messages, began, nil
 }
 
 // send sends one message back and deletes it. Its requests do not end with ctx, because a canceled one may have been carried out.
@@ -244,14 +290,17 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 		MessageDeduplicationId: aws.String("release-" + id),
 		MessageAttributes:      attributes,
 	}
-	_, err := r.api.SendMessage(ctx, in)
+	err := r.sendMessage(ctx, in)
 	if err != nil && deadletter.WithoutRecord(in, err) { // there is no room for it
-		_, err = r.api.SendMessage(ctx, in)
+		err = r.sendMessage(ctx, in)
 	}
 	if err != nil {
 		return fmt.Errorf("parking: device %s: send message %s back to %s: %w", r.device.ID, id, r.queues.URL, err)
 	}
-	_, err = r.api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &r.queues.DLQURL, ReceiptHandle: m.ReceiptHandle})
+	err = retry(ctx, func(ctx context.Context) (bool, error) {
+		answer := batch.Delete(ctx, r.api, r.queues.DLQURL, []string{aws.ToString(m.ReceiptHandle)}, batch.Once)[0]
+		return answer.Again(), answer.Err
+	})
 	if err != nil {
 		return fmt.Errorf("parking: device %s: message %s was sent back, but not deleted from %s; run the release again within five minutes: %w",
 			r.device.ID, id, r.queues.DLQURL, err)
@@ -261,6 +310,14 @@ func (r *release) send(ctx context.Context, m types.Message) error {
 		return r.found(ctx, false)
 	}
 	return nil
+}
+
+// sendMessage makes one send. Its deduplication ID makes that safe to be tried again.
+func (r *release) sendMessage(ctx context.Context, in *sqs.SendMessageInput) error {
+	return retry(ctx, func(ctx context.Context) (bool, error) {
+		_, err := r.api.SendMessage(ctx, in, batch.Once)
+		return awsx.VerdictOf(err).Again(), err
+	})
 }
 
 // found records that the last message is no longer in the dead-letter queue: it was sent, or is missing. If another one has arrived behind
@@ -287,7 +344,7 @@ func (r *release) mark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.api.SendMessage(ctx, &sqs.SendMessageInput{
+	err = r.sendMessage(ctx, &sqs.SendMessageInput{
 		QueueUrl:               &r.queues.URL,
 		MessageBody:            aws.String(string(body)),
 		MessageGroupId:         aws.String(Group(r.device.ID)),
@@ -307,22 +364,40 @@ func (r *release) giveBack(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
+	var cause error
 	for end := len(r.order); end > 0; {
-		var entries []types.ChangeMessageVisibilityBatchRequestEntry
-		for ; end > 0 && len(entries) < awsx.MaxBatch; end-- {
+		var messages []batch.Hidden
+		for ; end > 0 && len(messages) < awsx.MaxBatch; end-- {
 			if handle, ok := r.held[r.order[end-1]]; ok {
-				entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: awsx.EntryID(len(entries)), ReceiptHandle: &handle})
+				messages = append(messages, batch.Hidden{Handle: handle})
 			}
 		}
-		if len(entries) == 0 {
-			return nil
+		if len(messages) == 0 {
+			break
 		}
-		// An entry that fails is visible already, or will be within a minute.
-		if _, err := r.api.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &r.queues.DLQURL, Entries: entries}); err != nil {
-			return fmt.Errorf("parking: messages in %s could not be made visible again; wait %v until they are: %w", r.queues.DLQURL, visibility, err)
+		if err := retry(ctx, func(ctx context.Context) (again bool, err error) {
+			messages, again, err = r.show(ctx, messages)
+			return again, err
+		}); err != nil {
+			cause = err
 		}
 	}
+	if cause != nil {
+		return fmt.Errorf("parking: messages in %s could not be made visible again; wait %v until they are: %w", r.queues.DLQURL, visibility, cause)
+	}
 	return nil
+}
+
+// show makes the messages of one batch visible. It returns those that are not, whether another try may succeed, and the error of the
+// last one.
+func (r *release) show(ctx context.Context, messages []batch.Hidden) (left []batch.Hidden, again bool, err error) {
+	for i, a := range batch.Hide(ctx, r.api, r.queues.DLQURL, messages, batch.Once) {
+		if a.Err == nil || a.Class == awsx.Final { // its handle has expired: it is visible already
+			continue
+		}
+		left, again, err = append(left, messages[i]), again || a.Again(), a.Err
+	}
+	return left, again, err
 }
 
 // Unparked selects the dead letters of devices that are not recorded. These may be redriven one by one: SQS itself has moved them, or they
