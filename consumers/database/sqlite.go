@@ -18,24 +18,31 @@ import (
 const (
 	// busyTimeout is how long we wait for other processes that write to the same file; the pragmas say it in milliseconds.
 	busyTimeout = 5 * time.Second
-	// writerMemory is how many bytes of memory SQLite may use for the writer: all that it can address. The driver's own bound
-	// is 256 MB, and it panics there; an index on 1.5 million rows takes five times as much. Only what is used is taken
-	// from the machine.
-	writerMemory = 1 << 32
 	// readers is how many queries outside of writes run at once on SQLite.
 	readers = 4
 	// writerPragmas and readerPragmas set up connections. What synchronous says comes to them, full or relaxed.
-	// temp_store(2) keeps the journal of savepoints in memory, and what an index is made of: the image has no folder for
-	// temporary files.
+	// temp_store(2) keeps the journal of savepoints in memory, what an index is made of, and what a query sorts: the image has no folder
+	// for temporary files.
 	writerPragmas = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=foreign_keys(1)&_pragma=temp_store(2)"
-	readerPragmas = "_pragma=busy_timeout(5000)&_pragma=query_only(1)"
+	readerPragmas = "_pragma=busy_timeout(5000)&_pragma=query_only(1)&_pragma=temp_store(2)"
 
 	synchronousFull   = "&_pragma=synchronous(2)" // a commit waits for the disk, see the package comment
 	synchronousNormal = "&_pragma=synchronous(1)" // only a checkpoint does
 )
 
-func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
+// connectionMemory is how many bytes of memory SQLite may use for one connection: all that it can address, 4 GB. The driver's own bound
+// is 256 MB; an index on 1.5 million rows takes five times as much, and a query that sorts as many may, too. Only what is used is taken
+// from the machine. On 32-bit machines there are not that many addresses, and the driver's bound stays.
+func connectionMemory() int64 {
+	if strconv.IntSize < 64 {
+		return 0
+	}
+	return 1 << 32
+}
+
+// openSQLite opens a file. Each connection may use that many bytes of memory, as [openNumbered] has it.
+func openSQLite(ctx context.Context, path string, relaxed bool, memory int64) (*DB, error) {
 	fail := func(err error, hint string) (*DB, error) {
 		return nil, &OpenError{Target: path, Hint: hint, Err: err}
 	}
@@ -57,7 +64,7 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 	if relaxed {
 		pragmas = writerPragmas + synchronousNormal
 	}
-	writes, err := openNumbered(uri + "?" + pragmas)
+	writes, err := openNumbered(uri+"?"+pragmas, memory)
 	if err != nil {
 		return fail(err, wantTarget)
 	}
@@ -69,14 +76,14 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 	if err != nil {
 		return fail(errors.Join(err, writes.Close()), hintSQLite(err))
 	}
-	reads, err := openNumbered(uri + "?" + readerPragmas)
+	reads, err := openNumbered(uri+"?"+readerPragmas, memory)
 	if err != nil {
 		return fail(errors.Join(err, writes.Close()), wantTarget)
 	}
 	reads.SetMaxOpenConns(readers)
 	reads.SetMaxIdleConns(readers)
 
-	w := newWriter(conn, maxGroup)
+	w := newWriter(conn, maxGroup, func() (*sql.Conn, error) { return connect(context.Background(), writes) })
 	return &DB{
 		kind: SQLite, target: path, pool: reads, writer: w,
 		// The writer's connection closes last: the last one to close empties the write-ahead log into the file.
@@ -87,9 +94,6 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 // connect opens the writer's connection. Of several that switch a new file to WAL mode at once, SQLite refuses all but one
 // at once, without regard to busy_timeout. So that time is waited for here.
 func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
-	if strconv.IntSize == 64 { // else there are not that many addresses, and the driver's bound stays
-		ctx = sqlite3.WithMaxMemory(ctx, writerMemory)
-	}
 	for end := time.Now().Add(busyTimeout); ; {
 		conn, err := db.Conn(ctx)
 		if err == nil || !errors.Is(err, sqlite3.BUSY) || time.Now().After(end) {
@@ -135,6 +139,9 @@ func hintFile(path string, err error) string {
 
 // hintSQLite says what to do about an error of SQLite.
 func hintSQLite(err error) string {
+	if errors.Is(err, errMemory) {
+		return "this process needs 4 GB of addresses for each connection; see its limits, such as ulimit -v"
+	}
 	var code sqlite3.ErrorCode // the primary one
 	if !errors.As(err, &code) {
 		return "try again"
