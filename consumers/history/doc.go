@@ -25,7 +25,8 @@
 //	recorded_at  when the row was written
 //
 // Events of types that this program has not registered are kept too, type and data as they came: the consumer is told so by
-// consumers.Config{UnknownTypes: true}.
+// consumers.Config{UnknownTypes: true}. Their attribute dataschema is not kept, as there is no column for it; that of a registered
+// type follows from the type.
 //
 // # Guarantees
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -167,6 +168,34 @@ func TestService_KeepsEveryTypeOfEvent(t *testing.T) {
 			if got, want := asJSON(t, got.Data), asJSON(t, e.Data); got != want || row.Type != eventType.Name {
 				t.Errorf("data of %s: got %s of %s, want %s", eventType.Name, got, row.Type, want)
 			}
+		}
+	})
+}
+
+// The table has no column for the schema of a type that the program does not know. All else comes back.
+func TestService_UnknownTypeComesBackWithoutItsSchema(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		service := open(t, target)
+		want := event("device", 1)
+		raw := events.Raw{Type: "acme.bell.v1", Schema: "https://acme.example/bell.json", JSON: json.RawMessage(`{"rung": true}`)}
+		want.Data = raw
+		handle(t, service, want)
+		row, err := service.Find(t.Context(), want.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := row.Event()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Schema = ""
+		want.Data = raw
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if body, err := events.Encode(got); err != nil || strings.Contains(string(body), "dataschema") {
+			t.Errorf("encoded: got %s, %v, want no dataschema", body, err)
 		}
 	})
 }

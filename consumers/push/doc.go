@@ -20,7 +20,8 @@
 //
 // A client that was away connects with after=ID, the ID of the last event that it has seen. It gets what it chose of the
 // events after that, and then goes on live. They come from the last events, which are remembered ([Config.Recent]), and
-// for longer ago from [Config.Past], which may begin with some that the client knows.
+// for longer ago from [Config.Past], which may begin with some that the client knows. Those have what the past has kept: from history an
+// event of a type that its program does not know comes without its dataschema, which is optional, and live with it.
 //
 // / is a page that shows live events. /healthz answers 200, or 503 once the service closes.
 //

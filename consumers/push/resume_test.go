@@ -110,6 +110,41 @@ func TestService_ResumesThroughThePast(t *testing.T) {
 	})
 }
 
+// Live, and from what is remembered, an event of a type that the program does not know is what came through the queue; from the past it is
+// what that has kept.
+func TestService_UnknownTypeIsSentAsItStands(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		live := event("hall", 1)
+		live.Data = events.Raw{Type: "acme.bell.v1", Schema: "https://acme.example/bell.json", JSON: []byte(`{"rung": true}`)}
+		kept := live
+		kept.Data = events.Raw{Type: "acme.bell.v1", JSON: []byte(`{"rung": true}`)}
+		p := &past{}
+		p.record(event("hall", 0), kept)
+		b := start(t, push.Config{Past: p})
+		read := func(c client, want events.Event) {
+			t.Helper()
+			_, message, err := c.Read(t.Context())
+			body, encoded := events.Encode(want)
+			if err != nil || encoded != nil || string(message) != string(body) {
+				t.Errorf("got %s, %v, want %s, %v", message, err, body, encoded)
+			}
+		}
+		resumed := b.connect("?after=hall-0")
+		if got := resumed.next(); got != "hall-0" {
+			t.Fatalf("first: got %q, want what the past begins with", got)
+		}
+		read(resumed, kept)
+		watching := b.connect("")
+		b.handle(event("hall", 0), live)
+		if got := watching.next(); got != "hall-0" {
+			t.Fatalf("live: got %q, want the event before it", got)
+		}
+		read(watching, live)
+		read(b.connect("?after=hall-0"), live)
+	})
+}
+
 func TestService_ChoiceMayChangeWhileResuming(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
