@@ -44,7 +44,7 @@ func TestSamples_EveryTypeHasOne(t *testing.T) {
 		got = append(got, filepath.Base(path))
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q: run go test ./events -update, and never delete one", got, want)
+		t.Errorf("got %q, want %q: run go test ./events -run Samples -update, and never delete one", got, want)
 	}
 }
 

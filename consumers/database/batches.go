@@ -132,7 +132,7 @@ func (b *batches) run(batch []*statement) {
 		unsent  pgx.ErrPreprocessingBatch
 	)
 	if len(batch) > 1 && (errors.As(err, &refused) || errors.As(err, &unsent)) {
-		// One of them is no good, and nothing was kept of any. Alone, each gets the result that is its own.
+		// One of them was refused, and nothing was kept of any. Alone, each gets the result that is its own.
 		for i := range batch {
 			if err := b.together(batch[i:i+1], results[i:i+1]); err != nil {
 				results[i] = result{err: err}

@@ -9,7 +9,7 @@ var (
 	// ErrClosed is what the methods of a closed [DB] return.
 	ErrClosed = errors.New("database: closed")
 	// ErrNested is returned when the function passed to [DB.Write] calls Write with the context that it was given.
-	// On SQLite the two would wait for each other for ever.
+	// On SQLite the two would wait for each other without end.
 	ErrNested = errors.New("database: write inside a write, want one write that does both")
 )
 

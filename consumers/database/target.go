@@ -58,7 +58,7 @@ func parseTarget(text string) (target, error) {
 	return target{}, &OpenError{Target: redact(text), Hint: wantTarget, Err: errors.New(fault)}
 }
 
-// redact returns the text of a target without passwords, also when it is no good URL.
+// redact returns the text of a target without passwords, also when it is not a valid URL.
 func redact(text string) string {
 	scheme, after, found := strings.Cut(text, "://")
 	if !found {
@@ -75,7 +75,7 @@ func redact(text string) string {
 		after, _, _ = strings.Cut(after, "?")
 		return scheme + "://…" + after
 	}
-	query := u.Query() // without what is no good query
+	query := u.Query() // without what is not valid in it
 	for key := range query {
 		if strings.Contains(strings.ToLower(key), "password") {
 			query.Set(key, "xxxxx")

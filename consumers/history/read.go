@@ -25,9 +25,9 @@ type Row struct {
 	RecordedAt                                time.Time // in UTC, to the microsecond
 }
 
-// Event returns the event as it was handled, but for this: the payload of a type that this program has not registered is an [events.Raw]
-// without its Schema, for which the table has no column, and of what only JSONB changes, such as the order of members. So the event is
-// encoded without the attribute dataschema, which is optional, where the one from the queue may have it. The error is an [*events.Error]: the row was written by a program with other bounds.
+// Event returns the event as it was handled, with one exception. The payload of a type that this program has not registered is an
+// [events.Raw] without its Schema, for which the table has no column; so the event is encoded without the attribute dataschema, which is
+// optional, where the one from the queue may have it. The error is an [*events.Error]: the row was written by a program with other bounds.
 func (r Row) Event() (events.Event, error) {
 	if _, ok := events.Lookup(r.Type); !ok {
 		return r.event(events.Raw{Type: r.Type, JSON: r.Data}), nil
