@@ -15,6 +15,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 func newConsume(g *globals) *cobra.Command {
@@ -73,7 +74,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			if err != nil {
 				return err
 			}
-			view := newScreen(g.err)
+			view := terminal.NewScreen(g.err)
 			shown := *g
 			shown.err, g = view, &shown // what is reported while the view is on the screen goes above it
 			cfg := consumerConfig(d, s, slots, g)

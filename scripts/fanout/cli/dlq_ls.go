@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 func newDLQLs(g *globals) *cobra.Command {
@@ -90,8 +91,8 @@ func (g *globals) printSurveys(surveys []*deadletter.Survey, groups []*deadlette
 	fmt.Fprintln(g.out)
 	fmt.Fprintln(t, "SERVICE\tFINGERPRINT\tCLASS\tCODE\tTYPE\tCOUNT\tDEVICES\tFIRST\tLAST\tEXAMPLE")
 	for _, f := range groups {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, printable(f.Code), cmp.Or(printable(f.Type), "-"),
-			f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), shorten(printable(f.Example), 80))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, terminal.Printable(f.Code), cmp.Or(terminal.Printable(f.Type), "-"),
+			f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), terminal.Shorten(terminal.Printable(f.Example), 80))
 	}
 	return t.Flush()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // redriveParking brings back the dead letters of a service that parks devices: it releases the devices that are parked, each as a
@@ -56,7 +57,7 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "PARKED DEVICE\tSTATE\tFIRST FAILURE\n")
 	for _, device := range parked {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", printable(device.ID), device.State, shorten(printable(device.Cause.Error), 80))
+		fmt.Fprintf(t, "%s\t%s\t%s\n", terminal.Printable(device.ID), device.State, terminal.Shorten(terminal.Printable(device.Cause.Error), 80))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -88,7 +89,7 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 		case err != nil:
 			sum.Failed++
 			failure = err
-			bar.warn("%s: %s", g.app.Name, printable(err.Error()))
+			bar.warn("%s: %s", g.app.Name, terminal.Printable(err.Error()))
 		default:
 			sum.Released++
 		}
@@ -131,7 +132,7 @@ func (g *globals) redriveUnparked(ctx context.Context, api clients, store parkin
 		Select: parking.Unparked(ctx, store, service),
 		Report: func(o deadletter.Outcome) {
 			if o.Err != nil {
-				fmt.Fprintf(g.err, "%s: %s\n", g.app.Name, printable(o.Err.Error()))
+				fmt.Fprintf(g.err, "%s: %s\n", g.app.Name, terminal.Printable(o.Err.Error()))
 			}
 		},
 	})

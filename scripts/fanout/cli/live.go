@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/infra/local"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 const (
@@ -17,9 +18,9 @@ const (
 
 // show keeps the user informed on standard error: a live view on a terminal, a line now and then elsewhere.
 // The returned func ends it.
-func (env *localEnvironment) show(ctx context.Context, program string, view *screen) (stop func()) {
+func (env *localEnvironment) show(ctx context.Context, program string, view *terminal.Screen) (stop func()) {
 	every := lineEvery
-	if view.live() {
+	if view.Live() {
 		every = drawEvery
 	}
 	return inBackground(context.WithoutCancel(ctx), func(done context.Context) {
@@ -27,25 +28,25 @@ func (env *localEnvironment) show(ctx context.Context, program string, view *scr
 		interrupted := ctx.Done()
 		last := []reading{env.reading()}
 		for {
-			if view.live() {
+			if view.Live() {
 				last = append(last[max(0, len(last)-rateSpan):], env.reading())
 				how := "Ctrl-C ends it"
 				if ctx.Err() != nil {
 					how = "draining, Ctrl-C again quits at once"
 				}
-				view.draw(env.view(program, last[0], last[len(last)-1], how))
+				view.Draw(env.view(program, last[0], last[len(last)-1], how))
 			}
 			select {
 			case <-tick:
-				if !view.live() {
+				if !view.Live() {
 					fmt.Fprintln(view, env.progress(env.reading()))
 				}
 			case <-interrupted:
 				interrupted = nil // draw at once that it was heard
 			case <-done.Done():
-				if view.live() {
-					view.draw(env.view(program, last[0], env.reading(), "ended"))
-					view.leave()
+				if view.Live() {
+					view.Draw(env.view(program, last[0], env.reading(), "ended"))
+					view.Leave()
 				}
 				return
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/consumers/parking/parkingdb"
 	"github.com/device-fanout/fanout/consumers/telemetry"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // healthServer serves health, blocked devices and metrics of a consumer over HTTP. The zero value serves nothing.
@@ -112,8 +113,8 @@ func openEmptyStore(ctx context.Context, service string, policy consumers.GroupP
 }
 
 // showConsumer keeps a view of a consumer on the terminal until the returned func is called. Elsewhere it shows nothing.
-func showConsumer(view *screen, program, service string, c *consumers.Consumer) (stop func()) {
-	if !view.live() {
+func showConsumer(view *terminal.Screen, program, service string, c *consumers.Consumer) (stop func()) {
+	if !view.Live() {
 		return func() {}
 	}
 	start := time.Now()
@@ -124,12 +125,12 @@ func showConsumer(view *screen, program, service string, c *consumers.Consumer) 
 			blocked, err := c.Blocked(ctx)
 			cancel()
 			if err == nil {
-				view.draw(consumerView(program, service, c.Stats(), blocked, time.Since(start)))
+				view.Draw(consumerView(program, service, c.Stats(), blocked, time.Since(start)))
 			}
 			select {
 			case <-tick:
 			case <-done.Done():
-				view.leave()
+				view.Leave()
 				return
 			}
 		}
@@ -158,7 +159,7 @@ func consumerView(program, service string, s consumers.Stats, blocked []consumer
 		lines = append(lines, "", fmt.Sprintf("%-20s %-12s %8s %6s %8s  %-36s %s", "BLOCKED DEVICE", "WHY", "ATTEMPTS", "BEHIND", "SINCE", "EVENT", "ERROR"))
 		for _, b := range blocked {
 			first, _, _ := strings.Cut(b.Error, "\n")
-			lines = append(lines, fmt.Sprintf("%-20s %-12s %8d %6d %8s  %-36s %s", shorten(b.DeviceID, 20), b.Reason, b.Attempts, b.Behind,
+			lines = append(lines, fmt.Sprintf("%-20s %-12s %8d %6d %8s  %-36s %s", terminal.Shorten(b.DeviceID, 20), b.Reason, b.Attempts, b.Behind,
 				time.Since(b.Since).Round(time.Second), b.EventID, first))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
@@ -22,7 +23,7 @@ type progress struct {
 // progress begins to show work of about total steps. It is not safe for concurrent use.
 func (g *globals) progress(what string, total int) *progress {
 	p := &progress{g: g, what: what, total: total, last: time.Now()}
-	if newScreen(g.err).live() {
+	if terminal.NewScreen(g.err).Live() {
 		p.bars = mpb.New(mpb.WithOutput(g.err), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(int64(total),
 			mpb.PrependDecorators(decor.Name(what+" ", decor.WCSyncSpaceR), decor.CountersNoUnit("%d / %d")),

@@ -21,6 +21,7 @@ import (
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
 	"github.com/device-fanout/fanout/producer"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // upOptions are the flags of up.
@@ -132,7 +133,7 @@ func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) 
 			return err
 		}
 	}
-	view := newScreen(g.err)
+	view := terminal.NewScreen(g.err)
 	shown := *g
 	shown.err, g = view, &shown // what is reported while the live view is on the screen goes above it
 
@@ -250,7 +251,7 @@ func (env *localEnvironment) pushAddress() string {
 }
 
 // work publishes and handles until it is interrupted or idle, and then drains.
-func (env *localEnvironment) work(ctx context.Context, g *globals, input io.Reader, view *screen, o upOptions) error {
+func (env *localEnvironment) work(ctx context.Context, g *globals, input io.Reader, view *terminal.Screen, o upOptions) error {
 	consuming, stopConsuming := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopConsuming()
 	failed := make(chan error, len(env.services))

@@ -1,4 +1,5 @@
-package cli
+// Package terminal shows a live view on a terminal, and cleans what a terminal would obey.
+package terminal
 
 import (
 	"bytes"
@@ -7,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
@@ -23,9 +25,9 @@ const (
 	defaultHeight = 24
 )
 
-// screen shows a live view at the bottom of a terminal. What is written to it meanwhile, such as log lines, goes above the view
+// Screen shows a live view at the bottom of a terminal. What is written to it meanwhile, such as log lines, goes above the view
 // and stays there. Where there is no terminal it only passes on what is written. It is safe for concurrent use.
-type screen struct {
+type Screen struct {
 	size func() (width, height int) // nil where there is no terminal
 
 	mu    sync.Mutex
@@ -35,19 +37,20 @@ type screen struct {
 	tail  []byte   // what was written after the last newline
 }
 
-func newScreen(w io.Writer) *screen {
-	s := &screen{w: w}
+// NewScreen makes a screen of w; it is live if w is a terminal.
+func NewScreen(w io.Writer) *Screen {
+	s := &Screen{w: w}
 	if file, ok := w.(*os.File); ok && isatty.IsTerminal(file.Fd()) && os.Getenv("TERM") != "dumb" {
 		s.size = func() (int, int) { return terminalSize(file) }
 	}
 	return s
 }
 
-// live tells whether a view can be shown.
-func (s *screen) live() bool { return s.size != nil }
+// Live tells whether a view can be shown.
+func (s *Screen) Live() bool { return s.size != nil }
 
 // Write passes on what is written, above the view if there is one. A line that is not complete waits for its end meanwhile.
-func (s *screen) Write(p []byte) (int, error) {
+func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.shown {
@@ -64,8 +67,8 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// draw puts lines in the place of the view before.
-func (s *screen) draw(lines []string) {
+// Draw puts lines in the place of the view before.
+func (s *Screen) Draw(lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := s.home()
@@ -76,8 +79,8 @@ func (s *screen) draw(lines []string) {
 	_, _ = io.WriteString(s.w, text+s.paint(lines)) // one write, so that nothing flickers
 }
 
-// leave ends the live view. It stays where it is, and what is written from now on stands below it.
-func (s *screen) leave() {
+// Leave ends the live view. It stays where it is, and what is written from now on stands below it.
+func (s *Screen) Leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.shown {
@@ -88,7 +91,7 @@ func (s *screen) leave() {
 }
 
 // home moves the cursor to where the view begins. A line that has become longer than the terminal is wide takes several rows.
-func (s *screen) home() string {
+func (s *Screen) home() string {
 	width, _ := s.size()
 	rows := 0
 	for _, line := range s.view {
@@ -101,15 +104,33 @@ func (s *screen) home() string {
 }
 
 // paint gives the view line by line, cut to the terminal, and clears what is left of the view before.
-func (s *screen) paint(lines []string) string {
+func (s *Screen) paint(lines []string) string {
 	width, height := s.size()
 	lines = lines[:min(len(lines), max(height-1, 1))]
 	s.view = make([]string, len(lines))
 	var b strings.Builder
 	for i, line := range lines {
-		s.view[i] = shorten(line, width-1)
+		s.view[i] = Shorten(line, width-1)
 		b.WriteString(s.view[i] + clearLine + "\r\n")
 	}
 	b.WriteString(clearBelow)
 	return b.String()
+}
+
+// Shorten cuts text to n characters, the last of which is then an ellipsis.
+func Shorten(text string, n int) string {
+	if r := []rune(text); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return text
+}
+
+// Printable replaces control characters, which a terminal would obey; bodies come from anywhere.
+func Printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) && c != '\n' && c != '\t' {
+			return utf8.RuneError
+		}
+		return c
+	}, text)
 }

@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"fmt"
@@ -84,9 +84,9 @@ func (t *terminal) String() string {
 	return strings.Join(lines, "\n")
 }
 
-func newTestScreen(width, height int) (*screen, *terminal) {
+func newTestScreen(width, height int) (*Screen, *terminal) {
 	tty := newTerminal(width, height)
-	s := newScreen(tty)
+	s := NewScreen(tty)
 	s.size = func() (int, int) { return tty.width, tty.height }
 	return s, tty
 }
@@ -103,27 +103,27 @@ func TestScreen_DrawsInPlaceAndKeepsWhatIsWrittenAboveIt(t *testing.T) {
 	s, tty := newTestScreen(20, 10)
 	fmt.Fprintln(s, "hello")
 	tty.want(t, "before", "hello", "")
-	s.draw([]string{"one", "two"})
+	s.Draw([]string{"one", "two"})
 	tty.want(t, "first view", "hello", "one", "two", "")
 	if !tty.hidden {
 		t.Error("cursor: got it shown while the view is live, want it hidden")
 	}
-	s.draw([]string{"1", "2"})
+	s.Draw([]string{"1", "2"})
 	tty.want(t, "second view", "hello", "1", "2", "")
 	fmt.Fprint(s, "a warn")
 	tty.want(t, "half a line is written", "hello", "1", "2", "")
 	fmt.Fprint(s, "ing\nand mo")
 	tty.want(t, "a line is written", "hello", "a warning", "1", "2", "")
-	s.draw([]string{"just one"})
+	s.Draw([]string{"just one"})
 	tty.want(t, "shorter view", "hello", "a warning", "just one", "")
 	fmt.Fprintln(s, "re")
-	s.leave()
+	s.Leave()
 	fmt.Fprintln(s, "bye")
 	tty.want(t, "after", "hello", "a warning", "and more", "just one", "bye", "")
 	if tty.hidden {
 		t.Error("cursor: got it hidden after the view, want it shown")
 	}
-	s.leave() // once more does nothing
+	s.Leave() // once more does nothing
 	tty.want(t, "after", "hello", "a warning", "and more", "just one", "bye", "")
 }
 
@@ -131,15 +131,15 @@ func TestScreen_FitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	s, tty := newTestScreen(10, 4)
 	for range 3 {
-		s.draw([]string{"0123456789abc", "ü23456789", "third", "fourth", "fifth"})
+		s.Draw([]string{"0123456789abc", "ü23456789", "third", "fourth", "fifth"})
 		tty.want(t, "view", "01234567…", "ü23456789", "third", "")
 	}
 	tty.width = 40
-	s.draw([]string{"0123456789abc"})
+	s.Draw([]string{"0123456789abc"})
 	tty.want(t, "wider", "0123456789abc", "")
 	tty.width, tty.rows = 10, [][]rune{[]rune("0123456789"), []rune("abc"), nil} // as terminals wrap what is there
 	tty.row = 2
-	s.draw([]string{"narrow"})
+	s.Draw([]string{"narrow"})
 	tty.want(t, "narrower", "narrow", "")
 }
 
@@ -149,12 +149,12 @@ func TestScreen_WithoutATerminalPassesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newScreen(writer)
-	if s.live() {
+	s := NewScreen(writer)
+	if s.Live() {
 		t.Error("live: got true for a pipe, want false")
 	}
 	fmt.Fprint(s, "half a line")
-	s.leave()
+	s.Leave()
 	writer.Close()
 	if got, err := io.ReadAll(reader); string(got) != "half a line" || err != nil {
 		t.Errorf("passed on: got %q, %v, want what was written", got, err)
@@ -163,7 +163,7 @@ func TestScreen_WithoutATerminalPassesOn(t *testing.T) {
 
 func TestPrintable_LeavesNothingForATerminalToObey(t *testing.T) {
 	t.Parallel()
-	if got, want := printable("a\x1b[2J\tb\nü\u009b\x7f"), "a�[2J\tb\nü��"; got != want {
+	if got, want := Printable("a\x1b[2J\tb\nü\u009b\x7f"), "a�[2J\tb\nü��"; got != want {
 		t.Errorf("printable: got %q, want %q", got, want)
 	}
 }
