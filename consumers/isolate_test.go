@@ -18,9 +18,9 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// TestShield_PoisonGoesAloneToTheDLQ: an event that kills its process is moved by SQS in the end. What is behind it and what is beside it
+// TestIsolate_PoisonGoesAloneToTheDLQ: an event that kills its process is moved by SQS in the end. What is behind it and what is beside it
 // are not, though every receive counted for all.
-func TestShield_PoisonGoesAloneToTheDLQ(t *testing.T) {
+func TestIsolate_PoisonGoesAloneToTheDLQ(t *testing.T) {
 	t.Parallel()
 	for _, most := range []int{5, 10, 20} {
 		for name, device := range map[string]func(i int) string{
@@ -55,7 +55,7 @@ func poisonGoesAlone(t *testing.T, most, place int, device func(i int) string) {
 	}
 	deviceOf := func(entry string) string { device, _, _ := strings.Cut(entry, " "); return device }
 	var j journal
-	deaths := b.processes(func(ctx context.Context, process *mortal, e events.Event) error {
+	deaths := b.processes(func(ctx context.Context, process *killable, e events.Event) error {
 		if e.ID == "poison" {
 			process.die()
 			<-ctx.Done()
@@ -90,8 +90,8 @@ func poisonGoesAlone(t *testing.T, most, place int, device func(i int) string) {
 	}
 }
 
-// TestShield_HidesNoLongerThanSQSAllows: twelve hours after the receive, however long the visibility timeout is.
-func TestShield_HidesNoLongerThanSQSAllows(t *testing.T) {
+// TestIsolate_HidesNoLongerThanSQSAllows: twelve hours after the receive, however long the visibility timeout is.
+func TestIsolate_HidesNoLongerThanSQSAllows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -127,9 +127,9 @@ func (b *bench) dieTwice(n int, visibility time.Duration) {
 	}
 }
 
-// TestShield_HandedBackWhileItIsBeingHidden: a follower is handed back at the moment at which it is hidden for several times the visibility
+// TestIsolate_HandedBackWhileItIsBeingHidden: a follower is handed back at the moment at which it is hidden for several times the visibility
 // timeout, and the queue refuses that at first. It is tried for as long as the message would stay hidden.
-func TestShield_HandedBackWhileItIsBeingHidden(t *testing.T) {
+func TestIsolate_HandedBackWhileItIsBeingHidden(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

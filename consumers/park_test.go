@@ -281,7 +281,7 @@ func TestPark_TheReleaseEndsWhenItsEventsAreDeleted(t *testing.T) {
 		mended.Store(true)
 		b.releaseDevice(store, "d1")
 		b.send(motion("d1", "e3"))
-		dying := newMortal(b.api)
+		dying := newKillable(b.api)
 		dying.dieAt("DeleteMessageBatch")
 		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second, DrainTimeout: time.Second})
 		if err != nil {
@@ -323,7 +323,7 @@ func TestPark_ARecordedLetterThatComesAgain(t *testing.T) {
 			j.add(e.ID)
 			return nil
 		}
-		dying := newMortal(b.api)
+		dying := newKillable(b.api)
 		dying.dieAt("DeleteMessageBatch")
 		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second, DrainTimeout: time.Second})
 		if err != nil {
@@ -399,7 +399,7 @@ func TestPark_GoesOnAfterADeathBetweenItsSteps(t *testing.T) {
 				j.add(e.ID)
 				return consumers.Known("refused", errBroken)
 			}
-			dying := newMortal(b.api)
+			dying := newKillable(b.api)
 			if sent {
 				dying.dieAt("DeleteMessageBatch")
 			} else {

@@ -47,10 +47,10 @@ type run struct {
 	workers  int               // goroutines for them
 	jobs     chan job          // what they are to do; never full, as there is room for every slot
 	sending  int               // dead letters on their way
-	done     memory            // messages that are done with, though they may be delivered again
+	done     recentIDs         // messages that are done with, though they may be delivered again
 	blocking map[*message]int  // messages that block their devices, and how often they did
 	lasting  map[*message]bool // messages that wait for the end of a release, or for the dead-letter queue to take them
-	tried    memory            // messages whose handlers have ended before in this process, so that they do not kill it
+	tried    recentIDs         // messages whose handlers have ended before in this process, so that they do not kill it
 
 	breaker breaker
 	poll    polling

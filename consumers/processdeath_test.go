@@ -11,23 +11,23 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// mortal is a process's way to its queue. Once it is dead nothing that the process asks for is carried out any more.
-type mortal struct {
+// killable is a process's way to its queue. Once it is dead nothing that the process asks for is carried out any more.
+type killable struct {
 	consumers.QueueAPI
 	once sync.Once
 	dead chan struct{}
 	last string // the request at which it dies
 }
 
-func newMortal(api consumers.QueueAPI) *mortal {
-	return &mortal{QueueAPI: api, dead: make(chan struct{})}
+func newKillable(api consumers.QueueAPI) *killable {
+	return &killable{QueueAPI: api, dead: make(chan struct{})}
 }
 
-func (m *mortal) dieAt(request string) { m.last = request }
+func (m *killable) dieAt(request string) { m.last = request }
 
-func (m *mortal) die() { m.once.Do(func() { close(m.dead) }) }
+func (m *killable) die() { m.once.Do(func() { close(m.dead) }) }
 
-func (m *mortal) before(ctx context.Context, request string) error {
+func (m *killable) before(ctx context.Context, request string) error {
 	if request == m.last {
 		m.die()
 	}
@@ -40,7 +40,7 @@ func (m *mortal) before(ctx context.Context, request string) error {
 	}
 }
 
-func (m *mortal) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
+func (m *killable) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, o ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error) {
 	if err := m.before(ctx, "ReceiveMessage"); err != nil {
 		return nil, err
 	}
@@ -58,21 +58,21 @@ func (m *mortal) ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput
 	return m.QueueAPI.ReceiveMessage(ctx, in, o...)
 }
 
-func (m *mortal) DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
+func (m *killable) DeleteMessageBatch(ctx context.Context, in *sqs.DeleteMessageBatchInput, o ...func(*sqs.Options)) (*sqs.DeleteMessageBatchOutput, error) {
 	if err := m.before(ctx, "DeleteMessageBatch"); err != nil {
 		return nil, err
 	}
 	return m.QueueAPI.DeleteMessageBatch(ctx, in, o...)
 }
 
-func (m *mortal) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+func (m *killable) ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, o ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
 	if err := m.before(ctx, "ChangeMessageVisibilityBatch"); err != nil {
 		return nil, err
 	}
 	return m.QueueAPI.ChangeMessageVisibilityBatch(ctx, in, o...)
 }
 
-func (m *mortal) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+func (m *killable) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
 	if err := m.before(ctx, "SendMessage"); err != nil {
 		return nil, err
 	}
@@ -80,11 +80,11 @@ func (m *mortal) SendMessage(ctx context.Context, in *sqs.SendMessageInput, o ..
 }
 
 // processes runs one process after the other, each until its handler kills it, until the queue is empty. A process dies by calling its
-// mortal's die; what its handler does then has no effect any more. set may be nil.
-func (b *bench) processes(handle func(context.Context, *mortal, events.Event) error, set func(*mortal, *consumers.Config)) (deaths int) {
+// killable's die; what its handler does then has no effect any more. set may be nil.
+func (b *bench) processes(handle func(context.Context, *killable, events.Event) error, set func(*killable, *consumers.Config)) (deaths int) {
 	b.t.Helper()
 	for b.depth("test.fifo") > 0 && deaths < 100 {
-		api := newMortal(b.api)
+		api := newKillable(b.api)
 		cfg := consumers.Config{WaitTime: time.Second, DrainTimeout: time.Second}
 		if set != nil {
 			set(api, &cfg)

@@ -16,26 +16,26 @@ import (
 )
 
 // parkingIn makes processes park devices in a store.
-func parkingIn(l parking.Store) func(*mortal, *consumers.Config) {
-	return func(process *mortal, cfg *consumers.Config) {
-		cfg.GroupPolicy, cfg.Parking = consumers.Park, mortalStore{l, process}
+func parkingIn(l parking.Store) func(*killable, *consumers.Config) {
+	return func(process *killable, cfg *consumers.Config) {
+		cfg.GroupPolicy, cfg.Parking = consumers.Park, killableStore{l, process}
 	}
 }
 
-// mortalStore is a process's way to the store.
-type mortalStore struct {
+// killableStore is a process's way to the store.
+type killableStore struct {
 	parking.Store
-	process *mortal
+	process *killable
 }
 
-func (l mortalStore) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
+func (l killableStore) Find(ctx context.Context, service string, devices ...string) ([]parking.Device, error) {
 	if err := l.process.before(ctx, "Find"); err != nil {
 		return nil, err
 	}
 	return l.Store.Find(ctx, service, devices...)
 }
 
-func (l mortalStore) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
+func (l killableStore) Swap(ctx context.Context, old, next parking.Device) (bool, error) {
 	if err := l.process.before(ctx, "Swap"); err != nil {
 		return false, err
 	}
@@ -59,7 +59,7 @@ func TestLast_PoisonParksItsDevice(t *testing.T) {
 			}
 			var j journal
 			mended := false
-			handle := func(ctx context.Context, process *mortal, e events.Event) error {
+			handle := func(ctx context.Context, process *killable, e events.Event) error {
 				if e.ID == "poison" && !mended {
 					process.die()
 					<-ctx.Done()
@@ -115,7 +115,7 @@ func TestLast_AmongSeveralProcesses(t *testing.T) {
 		var j, others journal
 		var deaths atomic.Int32
 		var mended atomic.Bool
-		handle := func(ctx context.Context, process *mortal, e events.Event) error {
+		handle := func(ctx context.Context, process *killable, e events.Event) error {
 			switch {
 			case e.ID == "poison" && !mended.Load():
 				time.Sleep(3 * time.Second)
@@ -182,7 +182,7 @@ func TestLast_AVerdictIsWhatCounts(t *testing.T) {
 			b.send(motion("d1", "e1"), motion("d1", "e2"))
 			var j journal
 			tries := 0
-			b.processes(func(ctx context.Context, process *mortal, e events.Event) error {
+			b.processes(func(ctx context.Context, process *killable, e events.Event) error {
 				j.add(e.ID)
 				if e.ID != "e1" {
 					return nil
