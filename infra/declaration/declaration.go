@@ -17,7 +17,7 @@ var environments []byte
 
 // Topology is the topology of this repository.
 func Topology() topology.Topology {
-	return topology.New(environments, []topology.Service{
+	t := topology.New(environments, []topology.Service{
 		{
 			Name:           "history",
 			About:          "keeps every event",
@@ -40,4 +40,7 @@ func Topology() topology.Topology {
 			HandlerTimeout: 2 * time.Second,
 		},
 	})
+	t.Title = "Fanout device events"
+	t.License = topology.License{Name: "Apache-2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0"}
+	return t
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/device-fanout/fanout/events"
@@ -57,7 +56,7 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 	document := object{
 		"asyncapi": asyncAPIVersion,
 		"info": object{
-			"title": "Fanout " + strings.ReplaceAll(t.name(), "-", " "), "version": "1.0.0",
+			"title": t.title(), "version": "1.0.0",
 			"description": "Device events, published once to an SNS FIFO topic and delivered raw to the SQS queue of every service that wants them, " +
 				"in order per device. Every message is a CloudEvents 1.0 JSON event.",
 		},
@@ -69,8 +68,12 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 		"channels": channels, "operations": operations,
 		"components": object{"messages": messages, "schemas": data},
 	}
-	if t.name() == DefaultName { // this module's own; those of others are theirs to license
-		document["info"].(object)["license"] = object{"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
+	if l := t.License; l.Name != "" {
+		license := object{"name": l.Name}
+		if l.URL != "" {
+			license["url"] = l.URL
+		}
+		document["info"].(object)["license"] = license
 	}
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
@@ -81,6 +84,18 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 	}
 	_, err := text.WriteTo(w)
 	return err
+}
+
+// title is the topology's title, or one that is made of its name.
+func (t Topology) title() string {
+	switch {
+	case t.Title != "":
+		return t.Title
+	case t.name() == DefaultName:
+		return "Device events"
+	default:
+		return "Device events of " + t.name()
+	}
 }
 
 func asyncServer(service string) object {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/declaration"
+	"github.com/device-fanout/fanout/infra/topology"
 )
 
 func asyncAPI(t *testing.T) []byte {
@@ -86,6 +87,54 @@ func TestAsyncAPI_IsValidByTheOfficialSchema(t *testing.T) {
 			t.Errorf("with %s: got no error, want one", change[1])
 		}
 	}
+}
+
+// Title and license are what the topology says: a foreign one has neither this repository's name nor its license.
+func TestAsyncAPI_TitleAndLicenseAreTheTopologys(t *testing.T) {
+	t.Parallel()
+	schema := officialSchema(t)
+	own := declaration.Topology()
+	for name, test := range map[string]struct {
+		change func(*topology.Topology)
+		want   string
+	}{
+		"own":              {func(*topology.Topology) {}, `{"title":"Fanout device events","license":{"name":"Apache-2.0","url":"https://www.apache.org/licenses/LICENSE-2.0"}}`},
+		"without a name":   {func(other *topology.Topology) { *other = foreign(own, "") }, `{"title":"Device events"}`},
+		"with a name":      {func(other *topology.Topology) { *other = foreign(own, "shop") }, `{"title":"Device events of shop"}`},
+		"title":            {func(other *topology.Topology) { *other = foreign(own, "shop"); other.Title = "Shop" }, `{"title":"Shop"}`},
+		"license, no text": {func(other *topology.Topology) { *other = foreign(own, ""); other.License.Name = "proprietary" }, `{"title":"Device events","license":{"name":"proprietary"}}`},
+	} {
+		declared := own
+		test.change(&declared)
+		var text bytes.Buffer
+		if err := declared.AsyncAPI(&text); err != nil {
+			t.Fatal(err)
+		}
+		var document struct {
+			Info struct {
+				Title   string            `json:"title"`
+				License map[string]string `json:"license,omitempty"`
+			}
+		}
+		if err := json.Unmarshal(text.Bytes(), &document); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := json.Marshal(document.Info); err != nil || string(got) != test.want {
+			t.Errorf("%s: got %s, %v, want %s", name, got, err, test.want)
+		}
+		whole, err := jsonschema.UnmarshalJSON(&text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(whole); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// foreign is a topology as another module declares it.
+func foreign(own topology.Topology, name string) topology.Topology {
+	return topology.Topology{Name: name, Environments: own.Environments, Services: own.Services}
 }
 
 // The documented messages are those that go over the wire.

@@ -17,11 +17,21 @@ type Topology struct {
 	// Prefix begins the name of every resource, where an account demands one, such as "acme-": up to 16 lower-case letters, digits
 	// or hyphens, beginning with a letter and ending in a hyphen. Empty means none.
 	Prefix string
+	// Title is what the AsyncAPI document calls the topology, such as "Acme device events". Empty means one that is made of the name.
+	Title string
+	// License is that of the AsyncAPI document. The zero value states none.
+	License License
 
 	Environments []Environment
 	Services     []Service
 
 	fault error // what is wrong with the file of the environments
+}
+
+// License is a license, by its name and, unless that is empty, the address of its text.
+type License struct {
+	Name string // such as an identifier of SPDX
+	URL  string
 }
 
 // Service is one consumer of device events, with a queue of its own.
