@@ -431,11 +431,11 @@ func TestDB_SortsWithoutAFolderForTemporaryFiles(t *testing.T) {
 	}
 	db := openGroups(t)
 	const sorts = `SELECT count(*) FROM (SELECT n FROM
-		(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) SELECT n, hex(randomblob(500)) AS h FROM c)
+		(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 5000) SELECT n, hex(randomblob(500)) AS h FROM c)
 		ORDER BY h LIMIT -1 OFFSET 1)`
 	var got int
-	if err := db.QueryRowContext(t.Context(), sorts).Scan(&got); err != nil || got != 19_999 {
-		t.Errorf("read: got %d, %v, want 19999 rows", got, err)
+	if err := db.QueryRowContext(t.Context(), sorts).Scan(&got); err != nil || got != 4_999 {
+		t.Errorf("read: got %d, %v, want 4999 rows", got, err)
 	}
 	err := db.Write(t.Context(), func(ctx context.Context, tx Tx) error { return tx.QueryRowContext(ctx, sorts).Scan(&got) })
 	if err != nil {
