@@ -424,6 +424,30 @@ func TestDB_GoesOnWithoutMemory(t *testing.T) {
 	}
 }
 
+// What others wrote in the transaction of a connection that is lost is gone, and they hear of it; who comes after it is served by the next.
+func TestWriter_LostConnectionFailsItsGroup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db, err := openSQLite(t.Context(), filepath.Join(t.TempDir(), "test.db"), false, 16<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := db.Migrate(t.Context(), "test", `CREATE TABLE t (n INTEGER PRIMARY KEY)`); err != nil {
+			t.Fatal(err)
+		}
+		errs := gather(t, db, put(1), func(ctx context.Context, tx Tx) error {
+			return tx.QueryRowContext(ctx, lengthOf, 14<<20).Scan(new(int))
+		}, put(2))
+		if errs[0] == nil || !errors.Is(errs[1], errMemory) || errs[2] != nil {
+			t.Errorf("got %v, want the first two to fail and the third to be kept", errs)
+		}
+		if got, want := numbers(t, db), "2"; got != want {
+			t.Errorf("rows: got %q, want %q", got, want)
+		}
+	})
+}
+
 // The image has no folder for temporary files.
 func TestDB_SortsWithoutAFolderForTemporaryFiles(t *testing.T) {
 	for _, name := range []string{"TMPDIR", "TMP", "TEMP", "SQLITE_TMPDIR"} {
