@@ -54,7 +54,7 @@ func Open(ctx context.Context, target string) (*DB, error) {
 	if t.kind == Postgres {
 		return openPostgres(ctx, t.name)
 	}
-	return openSQLite(ctx, t.name, t.relaxed, connectionMemory())
+	return openSQLite(ctx, t.name, t.relaxed)
 }
 
 // Kind tells which kind of database it is, for statements that must differ.

@@ -8,11 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/ncruces/go-sqlite3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 const (
@@ -31,18 +31,7 @@ const (
 	synchronousNormal = "&_pragma=synchronous(1)" // only a checkpoint does
 )
 
-// connectionMemory is how many bytes of memory SQLite may use for one connection: all that it can address, 4 GB. The driver's own bound
-// is 256 MB; an index on 1.5 million rows takes five times as much, and a query that sorts as many may, too. Only what is used is taken
-// from the machine. On 32-bit machines there are not that many addresses, and the driver's bound stays.
-func connectionMemory() int64 {
-	if strconv.IntSize < 64 {
-		return 0
-	}
-	return 1 << 32
-}
-
-// openSQLite opens a file. Each connection may use that many bytes of memory, as [openNumbered] has it.
-func openSQLite(ctx context.Context, path string, relaxed bool, memory int64) (*DB, error) {
+func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 	fail := func(err error, hint string) (*DB, error) {
 		return nil, &OpenError{Target: path, Hint: hint, Err: err}
 	}
@@ -64,7 +53,7 @@ func openSQLite(ctx context.Context, path string, relaxed bool, memory int64) (*
 	if relaxed {
 		pragmas = writerPragmas + synchronousNormal
 	}
-	writes, err := openNumbered(uri+"?"+pragmas, memory)
+	writes, err := sql.Open("sqlite", uri+"?"+pragmas)
 	if err != nil {
 		return fail(err, wantTarget)
 	}
@@ -76,14 +65,14 @@ func openSQLite(ctx context.Context, path string, relaxed bool, memory int64) (*
 	if err != nil {
 		return fail(errors.Join(err, writes.Close()), hintSQLite(err))
 	}
-	reads, err := openNumbered(uri+"?"+readerPragmas, memory)
+	reads, err := sql.Open("sqlite", uri+"?"+readerPragmas)
 	if err != nil {
 		return fail(errors.Join(err, writes.Close()), wantTarget)
 	}
 	reads.SetMaxOpenConns(readers)
 	reads.SetMaxIdleConns(readers)
 
-	w := newWriter(conn, maxGroup, func() (*sql.Conn, error) { return connect(context.Background(), writes) })
+	w := newWriter(conn, maxGroup)
 	return &DB{
 		kind: SQLite, target: path, pool: reads, writer: w,
 		// The writer's connection closes last: the last one to close empties the write-ahead log into the file.
@@ -96,7 +85,8 @@ func openSQLite(ctx context.Context, path string, relaxed bool, memory int64) (*
 func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	for end := time.Now().Add(busyTimeout); ; {
 		conn, err := db.Conn(ctx)
-		if err == nil || !errors.Is(err, sqlite3.BUSY) || time.Now().After(end) {
+		var sqliteErr *sqlite.Error
+		if err == nil || !errors.As(err, &sqliteErr) || sqliteErr.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(end) {
 			return conn, err
 		}
 		select {
@@ -139,23 +129,20 @@ func hintFile(path string, err error) string {
 
 // hintSQLite says what to do about an error of SQLite.
 func hintSQLite(err error) string {
-	if errors.Is(err, errMemory) {
-		return "this process needs 4 GB of addresses for each connection; see its limits, such as ulimit -v"
-	}
-	var code sqlite3.ErrorCode // the primary one
-	if !errors.As(err, &code) {
+	var sqliteErr *sqlite.Error
+	if !errors.As(err, &sqliteErr) {
 		return "try again"
 	}
-	switch code {
-	case sqlite3.NOTADB:
+	switch sqliteErr.Code() & 0xff { // the primary code
+	case sqlite3.SQLITE_NOTADB:
 		return "the file holds something else, name another path; nothing in it was changed"
-	case sqlite3.CORRUPT:
+	case sqlite3.SQLITE_CORRUPT:
 		return "the file is damaged, restore a copy of it or name another path"
-	case sqlite3.BUSY, sqlite3.LOCKED:
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return "another process holds it locked, stop that one or name another path"
-	case sqlite3.FULL:
+	case sqlite3.SQLITE_FULL:
 		return "make room on the disk"
-	case sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM:
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return "this user needs to read and write the file and its companions -wal and -shm, and to create files in the folder"
 	default:
 		return "see whether the disk is in order"

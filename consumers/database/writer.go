@@ -3,7 +3,6 @@ package database
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 )
@@ -30,8 +29,7 @@ type writer struct {
 	closing  chan struct{} // closed by close
 	stopped  chan struct{} // closed by loop when it ends
 	conn     *sql.Conn
-	connect  func() (*sql.Conn, error) // opens another connection in the place of one that is lost
-	prepared map[string]*sql.Stmt      // on conn; whoever has the turn reads and writes it
+	prepared map[string]*sql.Stmt // on conn; whoever has the turn reads and writes it
 	maxGroup int
 }
 
@@ -42,13 +40,12 @@ type write struct {
 	done chan error // from writer: what became of it
 }
 
-func newWriter(conn *sql.Conn, maxGroup int, connect func() (*sql.Conn, error)) *writer {
+func newWriter(conn *sql.Conn, maxGroup int) *writer {
 	w := &writer{
 		queue:    make(chan *write),
 		closing:  make(chan struct{}),
 		stopped:  make(chan struct{}),
 		conn:     conn,
-		connect:  connect,
 		prepared: make(map[string]*sql.Stmt),
 		maxGroup: maxGroup,
 	}
@@ -101,7 +98,7 @@ func (w *writer) loop() {
 
 // group runs first and everybody who comes to wait meanwhile in one transaction.
 func (w *writer) group(first *write) {
-	if err := w.begin(); err != nil {
+	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		first.turn <- fmt.Errorf("database: begin: %w", err)
 		return
 	}
@@ -125,28 +122,6 @@ func (w *writer) group(first *write) {
 		err = fmt.Errorf("database: commit: %w", err)
 	}
 	answer(kept, err)
-}
-
-// begin begins a transaction. A connection that was lost in an earlier one is replaced first.
-func (w *writer) begin() error {
-	err := w.exec("BEGIN IMMEDIATE")
-	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
-		for _, stmt := range w.prepared {
-			_ = stmt.Close() // it was closed with its connection
-		}
-		clear(w.prepared)
-		_ = w.conn.Close()
-		conn, failed := w.connect()
-		if failed != nil {
-			return failed // w.conn stays closed, so the next write tries again
-		}
-		w.conn = conn
-		err = w.exec("BEGIN IMMEDIATE")
-	}
-	if err != nil {
-		_ = w.exec("ROLLBACK") // a lost connection, which may hold the lock, is closed by that; else there is nothing to roll back
-	}
-	return err
 }
 
 // waiting returns the next write in the queue, or nil when the group of that size should be committed.
@@ -235,8 +210,5 @@ func (w *writer) close() error {
 	for _, stmt := range w.prepared {
 		_ = stmt.Close() // closing the connection frees what this does not
 	}
-	if err := w.conn.Close(); !errors.Is(err, sql.ErrConnDone) { // else it was lost, and is closed
-		return err
-	}
-	return nil
+	return w.conn.Close()
 }

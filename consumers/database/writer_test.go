@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -335,138 +334,6 @@ func TestWriter_ForgetsStatementsBeyondTheBound(t *testing.T) {
 	}
 }
 
-// A migration of a large table needs memory, and so does a query that sorts one: the driver's own bound is 256 MB.
-func TestDB_MayUseMuchMemory(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("uses 300 MB of memory for a moment: run without -short")
-	}
-	db := openGroups(t)
-	const size = 140 << 20 // and a copy of it
-	check := func(row *sql.Row) error {
-		var got int
-		err := row.Scan(&got)
-		if err == nil && got != size {
-			t.Errorf("length: got %d, want %d", got, size)
-		}
-		return err
-	}
-	err := db.Write(t.Context(), func(ctx context.Context, tx Tx) error { return check(tx.QueryRowContext(ctx, lengthOf, size)) })
-	if err != nil {
-		t.Errorf("write: %v", err)
-	}
-	if err := check(db.QueryRowContext(t.Context(), lengthOf, size)); err != nil {
-		t.Errorf("read: %v", err)
-	}
-}
-
-// lengthOf needs twice as much memory as $1 says.
-const lengthOf = `SELECT octet_length(zeroblob($1) || '')`
-
-// At the bound of its memory a connection is lost. That fails the statement, and nobody else: the process goes on, and so do the readers
-// and, on another connection, the writer.
-func TestDB_GoesOnWithoutMemory(t *testing.T) {
-	t.Parallel()
-	const bound, tooMuch = 16 << 20, 14 << 20
-	db, err := openSQLite(t.Context(), filepath.Join(t.TempDir(), "test.db"), false, bound)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := db.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	}()
-	if err := db.Migrate(t.Context(), "test", `CREATE TABLE t (n INTEGER PRIMARY KEY)`); err != nil {
-		t.Fatal(err)
-	}
-	inserts := `INSERT INTO t SELECT octet_length(zeroblob($1) || '')`
-	writes := map[string]func(context.Context, Tx) error{
-		"query": func(ctx context.Context, tx Tx) error {
-			return tx.QueryRowContext(ctx, lengthOf, tooMuch).Scan(new(int))
-		},
-		"statement": func(ctx context.Context, tx Tx) error { return ignoreResult(tx.ExecContext(ctx, inserts, tooMuch)) },
-		"script": func(ctx context.Context, tx Tx) error {
-			return ignoreResult(tx.ExecContext(ctx, strings.ReplaceAll(inserts, "$1", strconv.Itoa(tooMuch))))
-		},
-		"argument": func(ctx context.Context, tx Tx) error {
-			return ignoreResult(tx.ExecContext(ctx, `INSERT INTO t SELECT octet_length($1)`, make([]byte, bound)))
-		},
-	}
-	n := 0
-	for name, fails := range writes {
-		for range 2 { // the connection after the first has the same bound
-			err := db.Write(t.Context(), func(ctx context.Context, tx Tx) error { return errors.Join(put(-1)(ctx, tx), fails(ctx, tx)) })
-			if !errors.Is(err, errMemory) {
-				t.Errorf("%s: got %v, want it to be out of memory", name, err)
-			}
-			n++
-			if err := db.Write(t.Context(), put(n)); err != nil {
-				t.Errorf("%s: the write after it: %v", name, err)
-			}
-		}
-	}
-	// Who keeps the failure to itself can't commit what came before it.
-	err = db.Write(t.Context(), func(ctx context.Context, tx Tx) error {
-		_, _ = put(-2)(ctx, tx), writes["statement"](ctx, tx)
-		return nil
-	})
-	if err == nil {
-		t.Error("failure kept: got no error, want one")
-	}
-	for range readers + 1 {
-		if err := db.QueryRowContext(t.Context(), lengthOf, tooMuch).Scan(new(int)); !errors.Is(err, errMemory) {
-			t.Errorf("read: got %v, want it to be out of memory", err)
-		}
-	}
-	if got, want := numbers(t, db), "1 2 3 4 5 6 7 8"; got != want {
-		t.Errorf("rows: got %q, want %q", got, want)
-	}
-}
-
-// What others wrote in the transaction of a connection that is lost is gone, and they hear of it; who comes after it is served by the next.
-func TestWriter_LostConnectionFailsItsGroup(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		db, err := openSQLite(t.Context(), filepath.Join(t.TempDir(), "test.db"), false, 16<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		if err := db.Migrate(t.Context(), "test", `CREATE TABLE t (n INTEGER PRIMARY KEY)`); err != nil {
-			t.Fatal(err)
-		}
-		errs := gather(t, db, put(1), func(ctx context.Context, tx Tx) error {
-			return tx.QueryRowContext(ctx, lengthOf, 14<<20).Scan(new(int))
-		}, put(2))
-		if errs[0] == nil || !errors.Is(errs[1], errMemory) || errs[2] != nil {
-			t.Errorf("got %v, want the first two to fail and the third to be kept", errs)
-		}
-		if got, want := numbers(t, db), "2"; got != want {
-			t.Errorf("rows: got %q, want %q", got, want)
-		}
-	})
-}
-
-// The image has no folder for temporary files.
-func TestDB_SortsWithoutAFolderForTemporaryFiles(t *testing.T) {
-	for _, name := range []string{"TMPDIR", "TMP", "TEMP", "SQLITE_TMPDIR"} {
-		t.Setenv(name, filepath.Join(t.TempDir(), "missing"))
-	}
-	db := openGroups(t)
-	const sorts = `SELECT count(*) FROM (SELECT n FROM
-		(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 5000) SELECT n, hex(randomblob(500)) AS h FROM c)
-		ORDER BY h LIMIT -1 OFFSET 1)`
-	var got int
-	if err := db.QueryRowContext(t.Context(), sorts).Scan(&got); err != nil || got != 4_999 {
-		t.Errorf("read: got %d, %v, want 4999 rows", got, err)
-	}
-	err := db.Write(t.Context(), func(ctx context.Context, tx Tx) error { return tx.QueryRowContext(ctx, sorts).Scan(&got) })
-	if err != nil {
-		t.Errorf("write: %v", err)
-	}
-}
-
 // A message is deleted from its queue after the commit, so a power cut must not undo a commit, unless that was wished for.
 func TestWriter_SyncsEveryCommit(t *testing.T) {
 	t.Parallel()
@@ -489,5 +356,24 @@ func TestWriter_SyncsEveryCommit(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
+	}
+}
+
+// The image has no folder for temporary files.
+func TestDB_SortsWithoutAFolderForTemporaryFiles(t *testing.T) {
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP", "SQLITE_TMPDIR"} {
+		t.Setenv(name, filepath.Join(t.TempDir(), "missing"))
+	}
+	db := openGroups(t)
+	const sorts = `SELECT count(*) FROM (SELECT n FROM
+		(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 5000) SELECT n, hex(randomblob(500)) AS h FROM c)
+		ORDER BY h LIMIT -1 OFFSET 1)`
+	var got int
+	if err := db.QueryRowContext(t.Context(), sorts).Scan(&got); err != nil || got != 4_999 {
+		t.Errorf("read: got %d, %v, want 4999 rows", got, err)
+	}
+	err := db.Write(t.Context(), func(ctx context.Context, tx Tx) error { return tx.QueryRowContext(ctx, sorts).Scan(&got) })
+	if err != nil {
+		t.Errorf("write: %v", err)
 	}
 }

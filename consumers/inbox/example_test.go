@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "github.com/ncruces/go-sqlite3/driver"
+	_ "modernc.org/sqlite"
 
 	"github.com/device-fanout/fanout/consumers/inbox"
 )
@@ -20,7 +20,7 @@ func ExampleFirst() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(folder)
-	db, err := sql.Open("sqlite3", filepath.Join(folder, "bills.db"))
+	db, err := sql.Open("sqlite", filepath.Join(folder, "bills.db"))
 	if err != nil {
 		log.Fatal(err)
 	}

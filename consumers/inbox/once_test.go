@@ -37,7 +37,7 @@ func openSQL(t *testing.T, target string) *sql.DB {
 	t.Helper()
 	driver, dialect := "pgx", inbox.Postgres
 	if path, ok := strings.CutPrefix(target, "sqlite:"); ok {
-		driver, dialect, target = "sqlite3", inbox.SQLite, "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"
+		driver, dialect, target = "sqlite", inbox.SQLite, "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"
 	}
 	db, err := sql.Open(driver, target)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/ncruces/go-sqlite3/driver" // reads the services' databases from outside
+	_ "modernc.org/sqlite" // reads the services' databases from outside
 )
 
 // entry is an input line or a database row. Lines are read here by encoding/json alone, and databases by database/sql alone, so
@@ -99,7 +99,7 @@ func expect(input string) expectation {
 
 func openDatabase(t *testing.T, folder, service string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite3", "file:"+filepath.ToSlash(filepath.Join(folder, service+".db"))+"?_pragma=busy_timeout(10000)&_pragma=query_only(1)")
+	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(folder, service+".db"))+"?_pragma=busy_timeout(10000)&_pragma=query_only(1)")
 	if err != nil {
 		t.Fatal(err)
 	}
