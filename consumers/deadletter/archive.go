@@ -174,18 +174,21 @@ func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (
 	defer r.queues.close()
 	var lanes [DefaultLanes]chan numbered
 	var wait sync.WaitGroup
-	reject := func(line int, err error) {
+	reject := func(l numbered, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if key := l.key(); key[0] != "" && key[1] != "" && (r.stuck[key] == 0 || l.line < r.stuck[key]) {
+			r.stuck[key] = l.line
+		}
 		r.failed++
-		cfg.Reject(&LineError{line, err})
+		cfg.Reject(&LineError{l.line, err})
 	}
 	for i := range lanes {
 		lanes[i] = make(chan numbered, 1)
 		wait.Go(func() {
 			for l := range lanes[i] {
 				if err := r.send(ctx, l); err != nil {
-					reject(l.line, err)
+					reject(l, err)
 				}
 			}
 		})
@@ -200,7 +203,7 @@ func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (
 			break
 		}
 		if err != nil {
-			reject(n, err)
+			reject(l, err)
 			continue
 		}
 		h := fnv.New32a()
@@ -228,6 +231,9 @@ type numbered struct {
 	line int
 }
 
+// key is the queue and the group, in which nothing may overtake.
+func (l *numbered) key() [2]string { return [2]string{l.Queue, l.Group} }
+
 func (l *numbered) parse(text []byte, allow func(string) error) error {
 	l.Version = archiveVersion // unless the line names another
 	if err := json.Unmarshal(text, &l.archived); err != nil {
@@ -252,11 +258,10 @@ type resend struct {
 }
 
 func (r *resend) send(ctx context.Context, l numbered) error {
-	key := [2]string{l.Queue, l.Group}
 	r.mu.Lock()
-	before := r.stuck[key]
+	before := r.stuck[l.key()]
 	r.mu.Unlock()
-	if before > 0 {
+	if before > 0 && before < l.line {
 		return fmt.Errorf("event %s of device %s waits for line %d, which could not be sent", l.EventID, l.DeviceID, before)
 	}
 	err := r.pace.Wait(ctx)
@@ -276,7 +281,6 @@ func (r *resend) send(ctx context.Context, l numbered) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.stuck[key] = l.line
 		return fmt.Errorf("send event %s of device %s to %s: %w", l.EventID, l.DeviceID, l.Queue, err)
 	}
 	r.sent++

@@ -126,7 +126,8 @@ func TestResend_StopsADeviceAtItsFirstBadLine(t *testing.T) {
 				queue, device, id, device, "redrive-"+id, body(device, id))
 		}
 		in := line("d1", "e1", queueName) + "nonsense\n" + line("d1", "e2", queueName) + line("d1", "e3", queueName) + line("d2", "e4", queueName) +
-			line("d3", "e5", "prod-history.fifo") + `{"queue":"x"}` + "\n"
+			line("d3", "e5", "prod-history.fifo") + `{"queue":"x"}` + "\n" +
+			strings.Replace(line("d4", "e6", queueName), `"body":`, `"body":"","was":`, 1) + line("d4", "e7", queueName)
 		api := &meddler{QueueAPI: b.api, send: func(in *sqs.SendMessageInput) error {
 			if strings.Contains(aws.ToString(in.MessageBody), `"e2"`) {
 				return errReset
@@ -145,10 +146,10 @@ func TestResend_StopsADeviceAtItsFirstBadLine(t *testing.T) {
 				return nil
 			},
 		})
-		if err != nil || sent != 2 || failed != 5 {
+		if err != nil || sent != 2 || failed != 7 {
 			t.Errorf("got %d sent, %d failed, %v", sent, failed, err)
 		}
-		for n, want := range map[int]string{2: `line 2: got "nonsense"`, 3: "line 3: send event e2", 4: "waits for line 3", 6: "another environment", 7: "want queue, message_group_id"} {
+		for n, want := range map[int]string{2: `line 2: got "nonsense"`, 3: "line 3: send event e2", 4: "waits for line 3", 6: "another environment", 7: "want queue, message_group_id", 8: "want queue, message_group_id", 9: "waits for line 8"} {
 			if !strings.Contains(rejected[n], want) {
 				t.Errorf("line %d: got %q, want %q", n, rejected[n], want)
 			}

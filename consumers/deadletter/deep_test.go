@@ -319,6 +319,8 @@ func TestJournal_RefusesWhatIsNotItsOwn(t *testing.T) {
 		`{"version":2,"queue":{"url":"http://x/one"}}` + "\n": "line 1: its format is version 2", // not what the other members then are
 		`{"version":0,"queue":"http://x/one"}` + "\n":         "line 1: its format is version 0",
 		`{"version":1,"queue":"http://x/one"}` + "\n":         "",
+		`{"version":1,"queue":"http://x/o`:                    `line 1: got "{\"version\":1`, // it is put in place whole: somebody else has cut it
+		strings.Repeat("\x00", 100):                           "line 1: got",
 		`{"queue":"http://x/one"}` + "\n" + `{"sent":"a`:      "", // was being written when the process died
 	} {
 		writeFile(t, path, text)

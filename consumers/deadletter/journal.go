@@ -107,10 +107,7 @@ func (j *Journal) begin(queueURL string) error {
 		lines = append(lines, journalLine{Device: device, Lap: rotation})
 	}
 	fresh := encodeLines(lines)
-	if err := os.WriteFile(j.path+".new", fresh, 0o600); err != nil {
-		return fmt.Errorf("deadletter: journal: %w", err)
-	}
-	if err := os.Rename(j.path+".new", j.path); err != nil {
+	if err := replaceFile(j.path, fresh); err != nil {
 		return fmt.Errorf("deadletter: journal: %w", err)
 	}
 	if j.file, err = os.OpenFile(j.path, os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
@@ -120,11 +117,24 @@ func (j *Journal) begin(queueURL string) error {
 	return nil
 }
 
+// replaceFile puts a new file in the place of one, in one step and so that a loss of power leaves the one or the other.
+func replaceFile(path string, text []byte) error {
+	fresh, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fresh.Write(text)
+	if err = errors.Join(err, fresh.Sync(), fresh.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
 func (j *Journal) read(text []byte, queueURL string) error {
 	in := bufio.NewReader(bytes.NewReader(text))
 	for n := 1; ; n++ {
 		line, end := in.ReadBytes('\n')
-		if errors.Is(end, io.EOF) {
+		if errors.Is(end, io.EOF) && (n > 1 || len(line) == 0) {
 			return nil // an incomplete line was being written when the process died
 		}
 		l := journalLine{Version: journalVersion}

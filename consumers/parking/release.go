@@ -392,7 +392,7 @@ func (r *release) giveBack(ctx context.Context) error {
 // last one.
 func (r *release) show(ctx context.Context, messages []batch.Hidden) (left []batch.Hidden, again bool, err error) {
 	for i, a := range batch.Hide(ctx, r.api, r.queues.DLQURL, messages, batch.Once) {
-		if a.Err == nil || a.Class == awsx.Final { // its handle has expired: it is visible already
+		if a.Err == nil || a.HandleOver { // its handle has expired: it is visible already
 			continue
 		}
 		left, again, err = append(left, messages[i]), again || a.Again(), a.Err
