@@ -98,7 +98,7 @@ on a SQL database, once per event; its tests; its entry in infra/declaration; an
 			}
 			fmt.Fprintf(g.err, "next: go test ./%s; then see it run: go run %s up\n", path.Dir(filepath.ToSlash(files[0].Path)), r.Command())
 			if r.Module == modulePath {
-				fmt.Fprintln(g.err, "what is made from the topology changes too:\n  go generate ./infra/declaration\n  FANOUT_TEST_UPDATE=1 go test -run Topology ./scripts/fanout/cli")
+				fmt.Fprintln(g.err, "what is made from the topology changes too:\n  go generate ./infra/declaration\n  go test ./infra/stacks -run AsReviewed -update")
 			}
 			return nil
 		},

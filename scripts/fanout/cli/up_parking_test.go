@@ -68,7 +68,11 @@ func TestUp_ParksTheDevicesOfAServiceThatDoes(t *testing.T) {
 	o.data, o.pushAddr = folder, "127.0.0.1:0"
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- runUp(ctx, g, d, o) }()
+	go func() {
+		err := runUp(ctx, g, d, o)
+		reader.Close() // nobody will read what the test still writes
+		done <- err
+	}()
 	defer cancel()
 
 	publish := func(device, id string) {
