@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
+	"github.com/device-fanout/fanout/consumers/history"
+	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
@@ -43,6 +46,78 @@ func TestApp_ThatIsWrong(t *testing.T) {
 			t.Errorf("%s: got exit code %d and %q, want an error only", name, code, stdout.String())
 		}
 		contains(t, name, stderr.String(), test.want...)
+	}
+}
+
+// An opener that is wrong is an error that names its service, whoever opens it, and no panic somewhere else.
+func TestApp_OpenerThatIsWrong(t *testing.T) {
+	t.Parallel()
+	closed := false
+	handle := func(context.Context, events.Event) error { return nil }
+	for name, test := range map[string]struct {
+		open Opener
+		want string
+	}{
+		"no service": {
+			func(context.Context, Options) (*Service, error) { return nil, nil },
+			`service "history": its opener returned no service`,
+		},
+		"no service on a database": {
+			OnDatabase(func(context.Context, string) (*history.Service, error) { return nil, nil }),
+			`service "history": its opener returned no service`,
+		},
+		"no value of an interface": {
+			OnDatabase(func(context.Context, string) (DatabaseService, error) { return nil, nil }),
+			`service "history": its opener returned no service`,
+		},
+		"no Handle": {
+			func(context.Context, Options) (*Service, error) { return &Service{}, nil },
+			`service "history": its opener returned a service with no Handle; set Service.Handle`,
+		},
+		"no Handle, but something open": {
+			func(context.Context, Options) (*Service, error) {
+				return &Service{Close: func(context.Context) error { closed = true; return errors.New("disk full") }}, nil
+			},
+			"disk full",
+		},
+		"a panic": {
+			func(context.Context, Options) (*Service, error) { panic("boom") },
+			`service "history": its opener panicked: boom`,
+		},
+		"nothing to close": {
+			func(context.Context, Options) (*Service, error) { return &Service{Handle: handle}, nil }, "",
+		},
+	} {
+		g := &globals{app: App{Services: Services{"history": test.open}}}
+		s, err := g.openService(t.Context(), "history", serviceOptions{})
+		switch {
+		case test.want == "":
+			if err != nil || s.Close(t.Context()) != nil {
+				t.Errorf("%s: got %v, want a service whose Close does nothing", name, err)
+			}
+		case err == nil || s != nil || !strings.Contains(err.Error(), test.want):
+			t.Errorf("%s: got %v, %v, want %q", name, s, err, test.want)
+		}
+	}
+	if !closed {
+		t.Error("a service with no Handle was left open")
+	}
+}
+
+func TestApp_UpAndConsumeReportAnOpenerThatIsWrong(t *testing.T) {
+	t.Parallel()
+	app := testApp()
+	_, endpoint := localEngine(t)
+	app.Services["history"] = func(context.Context, Options) (*Service, error) { return nil, nil }
+	for _, args := range [][]string{
+		upArgs(t.TempDir(), "--input", "-", "--until-idle", "10ms"),
+		{"consume", "history", "--endpoint", endpoint, "--data", t.TempDir()},
+	} {
+		var stdout, stderr strings.Builder
+		if code := Run(t.Context(), app, args, strings.NewReader(""), &stdout, &stderr); code != exitFailed {
+			t.Errorf("%s: got exit code %d, want %d", args[0], code, exitFailed)
+		}
+		contains(t, args[0], stderr.String(), `fanout: service "history": its opener returned no service`)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,19 +27,19 @@ import (
 
 // Service is an opened service, able to handle events.
 type Service struct {
-	Handle consumers.Handler
+	Handle consumers.Handler // never nil
 	// UnknownTypes says that Handle also takes events of types that this program has not registered, with an [events.Raw] as payload.
 	// Without it they go to the service's dead-letter queue, with the code unknown_type.
 	UnknownTypes bool
 	Address      string                      // where it listens; empty if it does not
 	Past         push.Past                   // past events, for clients of push that reconnect; nil if it keeps none
-	Close        func(context.Context) error // waits for what is being handled, at most until the context ends
+	Close        func(context.Context) error // waits for what is being handled, at most until the context ends; nil if nothing is to be closed
 }
 
 // Services are the services of an [App] by their names in the topology.
 type Services map[string]Opener
 
-// Opener opens a service.
+// Opener opens a service. It returns one that has a Handle, or an error.
 type Opener func(ctx context.Context, o Options) (*Service, error)
 
 // Elsewhere is the opener of a service that another program runs: `up` leaves it out, `consume` refuses it, and every other command
@@ -85,7 +87,8 @@ func (o serviceOptions) url(service string) string {
 	return path
 }
 
-// openService opens the service called name.
+// openService opens the service called name. What it returns has a Handle and a Close; an opener that returns less, or panics, is an
+// error that names the service.
 func (g *globals) openService(ctx context.Context, name string, o serviceOptions) (*Service, error) {
 	open, ok := g.app.Services[name]
 	if !ok {
@@ -95,7 +98,31 @@ func (g *globals) openService(ctx context.Context, name string, o serviceOptions
 	if o.history {
 		opened.history = o.url("history")
 	}
-	return open(ctx, opened)
+	s, err := openSafely(ctx, open, opened)
+	switch {
+	case err != nil:
+		return nil, err
+	case s == nil:
+		return nil, fmt.Errorf("service %q: its opener returned no service, and no error; it must return one of both", name)
+	}
+	checked := *s // it stays as its opener has made it
+	if checked.Close == nil {
+		checked.Close = func(context.Context) error { return nil }
+	}
+	if checked.Handle == nil {
+		return nil, errors.Join(fmt.Errorf("service %q: its opener returned a service with no Handle; set Service.Handle", name), checked.Close(ctx))
+	}
+	return &checked, nil
+}
+
+// openSafely calls an opener and makes a panic of it an error, with its stack.
+func openSafely(ctx context.Context, open Opener, o Options) (s *Service, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			s, err = nil, fmt.Errorf("service %q: its opener panicked: %v\n%s", o.Name, value, debug.Stack())
+		}
+	}()
+	return open(ctx, o)
 }
 
 // DatabaseService is a service that keeps a database and nothing else. One that takes events of types that its program has not
@@ -111,6 +138,9 @@ func OnDatabase[S DatabaseService](open func(ctx context.Context, target string)
 		s, err := open(ctx, o.Database)
 		if err != nil {
 			return nil, err
+		}
+		if value := reflect.ValueOf(s); !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil() {
+			return nil, nil // openService says whose
 		}
 		past, _ := any(s).(push.Past)
 		keeper, ok := any(s).(interface{ UnknownTypes() bool })
