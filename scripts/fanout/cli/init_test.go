@@ -22,6 +22,8 @@ func TestInit_BadInput(t *testing.T) {
 		"no folder":          {[]string{"--module", "example.com/shop"}, "want the folder of the new repository"},
 		"no module path":     {[]string{fresh, "--module", "https://example.com/shop"}, "want a module path such as example.com/acme/platform"},
 		"a folder in use":    {[]string{taken, "--module", "example.com/shop"}, "is not empty, it has notes.txt; name a new folder, or empty it"},
+		"an unset variable":  {[]string{"", "--module", "example.com/shop"}, `folder: got "", want the folder of the new repository`},
+		"an ignored folder":  {[]string{fresh, "--module", "example.com/vendor/shop"}, "a folder that the Go command ignores"},
 		"no checkout":        {[]string{fresh, "--module", "example.com/shop", "--from", taken}, "is no checkout of github.com/device-fanout/fanout; name the folder with its go.mod"},
 		"everything at once": {[]string{taken, "--module", "shop", "--from", taken}, "notes.txt"},
 	} {

@@ -45,7 +45,7 @@ func addOpener(source []byte, module, service, at string) ([]byte, error) {
 		return nil, err
 	}
 	if name != pkg {
-		return nil, fmt.Errorf("it imports another package called %s, so the service's package can't be called %s; choose another name", pkg, pkg)
+		return nil, fmt.Errorf("it has something else called %s, so the service's package can't be called %s; choose another name", pkg, pkg)
 	}
 	openers, err := find(source, openerMap)
 	if err != nil {
@@ -85,9 +85,14 @@ func addImport(source []byte, module, at, pkg string) (changed []byte, name stri
 		}
 		used[there] = alias
 	}
+	names := namesOf(file)
 	line := fmt.Sprintf("_ %q", at)
 	if name = pkg; pkg != "_" {
-		name, line = used.add(at, pkg), strconv.Quote(at)
+		free := pkg
+		for names[free] {
+			free += "types"
+		}
+		name, line = used.add(at, free), strconv.Quote(at)
 		if name != path.Base(at) {
 			line = name + " " + line
 		}
@@ -96,6 +101,29 @@ func addImport(source []byte, module, at, pkg string) (changed []byte, name stri
 	out := append(append(append([]byte{}, source[:position]...), text...), source[position:]...)
 	changed, err = format.Source(out)
 	return changed, name, err
+}
+
+// namesOf are the names that a file declares for its whole package, which no import can have.
+func namesOf(file *ast.File) map[string]bool {
+	names := map[string]bool{}
+	for _, decl := range file.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			names[decl.Name.Name] = names[decl.Name.Name] || decl.Recv == nil
+		case *ast.GenDecl:
+			for _, spec := range decl.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					names[spec.Name.Name] = true
+				case *ast.ValueSpec:
+					for _, id := range spec.Names {
+						names[id.Name] = true
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 // placeOfImport says where in a file an import of one of the module's own packages goes, and with what around it: to others of

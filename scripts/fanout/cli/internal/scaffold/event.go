@@ -61,13 +61,14 @@ func (r Repository) PlanEvent(e Event) ([]File, error) {
 		e.fields = []field{firstField}
 	}
 	pkg, name := goNames(e.Name)
-	if token.IsKeyword(pkg) || pkg == "events" {
-		faults = append(faults, fmt.Errorf("scaffold: name: a package of Go can't be called %s here; begin it with another word", pkg))
-	}
 	folder := path.Join(eventsFolder, pkg)
 	there, err := readPackage(filepath.Join(r.Root, filepath.FromSlash(folder)))
 	if err != nil {
 		return nil, err
+	}
+	if why := unusable(pkg, besideEvents); why != "" && !there.exists {
+		faults = append(faults, fmt.Errorf("scaffold: name: a package of Go can't be called %s here, it would be %s; begin it with another word, such as %s.%s",
+			pkg, why, namespaceOf(r.Module), e.Name))
 	}
 	if there.exists && there.name != pkg {
 		faults = append(faults, fmt.Errorf("scaffold: name: package %s of folder %s is called %s, want %s", folder, folder, there.name, pkg))
@@ -82,15 +83,23 @@ func (r Repository) PlanEvent(e Event) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	imported, err := r.edit(declarationFile, func(source []byte) ([]byte, error) {
-		changed, _, err := addImport(source, r.Module, path.Join(r.Module, folder), "_")
-		return changed, err
+	for _, f := range files {
+		if r.exists(filepath.ToSlash(f.Path)) {
+			faults = append(faults, fmt.Errorf("scaffold: name: file %s is there already; choose another name, or move the file", f.Path))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	changed, err := r.edit(declarationFile, func(source []byte) ([]byte, error) {
+		source, _, err := addImport(source, r.Module, path.Join(r.Module, folder), "_")
+		return source, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if before, err := os.ReadFile(filepath.Join(r.Root, imported.Path)); err == nil && string(before) != string(imported.Content) {
-		files = append(files, imported)
+	if before, err := os.ReadFile(filepath.Join(r.Root, changed.Path)); err == nil && string(before) != string(changed.Content) {
+		files = append(files, changed)
 	}
 	return files, nil
 }
@@ -99,21 +108,24 @@ func (r Repository) PlanEvent(e Event) ([]File, error) {
 func (r Repository) eventFiles(e Event, there goPackage) ([]File, error) {
 	pkg, name := goNames(e.Name)
 	folder := path.Join(eventsFolder, pkg)
+	tests := importsOf("reflect", "testing", Fanout+"/events")
 	data := struct {
 		Event
-		Package, Type, Base, NewBase, JSON, TestImports string
-		Fields                                          []field
+		Package, Type, Base, NewBase, JSON, Imported, TestImports string
+		Fields                                                    []field
 	}{
 		Event: e, Package: pkg, Type: name, Base: "schemaBase", NewBase: r.schemaBase(), Fields: e.fields,
-		TestImports: importsOf("reflect", "testing", Fanout+"/events", path.Join(r.Module, folder)).block(r.Module),
+		Imported: tests.add(path.Join(r.Module, folder), pkg),
 	}
+	data.TestImports = tests.block(r.Module)
 	var values []string
 	for _, f := range e.fields {
 		values = append(values, f.JSON())
 	}
 	data.JSON = "{" + strings.Join(values, ",") + "}"
 	// No underscore: Go would take doors_windows.go for a file of that operating system.
-	names := map[string]string{"event.go": strings.ToLower(name) + ".go", "event_test.go": strings.ToLower(name) + "_test.go"}
+	stem := fileStem(strings.ToLower(name), "event")
+	names := map[string]string{"event.go": stem + ".go", "event_test.go": stem + "_test.go"}
 	switch {
 	case !there.exists:
 		names["doc.go"] = "doc.go"

@@ -3,13 +3,10 @@ package scaffold
 import (
 	"errors"
 	"fmt"
-	"go/token"
-	"go/types"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -46,8 +43,6 @@ func (d repositoryData) Replacement() string { return modfile.AutoQuote(filepath
 // maxTopologyName is the longest name of a topology.
 const maxTopologyName = 20
 
-var illegal = regexp.MustCompile(`[^a-z0-9]+`)
-
 // newRepositoryData derives all names from the module path.
 func newRepositoryData(i Init) (repositoryData, error) {
 	d := repositoryData{Init: i, Service: "chime", Type: "DoorbellPressed"}
@@ -68,25 +63,19 @@ func newRepositoryData(i Init) (repositoryData, error) {
 	if len(elements) < 2 {
 		return fault("it has one element only")
 	}
-	d.Name = elements[len(elements)-1]
+	if i := slices.IndexFunc(elements, ignored); i >= 0 {
+		return fault(fmt.Sprintf("its element %q is the name of a folder that the Go command ignores, as all that are called vendor or testdata or begin with _ or .", elements[i]))
+	}
+	d.Name = strings.TrimSuffix(elements[len(elements)-1], ".go") // go run takes a folder x.go for a file
 	d.Topology = strings.Trim(illegal.ReplaceAllString(strings.ToLower(d.Name), "-"), "-")
 	d.Topology = strings.Trim(d.Topology[:min(len(d.Topology), maxTopologyName)], "-")
 	if d.Topology == "" || d.Topology[0] < 'a' {
 		return fault("its last element is the name of the program and of the topology, which begins with a letter")
 	}
-	d.Namespace = illegal.ReplaceAllString(strings.ToLower(elements[1]), "")
-	if d.Namespace == "" || d.Namespace[0] < 'a' || !usable(d.Namespace) {
-		d.Namespace = "home"
-	}
+	d.Namespace = namespaceOf(prefix)
 	d.Event = d.Namespace + ".doorbell.pressed.v1"
 	d.Base = "https://" + i.Module + "/schemas/"
 	return d, nil
-}
-
-// usable tells whether a package of event types can have that name: it is a word of its own, and none that the templates use.
-func usable(name string) bool {
-	return !token.IsKeyword(name) && types.Universe.Lookup(name) == nil && !slices.Contains(
-		[]string{"events", "consumers", "database", "inbox", "topology", "declaration", "time", "errors", "context", "sql", "fmt", "main", "internal", "vendor"}, name)
 }
 
 // PlanInit returns the files of a new repository, and writes nothing.
@@ -138,11 +127,14 @@ func PlanInit(i Init) ([]File, error) {
 }
 
 // CheckEmpty reports a folder that a repository can't be written into: one that is not empty, but for what git keeps there. One that is
-// not there yet is fine.
+// not there yet is fine, unless it is behind a symbolic link that leads nowhere.
 func CheckEmpty(dir string) error {
+	if dir == "" {
+		return errors.New(`scaffold: folder: got "", want the folder of the new repository, such as platform; . is the one you are in`)
+	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return checkLinks(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("scaffold: %w", err)
@@ -153,6 +145,18 @@ func CheckEmpty(dir string) error {
 		}
 	}
 	return nil
+}
+
+// checkLinks reports a symbolic link that leads nowhere, where a folder or one above it is to be made.
+func checkLinks(dir string) error {
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return nil
+		}
+		if target, err := os.Readlink(dir); err == nil {
+			return fmt.Errorf("scaffold: folder %s is a symbolic link to %s, which is not there; make that folder, or name another", dir, target)
+		}
+	}
 }
 
 // Checkout returns the root of the checkout of this module that the folder from is in, or "" if it is in none.

@@ -3,9 +3,12 @@ package scaffold
 import (
 	"bytes"
 	"flag"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -123,6 +126,11 @@ func TestInit_NamesComeFromTheModulePath(t *testing.T) {
 		"github.com/Big-Corp/My_Events/v2":           {"My_Events", "my-events", "bigcorp.doorbell.pressed.v1"},
 		"example.com/func/home-events-of-all-houses": {"home-events-of-all-houses", "home-events-of-all-h", "home.doorbell.pressed.v1"},
 		"example.com/9/events":                       {"events", "events", "home.doorbell.pressed.v1"},
+		"example.com/testing/x":                      {"x", "x", "home.doorbell.pressed.v1"},
+		"example.com/nil/internal":                   {"internal", "internal", "home.doorbell.pressed.v1"},
+		"example.com/go/main":                        {"main", "main", "home.doorbell.pressed.v1"},
+		"example.com/environments/shop.go":           {"shop", "shop", "home.doorbell.pressed.v1"},
+		"example.com/event/x":                        {"x", "x", "event.doorbell.pressed.v1"},
 	} {
 		got, err := newRepositoryData(Init{Module: path})
 		if err != nil || [3]string{got.Name, got.Topology, got.Event} != want {
@@ -142,9 +150,68 @@ func TestInit_NamesComeFromTheModulePath(t *testing.T) {
 	for _, path := range []string{
 		"", "shop", "/shop", "../shop", "https://example.com/shop", "example.com/a shop", "example.com/shop/", "example.com/9",
 		"example.com", "github.com/device-fanout/fanout", "github.com/device-fanout/fanout/x",
+		"example.com/acme/vendor", "example.com/vendor/shop", "example.com/testdata/shop", "example.com/acme/_shop", "example.com/_acme/shop/v2",
+		"example.com/.acme/shop",
 	} {
 		if files, err := PlanInit(Init{Module: path}); err == nil || !strings.Contains(err.Error(), "want a module path such as example.com/acme/platform") {
 			t.Errorf("%q: got %d files, %v, want an error that says what is wanted", path, len(files), err)
+		}
+	}
+}
+
+// A module whose packages the Go command ignores would build nothing, and say nothing.
+func TestInit_RefusesFoldersThatTheGoCommandIgnores(t *testing.T) {
+	t.Parallel()
+	_, err := PlanInit(Init{Module: "example.com/acme/testdata/shop"})
+	if want := `its element "testdata" is the name of a folder that the Go command ignores`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// No name that the written code uses is free for a package that is imported beside it.
+func TestUnusable_KnowsWhatTheTemplatesImport(t *testing.T) {
+	t.Parallel()
+	files, err := PlanInit(acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := []string{"acme", "chime", "platform"} // the team's
+	checked := 0
+	for _, f := range files {
+		if filepath.Ext(f.Path) != ".go" {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), f.Path, f.Content, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range file.Imports {
+			name := path.Base(strings.Trim(spec.Path.Value, `"`))
+			if slices.Contains(own, name) {
+				continue
+			}
+			if checked++; unusable(name, nil) == "" {
+				t.Errorf("%s imports %s: a package can be called so", f.Path, name)
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("imports: got %d, want those of all files", checked)
+	}
+}
+
+func TestCheckEmpty_NoFolderAndLinksToNowhere(t *testing.T) {
+	t.Parallel()
+	if err := CheckEmpty(""); err == nil || !strings.Contains(err.Error(), `got "", want the folder of the new repository`) {
+		t.Errorf("no name: got %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink("gone", link); err != nil {
+		t.Skip("no symbolic links here: ", err)
+	}
+	for _, folder := range []string{link, filepath.Join(link, "shop")} {
+		if err := CheckEmpty(folder); err == nil || !strings.Contains(err.Error(), link+" is a symbolic link to gone, which is not there") {
+			t.Errorf("%s: got %v", folder, err)
 		}
 	}
 }

@@ -84,7 +84,7 @@ func (i imports) taken(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains([]string{"name", "schema", "schemaBase", "count", "tx", "data", "event", "err", "ctx", "s", "t"}, name)
+	return slices.Contains([]string{"name", "schema", "schemaBase", "count", "tx", "data", "event", "err", "ctx", "s", "t", "first", "newest", "line", "init"}, name)
 }
 
 // block is the import declaration of a file of the module: the standard library, other modules, and its own packages.

@@ -40,7 +40,13 @@ func TestPlanService_SaysEverythingThatIsWrong(t *testing.T) {
 		"declared already": {func(s *Service) { s.Name = "state" }, `"state" is declared twice`},
 		"folder there":     {func(s *Service) { s.Name = "inbox" }, "folder consumers/inbox is there already"},
 		"keyword":          {func(s *Service) { s.Name = "func" }, "package func would be a keyword of Go"},
-		"taken import":     {func(s *Service) { s.Name = "cli" }, "can't be called cli; choose another name"},
+		"taken import":     {func(s *Service) { s.Name = "cli" }, "package cli would be called like a package that the written code imports, choose another name, such as cli-keeper"},
+		"of the tests":     {func(s *Service) { s.Name = "testing" }, "package testing would be called like a package that the written code imports"},
+		"predeclared":      {func(s *Service) { s.Name = "string" }, "package string would be a predeclared name of Go"},
+		"main":             {func(s *Service) { s.Name = "main" }, "package main would be one that Go can't import"},
+		"vendor":           {func(s *Service) { s.Name = "ven-dor" }, "package vendor would be one that Go can't import"},
+		"Windows":          {func(s *Service) { s.Name = "con" }, "package con would be a folder that not every system can have"},
+		"a function":       {func(s *Service) { s.Name = "open" }, "package open would be called like something else in the written code"},
 		"no events":        {func(s *Service) { s.Events = nil }, "want at least one type that the service hears"},
 		"unknown event":    {func(s *Service) { s.Events = []string{"device.power.changed.v9"} }, "did you mean device.power.changed.v1?"},
 		"event twice":      {func(s *Service) { s.Events = append(s.Events, s.Events...) }, "is named twice"},
@@ -69,6 +75,88 @@ func TestPlanService_TellsWhenTheRepositoryLooksDifferent(t *testing.T) {
 	} {
 		if test.err == nil || !strings.Contains(test.err.Error(), "add it by hand") {
 			t.Errorf("%s: got %v, want advice", test.name, test.err)
+		}
+	}
+}
+
+// The names that Go, another system or the written code has for something else are refused; nothing is written.
+func TestPlan_RefusesNamesOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	r := here(t)
+	for _, name := range []string{
+		"main", "internal", "vendor", "testdata", "testing", "nil", "con", "init", "time", "context", "errors", "consumers", "string", "any", "func", "topology",
+	} {
+		_, err := r.PlanEvent(Event{Name: name + ".power.changed.v1", About: "x"})
+		if want := "begin it with another word, such as devicefanout." + name + ".power.changed.v1"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("event type: got %v, want %q", err, want)
+		}
+		s := valid()
+		s.Name = name
+		_, err = r.PlanService(declaration.Topology(), s)
+		if want := "choose another name, such as " + name + "-keeper"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("service: got %v, want %q", err, want)
+		}
+	}
+}
+
+// What would have the name of the package's page, or one that not every system can have, gets another file.
+func TestPlan_FileNames(t *testing.T) {
+	t.Parallel()
+	r := here(t)
+	for name, want := range map[string]string{
+		"device.doc.v1": "events/device/docevent.go events/device/docevent_test.go",
+		"device.con.v1": "events/device/conevent.go events/device/conevent_test.go",
+		"acme.doc.v1":   "events/acme/doc.go events/acme/docevent.go events/acme/docevent_test.go infra/declaration/declaration.go",
+	} {
+		files, err := r.PlanEvent(Event{Name: name, About: "x"})
+		if got := pathsOf(files); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", name, got, err, want)
+		}
+	}
+	s := valid()
+	s.Name = "doc"
+	files, err := r.PlanService(declaration.Topology(), s)
+	if got, want := pathsOf(files), "consumers/doc/doc.go consumers/doc/docservice.go consumers/doc/docservice_test.go "; err != nil || !strings.HasPrefix(got, want) {
+		t.Errorf("service doc: got %s, %v, want %s", got, err, want)
+	}
+}
+
+func pathsOf(files []File) string {
+	var names []string
+	for _, f := range files {
+		names = append(names, filepath.ToSlash(f.Path))
+	}
+	return strings.Join(names, " ")
+}
+
+// A file that is there is an error of the plan, before anything is written.
+func TestPlanEvent_WhereAFileIsThere(t *testing.T) {
+	t.Parallel()
+	r := Repository{Root: t.TempDir(), Module: "example.com/shop"}
+	folder := filepath.Join(r.Root, "events", "shop")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "windowopened_test.go"), []byte("package shop"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.PlanEvent(Event{Name: "shop.window.opened.v1", About: "x"})
+	if want := filepath.Join("events", "shop", "windowopened_test.go") + " is there already; choose another name"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// A package that is there and is called like something in the tests is imported under another name.
+func TestPlanEvent_InAPackageOfAnOddName(t *testing.T) {
+	t.Parallel()
+	r := Repository{Module: "example.com/shop"}
+	for pkg, want := range map[string]string{"testing": "testingtypes", "event": "eventtypes", "shop": "shop"} {
+		files, err := r.eventFiles(Event{Name: pkg + ".window.opened.v1", About: "x", fields: []field{firstField}}, goPackage{exists: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(files[1].Content); !strings.Contains(got, "event.Data.("+want+".WindowOpened)") {
+			t.Errorf("%s: got\n%s\nwant it called %s", pkg, got, want)
 		}
 	}
 }
@@ -149,6 +237,18 @@ func Topology() topology.Topology {
 	}
 }
 
+// A service can't be called like what the program has already.
+func TestAddOpener_TakenNames(t *testing.T) {
+	t.Parallel()
+	const source = "package main\n\nimport \"x/cli\"\n\nvar services = cli.Services{}\n\nfunc lights() {}\n"
+	for _, name := range []string{"cli", "services", "lights"} {
+		_, err := addOpener([]byte(source), "example.com/shop", name, "example.com/shop/services/"+name)
+		if want := "can't be called " + name + "; choose another name"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestAddOpener_WhateverTheFileLooksLike(t *testing.T) {
 	t.Parallel()
 	for source, want := range map[string]string{
@@ -206,7 +306,7 @@ func TestPlanEvent_SaysEverythingThatIsWrong(t *testing.T) {
 		{Event{Name: "acme.Doorbell.pressed.v1", About: "x"}, `name: got "acme.Doorbell.pressed.v1"`},
 		{Event{Name: "device.power.changed.v1", About: "x"}, "is registered already, by device.PowerChanged"},
 		{Event{Name: "device.power_changed.v1", About: "x"}, "package events/device declares PowerChanged already"},
-		{Event{Name: "func.power.changed.v1", About: "x"}, "can't be called func here"},
+		{Event{Name: "func.power.changed.v1", About: "x"}, "can't be called func here, it would be a keyword of Go; begin it with another word, such as devicefanout.func.power.changed.v1"},
 		{Event{Name: "acme.doorbell.pressed.v1"}, `about: got "", want one sentence`},
 		{Event{Name: "eventstest.doorbell.pressed.v1", About: "a\nb"}, `about: got "a\nb"`},
 	} {

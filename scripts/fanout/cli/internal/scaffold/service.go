@@ -64,8 +64,8 @@ func (r Repository) PlanService(declared topology.Topology, s Service) ([]File, 
 	if pkg != "" && r.exists(folder) {
 		faults = append(faults, fmt.Errorf("scaffold: name: folder %s is there already, choose another name", filepath.FromSlash(folder)))
 	}
-	if token.IsKeyword(pkg) {
-		faults = append(faults, fmt.Errorf("scaffold: name: package %s would be a keyword of Go, choose another name", pkg))
+	if why := unusable(pkg, besideService); why != "" && pkg != "" && !illegal.MatchString(pkg) {
+		faults = append(faults, fmt.Errorf("scaffold: name: package %s would be %s, choose another name, such as %s-keeper", pkg, why, s.Name))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (r Repository) serviceFiles(s Service, types []goType) ([]File, error) {
 		method := []rune(t.Name)
 		method[0] = unicode.ToLower(method[0])
 		h := handled{Event: t.Event, Type: used.add(t.Path, t.Package) + "." + t.Name, Method: string(method), Fields: strings.Join(t.Fields, ", ")}
-		if token.IsKeyword(h.Method) || methods[h.Method] {
+		if token.IsKeyword(h.Method) || methods[h.Method] || h.Method == "db" {
 			h.Method = "on" + t.Package + t.Name
 		}
 		methods[h.Method] = true
@@ -114,8 +114,9 @@ func (r Repository) serviceFiles(s Service, types []goType) ([]File, error) {
 	}
 	data.Imports, data.TestImports = used.block(r.Module), tests.block(r.Module)
 	var files []File
+	stem := fileStem(pkg, "service")
 	for _, file := range []struct{ template, name string }{
-		{"doc.go", "doc.go"}, {"service.go", pkg + ".go"}, {"service_test.go", pkg + "_test.go"}, {"README.md", "README.md"},
+		{"doc.go", "doc.go"}, {"service.go", stem + ".go"}, {"service_test.go", stem + "_test.go"}, {"README.md", "README.md"},
 	} {
 		if file.name == "README.md" && !r.readme {
 			continue
