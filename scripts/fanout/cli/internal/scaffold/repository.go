@@ -109,25 +109,64 @@ type File struct {
 	New     bool // it is not there yet
 }
 
-// Write writes the files of a plan. New ones are never put in the place of others.
+// Write writes the files of a plan. New ones are never put in the place of others, and one that is there is changed as a whole or not at
+// all, with the permissions that it has.
 func Write(root string, files []File) error {
 	for _, f := range files {
-		path := filepath.Join(root, f.Path)
-		flags := os.O_WRONLY | os.O_TRUNC
+		write := replaceFile
 		if f.New {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				return fmt.Errorf("scaffold: %w", err)
-			}
-			flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+			write = createFile
 		}
-		file, err := os.OpenFile(path, flags, 0o644)
-		if err != nil {
+		if err := write(filepath.Join(root, f.Path), f.Content); err != nil {
 			return fmt.Errorf("scaffold: %w", err)
 		}
-		_, err = file.Write(f.Content)
-		if err := errors.Join(err, file.Close()); err != nil {
-			return fmt.Errorf("scaffold: %w", err)
-		}
+	}
+	return nil
+}
+
+// createFile writes a file that is not there yet, and its folder.
+func createFile(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// replaceFile writes beside a file that is there and then renames, so that a full disk or a kill leaves it as it was.
+func replaceFile(path string, content []byte) error {
+	path, err := filepath.EvalSymlinks(path) // a link stays one
+	if err != nil {
+		return err
+	}
+	before, err := os.OpenFile(path, os.O_WRONLY, 0) // a rename would not mind that it may not be written
+	if err != nil {
+		return err
+	}
+	info, err := before.Stat()
+	if err := errors.Join(err, before.Close()); err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // Go ignores it, whatever happens to it
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(content)
+	if err = errors.Join(err, next.Sync(), next.Close()); err == nil {
+		err = os.Chmod(next.Name(), info.Mode().Perm())
+	}
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(next.Name()))
 	}
 	return nil
 }

@@ -161,6 +161,57 @@ func TestPlanEvent_InAPackageOfAnOddName(t *testing.T) {
 	}
 }
 
+// What is there is replaced as a whole: never truncated and then written, so that a full disk or a kill leaves it as it was.
+func TestWrite_ReplacesAFileAsAWhole(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	path := filepath.Join(folder, "main.go")
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(folder, []File{{Path: "main.go", Content: []byte("ours")}}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(path)
+	if err != nil || os.SameFile(before, after) || before.Mode() != after.Mode() {
+		t.Errorf("the file: %v, the same one or with other permissions: want another in its place, with %s", err, before.Mode())
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "ours" {
+		t.Errorf("the file: got %q, %v, want what was written", got, err)
+	}
+	if err := Write(folder, []File{{Path: "other.go", Content: []byte("ours")}}); err == nil {
+		t.Error("a file to change that is not there: got no error")
+	}
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
+		t.Errorf("the folder: got %v, %v, want the file alone", entries, err)
+	}
+}
+
+func TestWrite_LeavesALinkALink(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "real.go"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real.go", filepath.Join(folder, "main.go")); err != nil {
+		t.Skip("no symbolic links here: ", err)
+	}
+	if err := Write(folder, []File{{Path: "main.go", Content: []byte("ours")}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(folder, "real.go"))
+	if target, linkErr := os.Readlink(filepath.Join(folder, "main.go")); err != nil || linkErr != nil || target != "real.go" || string(got) != "ours" {
+		t.Errorf("got a link to %q, %v, and %q, %v", target, linkErr, got, err)
+	}
+}
+
 func TestWrite_OverwritesNothing(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
