@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -27,7 +28,20 @@ import (
 	"github.com/device-fanout/fanout/producer/gateway"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(together{m}) }
+
+// together runs more tests at once than there are cores: most of them wait for a broker or a connection.
+type together struct{ m *testing.M }
+
+func (t together) Run() int {
+	flag.Parse()
+	chosen := false // it is also the number of workers of a fuzz target
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" || f.Name == "test.fuzz" })
+	if !chosen {
+		_ = flag.Set("test.parallel", "8")
+	}
+	return t.m.Run()
+}
 
 // world is a gateway in front of a local topic, reached by connections in memory, so that it works inside testing/synctest.
 type world struct {
