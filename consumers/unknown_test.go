@@ -83,7 +83,7 @@ func TestUnknownTypes(t *testing.T) {
 				return err
 			}, consumers.Config{UnknownTypes: test.takes, WaitTime: time.Second})
 			for b.depth("test.fifo") > 0 {
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // nothing tells when a queue has become empty
 			}
 			stop()
 			deadLetters := b.deadLetters()

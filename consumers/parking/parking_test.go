@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/parking"
@@ -310,24 +311,36 @@ func TestRelease_GoesOnWhenThrottled(t *testing.T) {
 	})
 }
 
-// TestRelease_SaysWhatStaysHidden when an entry of a batch fails for good.
+// TestRelease_SaysWhatStaysHidden when an entry of a batch fails for good, and when the request is refused as a whole, which says nothing
+// about the messages.
 func TestRelease_SaysWhatStaysHidden(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t)
-		store := parking.NewMemory()
-		s.park(store, 2)
-		_, err := parking.Release(t.Context(), store, &stuck{Client: s.api}, s.queues, "d1")
-		if err == nil || !strings.Contains(err.Error(), "could not be made visible again") || !strings.Contains(err.Error(), "KmsDisabled") {
-			t.Errorf("got %v, want it to say that messages are hidden, and why", err)
-		}
-	})
+	for code, whole := range map[string]error{"KmsDisabled": nil, "ValidationException": &smithy.GenericAPIError{Code: "ValidationException", Fault: smithy.FaultClient}} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t)
+				store := parking.NewMemory()
+				s.park(store, 2)
+				_, err := parking.Release(t.Context(), store, &stuck{Client: s.api, whole: whole}, s.queues, "d1")
+				if err == nil || !strings.Contains(err.Error(), "could not be made visible again") || !strings.Contains(err.Error(), code) {
+					t.Errorf("got %v, want it to say that messages are hidden, and why", err)
+				}
+			})
+		})
+	}
 }
 
-// stuck can't make the first message of a batch visible.
-type stuck struct{ *sqs.Client }
+// stuck can't make the first message of a batch visible, or gets whole for the request.
+type stuck struct {
+	*sqs.Client
+	whole error
+}
 
 func (s *stuck) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	if s.whole != nil {
+		return nil, s.whole
+	}
 	out := &sqs.ChangeMessageVisibilityBatchOutput{}
 	for i, e := range in.Entries {
 		if i == 0 {

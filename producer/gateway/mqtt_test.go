@@ -388,6 +388,31 @@ func TestSubscribe_EndsWithoutAcknowledgingWhatIsNotAccepted(t *testing.T) {
 	eventually(t, "both events", func() bool { return taken.Load() == 2 })
 }
 
+// What the topic refuses for what it is would be refused again: it is acknowledged, and holds nobody back.
+func TestSubscribe_WhatTheTopicRefusesDoesNotComeAgain(t *testing.T) {
+	t.Parallel()
+	var tried, taken atomic.Int64
+	w := newFakeWorld(t, fakePublisher{func(_ context.Context, e events.Event, done func(producer.Result)) error {
+		if e.ID == "e1" {
+			tried.Add(1)
+			return &producer.PublishError{EventID: e.ID, DeviceID: e.DeviceID, Code: "InvalidParameter", Refused: true}
+		}
+		taken.Add(1)
+		done(producer.Result{Event: e})
+		return nil
+	}}, gateway.Config{})
+	b, url := startBroker(t)
+	w.subscribe(t, url)
+	device := connect(t, url, "device")
+	publish(t, device, "devices/lamp-1/events", power("lamp-1", "e1"), false)
+	publish(t, device, "devices/lamp-1/events", power("lamp-1", "e2"), false)
+	eventually(t, "the second event", func() bool { return taken.Load() == 1 })
+	eventually(t, "both acknowledgements", func() bool { return inFlight(b) == 0 })
+	if n := tried.Load(); n != 1 {
+		t.Errorf("the refused event was tried %d times, want once", n)
+	}
+}
+
 // What comes while the gateway is away the broker keeps.
 func TestSubscribe_GetsWhatCameWhileItWasAway(t *testing.T) {
 	t.Parallel()
