@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,15 @@ type Config struct {
 	// the circuit breaker opens as if the last handler had returned [Unavailable]: rather than pour the queue into the dead-letter
 	// queue, the consumer waits. Zero means DefaultBreakAfter; a negative value means never.
 	BreakAfter int
+	// Check tells whether what the handlers depend on works: nil when it does. It is called when an event has failed with an unknown error
+	// and nothing else shows that the handler works, at most once a second, and has CheckTimeout. While it fails the event waits; once it
+	// passes and the event fails again, the event is dead-lettered. A Check that panics has failed. Nil means that the service has none; see
+	// MaxHold.
+	Check func(ctx context.Context) error
+	// MaxHold is how long an event is held and tried again that fails with unknown errors in a service without a Check, while no other event
+	// of its type is handled; then it is dead-lettered as exhausted. Zero means DefaultMaxHold. At most 11 hours, as SQS lets nobody hold a
+	// message for longer than twelve.
+	MaxHold time.Duration
 	// Known are errors of the service's own that no retry can mend, by their codes: an error that matches one, as errors.Is tells,
 	// is treated like [Known] with that code.
 	Known map[string]error
@@ -71,6 +81,9 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// CheckTimeout is how long one call of Config.Check may take.
+const CheckTimeout = 5 * time.Second
+
 // Defaults of Config.
 const (
 	DefaultSlots          = 32
@@ -82,6 +95,7 @@ const (
 	DefaultDeleteLinger   = 10 * time.Millisecond
 	DefaultDrainTimeout   = 30 * time.Second
 	DefaultBreakAfter     = 10
+	DefaultMaxHold        = 5 * time.Minute
 )
 
 func (cfg Config) withDefaults() Config {
@@ -94,6 +108,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.DeleteLinger = cmp.Or(cfg.DeleteLinger, DefaultDeleteLinger)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
 	cfg.BreakAfter = cmp.Or(cfg.BreakAfter, DefaultBreakAfter)
+	cfg.MaxHold = cmp.Or(cfg.MaxHold, DefaultMaxHold)
 	cfg.GroupPolicy = cmp.Or(cfg.GroupPolicy, Skip)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -126,6 +141,9 @@ func (cfg Config) validate() error {
 	}
 	if err := cfg.GroupPolicy.Validate(); err != nil {
 		fault("GroupPolicy: %w", err)
+	}
+	if cfg.MaxHold < time.Second || cfg.MaxHold > MaxRetryAfter {
+		fault("MaxHold: got %v, want from 1s to %v: SQS lets nobody hold a message for longer than 12h", cfg.MaxHold, MaxRetryAfter)
 	}
 	_, wrong := attempt.Sentinels(cfg.Known)
 	for _, err := range wrong {

@@ -15,6 +15,9 @@ var ErrLeaseLost = errors.New("consumers: lease lost")
 // The event is then released, and counts as not attempted.
 var ErrStopping = errors.New("consumers: stopping")
 
+// ErrRunning is what [Consumer.Run] returns while another Run of the same Consumer goes on.
+var ErrRunning = errors.New("consumers: it is running already")
+
 // What the errors of [Known], [RetryAfter] and [Unavailable] are; find them with [errors.As].
 type (
 	KnownError       = failure.KnownError
