@@ -26,6 +26,18 @@ import (
 // outagesEnv chooses how much of the outages is played: "some" a part that takes seconds, "all" the whole table, which takes minutes.
 const outagesEnv = "FANOUT_TEST_OUTAGES"
 
+// allOutages tells whether all is to be played, and skips the test if nothing is.
+func allOutages(t *testing.T) bool {
+	wanted := os.Getenv(outagesEnv)
+	if wanted == "" {
+		t.Skipf("wants %s=some, or all", outagesEnv)
+	}
+	return wanted == "all"
+}
+
+// fewOutages tells whether a few have to do.
+func fewOutages() bool { return testing.Short() || underRace }
+
 const (
 	outageWarmUp  = time.Minute      // everything works so long before the outage
 	outageSequel  = time.Minute      // events come so long after it
@@ -80,7 +92,7 @@ func outageCases(all, few bool) (list []outageCase) {
 				f, r, c, p := n%4, n/4%2, n/8%2, n/16
 				first := f == o^d && r == (o+d/2)%2 && c == (o/2+d)%2 && p == (o+d)%2
 				second := f == 3-o^d && r == (o+d/2+1)%2 && c == (o/2+d+1)%2 && p == (o/2+d/2)%2
-				if all || first && (!few || (o+d)%3 == 0) || second && !few {
+				if all || first && (!few || (o+d)%3 == 0 && lasts <= time.Hour) || second && !few {
 					list = append(list, outageCase{lasts: lasts, devices: devices, fault: faults[f], restart: r == 1, check: c == 1, poison: p == 1})
 				}
 			}
@@ -95,9 +107,7 @@ func outageCases(all, few bool) (list []outageCase) {
 // all are. Events that can never be handled, and only those, are dead letters in the end. The table is in the log.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(outagesEnv) == "" {
-		t.Skipf("wants %s=some, or all for the whole table", outagesEnv)
-	}
+	all := allOutages(t)
 	var mu sync.Mutex
 	var rows []outageRow
 	t.Cleanup(func() {
@@ -111,7 +121,7 @@ func TestOutage(t *testing.T) {
 		}
 		t.Log(out.String())
 	})
-	for _, c := range outageCases(os.Getenv(outagesEnv) == "all", testing.Short()) {
+	for _, c := range outageCases(all, fewOutages()) {
 		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -383,21 +393,22 @@ func (o *outage) judge(b *bench, row *outageRow, end time.Time) {
 }
 
 // TestOutage_DevicesThatFailStopNoOthers: for ten minutes 35 of 60 devices fail, each in its way or all in the same one, which is more than
-// there are slots. 99 of 100 events of the others start within two seconds, those before them aside, and all of them are handled in order.
-// What a Check says changes nothing about that.
+// there are slots. They begin to one after the other, or all at once with many events of theirs waiting and few of the others coming. 99 of
+// 100 events of the others start within two seconds, those before them aside, and all of them are handled in order. What a Check says
+// changes nothing about that.
 func TestOutage_DevicesThatFailStopNoOthers(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(outagesEnv) == "" {
-		t.Skipf("wants %s=some, or all for every way to fail", outagesEnv)
-	}
-	ways := []string{"each", "error", "panic", "timeout", "later"}
-	if os.Getenv(outagesEnv) != "all" {
-		ways = []string{"each", "timeout"}
-	}
-	for _, way := range ways {
+	all := allOutages(t)
+	for _, way := range []string{"each", "each, with a backlog", "timeout", "error", "error, with a backlog", "panic", "later"} {
+		if !all && !strings.HasPrefix(way, "each") && way != "timeout" {
+			continue
+		}
 		for name, check := range map[string]func(context.Context) error{
 			"no check": nil, "check passes": func(context.Context) error { return nil }, "check fails": func(context.Context) error { return errRefused },
 		} {
+			if !all && fewOutages() && (way == "each" || (name == "check fails") != (way == "timeout")) {
+				continue
+			}
 			t.Run(way+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) { playFailingDevices(t, way, check) })
@@ -409,12 +420,18 @@ func TestOutage_DevicesThatFailStopNoOthers(t *testing.T) {
 func playFailingDevices(t *testing.T, way string, check func(context.Context) error) {
 	const (
 		devices, failing = 60, 35
-		lasts            = 10 * time.Minute
 		every            = 5 * time.Second // a device's events
+		apart            = 2 * time.Second // devices begin to fail
 	)
+	lasts := 10 * time.Minute
+	if fewOutages() {
+		lasts = 3 * time.Minute
+	}
+	way, backlog := strings.CutSuffix(way, ", with a backlog")
 	b := newBench(t)
 	b.maxReceives(topology.DefaultMaxReceiveCount)
 	var mu sync.Mutex
+	var start time.Time
 	mended := false
 	sent := map[string]time.Time{}
 	order := map[string][]string{} // by device
@@ -429,7 +446,7 @@ func playFailingDevices(t *testing.T, way string, check func(context.Context) er
 			return err
 		}
 		mu.Lock()
-		fails := n < failing && !mended
+		fails := n < failing && !mended && (backlog || time.Since(start) > time.Duration(n)*apart)
 		if n >= failing && !tried[e.ID] {
 			since := sent[e.ID]
 			if free[e.DeviceID].After(since) {
@@ -470,14 +487,28 @@ func playFailingDevices(t *testing.T, way string, check func(context.Context) er
 		}
 		return nil
 	}
-	_, stop := b.start(b.api, handle, consumers.Config{Check: check})
-	for i := range int(lasts/every) * devices {
-		e := motion(fmt.Sprintf("d%02d", i*7%devices), fmt.Sprintf("e%05d", i))
+	count := 0
+	send := func(device int) {
+		e := motion(fmt.Sprintf("d%02d", device), fmt.Sprintf("e%05d", count))
+		count++
 		mu.Lock()
 		sent[e.ID] = time.Now()
 		order[e.DeviceID] = append(order[e.DeviceID], e.ID)
 		mu.Unlock()
 		b.send(e)
+	}
+	if backlog {
+		for i := range failing * 40 {
+			send(i % failing)
+		}
+	}
+	start = time.Now()
+	_, stop := b.start(b.api, handle, consumers.Config{Check: check})
+	for i := range int(lasts/every) * devices {
+		// With a backlog the others have an event in twenty seconds.
+		if device := i * 7 % devices; !backlog || device < failing || i/devices%4 == 0 {
+			send(device)
+		}
 		time.Sleep(every / devices)
 	}
 	time.Sleep(2 * time.Second)
