@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,6 +158,49 @@ func TestFaults_Redeliver(t *testing.T) {
 			w.delete(url, w.gets(url, "m@g")...)
 			w.holds("q.fifo", 0, 0, 0)
 			w.injected(map[faults.Kind]int64{})
+		}},
+	})
+}
+
+func TestFaults_WrongChecksum(t *testing.T) {
+	t.Parallel()
+	check(t, []behaviour{
+		{"a client that compares checksums refuses the answer, and its messages are in flight", func(w *world) {
+			url := w.standard()
+			w.sendAll(url, "a", "b")
+			w.engine.Faults().Add(faults.Rule{Kind: faults.WrongChecksum, Count: 1})
+			if _, err := w.tryReceive(url, 10); err == nil || !strings.Contains(err.Error(), "checksum") {
+				w.Errorf("got %v, want an error about checksums", err)
+			}
+			w.holds("q", 0, 2, 0)
+			time.Sleep(30 * time.Second)
+			w.gets(url, "a", "b")
+			w.injected(map[faults.Kind]int64{faults.WrongChecksum: 1})
+		}},
+		{"bodies and attributes are right", func(w *world) {
+			url := w.standard()
+			_, err := w.sqs.SendMessage(w.Context(), &sqs.SendMessageInput{
+				QueueUrl: &url, MessageBody: aws.String("a"),
+				MessageAttributes: map[string]sqstypes.MessageAttributeValue{"n": {DataType: aws.String("String"), StringValue: aws.String("v")}},
+			})
+			w.must(err)
+			receive := func() sqstypes.Message {
+				out, err := w.sqs.ReceiveMessage(w.Context(), &sqs.ReceiveMessageInput{
+					QueueUrl: &url, MessageAttributeNames: []string{"All"}, VisibilityTimeout: 1,
+				}, func(o *sqs.Options) { o.DisableMessageChecksumValidation = true })
+				w.must(err)
+				if len(out.Messages) != 1 || *out.Messages[0].Body != "a" || *out.Messages[0].MessageAttributes["n"].StringValue != "v" {
+					w.Fatalf("got %+v, want the message", out.Messages)
+				}
+				return out.Messages[0]
+			}
+			right := receive()
+			time.Sleep(time.Second)
+			w.engine.Faults().Add(faults.Rule{Kind: faults.WrongChecksum})
+			wrong := receive()
+			if *wrong.MD5OfBody == *right.MD5OfBody || *wrong.MD5OfMessageAttributes == *right.MD5OfMessageAttributes {
+				w.Errorf("got the checksums %s and %s, want wrong ones", *wrong.MD5OfBody, *wrong.MD5OfMessageAttributes)
+			}
 		}},
 	})
 }

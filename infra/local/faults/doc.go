@@ -6,7 +6,7 @@
 //
 // fails the next two entries of group lamp-1, whatever batches they come in. Kinds are entry failures, throttling,
 // internal errors, answers that get lost after the request was carried out, connections that break before, delays,
-// visibility timeouts that end at once, and deleted messages that come again.
+// visibility timeouts that end at once, deleted messages that come again, and checksums that are wrong.
 //
 // Rules apply in the order in which they were added; the first that matches decides. Only a delay leaves the decision
 // to those behind it. [Set.Injected] counts what was injected.

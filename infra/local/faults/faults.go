@@ -38,11 +38,15 @@ const (
 	// Redeliver answers that messages were deleted and does not delete them, so that they come again when their
 	// visibility timeout ends. That happens on standard queues only, and this concerns no others.
 	Redeliver
+	// WrongChecksum gives wrong MD5 checksums of bodies and attributes with the messages of a receive, as after an error in
+	// transmission. Clients that compare them refuse the answer, while its messages are in flight.
+	WrongChecksum
 )
 
 var kindNames = map[Kind]string{
 	FailEntry: "fail_entry", Throttle: "throttle", Error500: "error_500", DropReply: "drop_reply",
 	ExpireVisibility: "expire_visibility", Delay: "delay", CloseConnection: "close_connection", Redeliver: "redeliver",
+	WrongChecksum: "wrong_checksum",
 }
 
 // String is the kind's name, such as "fail_entry".
@@ -238,7 +242,8 @@ func (r *active) matches(q Request) bool {
 	return (service == "" || service == q.Service) &&
 		(action == "" || action == q.Action) &&
 		(r.Resource == "" || r.Resource == q.Resource) &&
-		(r.Kind != Redeliver || strings.HasPrefix(q.Action, "DeleteMessage") && !strings.HasSuffix(q.Resource, ".fifo"))
+		(r.Kind != Redeliver || strings.HasPrefix(q.Action, "DeleteMessage") && !strings.HasSuffix(q.Resource, ".fifo")) &&
+		(r.Kind != WrongChecksum || q.Action == "ReceiveMessage")
 }
 
 func (r *active) inForce(now time.Time) bool {

@@ -39,7 +39,7 @@ func (r *received) sizeHint() int {
 }
 
 func (r *received) appendMessage(dst []byte, d *queue.Delivery) []byte {
-	sum := d.BodyMD5()
+	sum := r.sum(d.BodyMD5())
 	dst = append(dst, `{"MessageId":"`...)
 	dst = d.MessageID.AppendTo(dst)
 	dst = append(dst, `","ReceiptHandle":"`...)

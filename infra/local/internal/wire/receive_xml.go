@@ -9,7 +9,7 @@ import (
 func (r *received) appendXML(dst []byte) []byte {
 	for i := range r.deliveries {
 		d := &r.deliveries[i]
-		sum := d.BodyMD5()
+		sum := r.sum(d.BodyMD5())
 		dst = append(dst, "<Message><MessageId>"...)
 		dst = d.MessageID.AppendTo(dst)
 		dst = append(dst, "</MessageId><ReceiptHandle>"...)

@@ -158,6 +158,7 @@ func (h *Handler) receiveMessage(ctx context.Context, c *call, q *queue.Queue, i
 		}
 	}
 	out.deliveries = deliveries
+	out.corrupt = c.verdict.Kind == faults.WrongChecksum
 	return out, nil
 }
 
@@ -168,6 +169,15 @@ type received struct {
 	fifo       bool
 	system     systemSet
 	attributes []string // names or patterns of message attributes
+	corrupt    bool     // its checksums are to be wrong
+}
+
+// sum is a checksum as it is sent.
+func (r *received) sum(right [md5.Size]byte) [md5.Size]byte {
+	if r.corrupt {
+		right[0] ^= 0xff
+	}
+	return right
 }
 
 // systemSet is a set of system attributes.
@@ -222,9 +232,9 @@ func (r *received) chosen(c *queue.Content) ([]queue.Attribute, [md5.Size]byte) 
 		}
 	}
 	if len(some) == len(c.Attributes) {
-		return c.Attributes, c.AttributesMD5()
+		return c.Attributes, r.sum(c.AttributesMD5())
 	}
-	return some, queue.AttributesMD5(some)
+	return some, r.sum(queue.AttributesMD5(some))
 }
 
 func matchesAnyName(patterns []string, name string) bool {
