@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers/internal/core"
 )
 
 // Blocked is a device whose next event can't be handled at the moment.
@@ -18,7 +20,9 @@ type Blocked struct {
 	Attempts     int           `json:"attempts"`
 	ReceiveCount int           `json:"receive_count"`
 	Since        time.Time     `json:"since"`
-	Behind       int           `json:"behind"` // later events of the device that this consumer holds; the queue may have more
+	WaitsFor     string        `json:"waits_for,omitempty"` // what must happen for it to go on
+	Until        time.Time     `json:"until,omitzero"`      // when it is tried again or given up at the latest; zero where that is open
+	Behind       int           `json:"behind"`              // later events of the device that this consumer holds; the queue may have more
 	Code         string        `json:"code,omitempty"`
 	Error        string        `json:"error,omitempty"`
 	Stack        string        `json:"stack,omitempty"` // of a handler that does not end
@@ -35,40 +39,9 @@ const (
 	BlockedStuck      BlockedReason = "stuck"       // its handler does not end though its context has ended
 	BlockedParked     BlockedReason = "parked"      // its event follows to the dead-letter queue
 	BlockedReleasing  BlockedReason = "releasing"   // its dead letters come back first
-	BlockedBreaker    BlockedReason = "breaker"     // the circuit breaker is open
+	BlockedBreaker    BlockedReason = "breaker"     // a dependency is down, as a handler says
+	BlockedEvidence   BlockedReason = "evidence"    // its event failed, and nothing shows that the handler works
 )
-
-// trouble is what went wrong with an event so far.
-type trouble struct {
-	since    time.Time
-	reason   BlockedReason
-	eventID  string
-	attempts int
-	code     string
-	text     string
-}
-
-// noteFailure keeps what went wrong at an attempt.
-func (m *message) noteFailure(v *verdict) {
-	t := &trouble{since: time.Now(), reason: BlockedRetrying, eventID: v.EventID, attempts: v.Attempts, code: v.Code, text: v.Text}
-	if before := m.trouble.Load(); before != nil {
-		t.since = before.since
-	}
-	m.trouble.Store(t)
-}
-
-// noteBlocked keeps why the message waits, and its failure if v is not nil.
-func (m *message) noteBlocked(reason BlockedReason, v *verdict) {
-	if v != nil {
-		m.noteFailure(v)
-	}
-	t := trouble{since: time.Now()}
-	if before := m.trouble.Load(); before != nil {
-		t = *before
-	}
-	t.reason = reason
-	m.trouble.Store(&t)
-}
 
 // Blocked lists the devices that are blocked now, the longest first. Of devices that are parked it has only those whose events
 // are on their way; the parking store knows them all. It is empty when the consumer does not run. The error is ctx's.
@@ -79,7 +52,7 @@ func (c *Consumer) Blocked(ctx context.Context) ([]Blocked, error) {
 	}
 	reply := make(chan []Blocked, 1)
 	select {
-	case r.inbox <- func() { reply <- r.blocked() }:
+	case r.queries <- func() { reply <- r.blocked() }:
 	case <-r.ended:
 		return nil, nil
 	case <-ctx.Done():
@@ -97,31 +70,46 @@ func (c *Consumer) Blocked(ctx context.Context) ([]Blocked, error) {
 
 func (r *run) blocked() []Blocked {
 	list := []Blocked{}
-	for _, l := range r.lanes {
-		m, behind := l.current, len(l.waiting)
-		if m == nil && len(l.waiting) > 0 {
-			m, behind = l.waiting[0], len(l.waiting)-1
+	for _, b := range r.core.Blocked() {
+		m := of(b.Message)
+		out := Blocked{
+			Service: r.queue.Service, DeviceID: m.Device, Reason: BlockedReason(b.Reason), MessageID: m.ID, EventType: m.Type,
+			ReceiveCount: m.ReceiveCount, Since: b.Since, Behind: b.Behind, Until: b.Until, WaitsFor: r.waitsFor(b),
 		}
-		if m == nil {
-			continue
+		if v := b.Verdict; v != nil {
+			out.EventID, out.Attempts, out.Code, out.Error = v.EventID, v.Attempts, v.Code, v.Text
 		}
-		t := m.trouble.Load()
-		if t == nil && !m.stuck {
-			continue
+		if b.Reason == core.ReasonStuck {
+			out.Stack, out.Attempts = stackOf(m.goroutine.Load()), max(out.Attempts, 1)
 		}
-		b := Blocked{
-			Service: r.queue.Service, DeviceID: m.Device, MessageID: m.ID, EventType: m.Type(), ReceiveCount: m.ReceiveCount,
-			Behind: behind, Since: m.receivedAt,
-		}
-		if t != nil {
-			b.Reason, b.EventID, b.Attempts, b.Since, b.Code, b.Error = t.reason, t.eventID, t.attempts, t.since, t.code, t.text
-		}
-		if m.stuck {
-			b.Reason, b.Stack = BlockedStuck, stackOf(m.goroutine.Load())
-			b.Attempts = max(b.Attempts, 1)
-		}
-		list = append(list, b)
+		list = append(list, out)
 	}
 	slices.SortFunc(list, func(a, b Blocked) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.DeviceID, b.DeviceID)) })
 	return list
+}
+
+// waitsFor says what must happen for a device to go on.
+func (r *run) waitsFor(b core.Blocked) string {
+	switch b.Reason {
+	case core.ReasonRetrying:
+		return "its quick retries"
+	case core.ReasonBlock:
+		return "its event to be handled: the group policy is block"
+	case core.ReasonDeadLetter, core.ReasonParked:
+		return "the dead-letter queue to take it"
+	case core.ReasonReleasing:
+		return "its dead letters to be handled first"
+	case core.ReasonStuck:
+		return "its handler to end"
+	}
+	if r.cfg.Check != nil {
+		if b.Check != nil {
+			return "the service's check to pass, which says: " + b.Check.Error()
+		}
+		return "the service's check to pass"
+	}
+	if b.Reason == core.ReasonBreaker {
+		return "a dependency, which is down as its handler says"
+	}
+	return "another event of its type to be handled"
 }

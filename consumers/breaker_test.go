@@ -18,8 +18,8 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// TestBreaker_ARunOfFailuresDoesNotEmptyTheQueueIntoTheDLQ: the database is down for ten minutes.
-func TestBreaker_ARunOfFailuresDoesNotEmptyTheQueueIntoTheDLQ(t *testing.T) {
+// TestOutage_CostsNoDeadLetter: the database is down for ten minutes, and the service has a check that says so.
+func TestOutage_CostsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -27,34 +27,69 @@ func TestBreaker_ARunOfFailuresDoesNotEmptyTheQueueIntoTheDLQ(t *testing.T) {
 			b.send(motion(fmt.Sprintf("d%03d", i%100), fmt.Sprintf("e%03d", i)))
 		}
 		var down atomic.Bool
-		down.Store(true)
 		var attempts, done atomic.Int64
-		c, stop := b.start(b.api, func(context.Context, events.Event) error {
-			attempts.Add(1)
+		check := func(context.Context) error {
 			if down.Load() {
 				return errBroken
 			}
-			done.Add(1)
 			return nil
-		}, consumers.Config{WaitTime: time.Second})
+		}
+		c, stop := b.start(b.api, func(context.Context, events.Event) error {
+			if attempts.Add(1); down.Load() {
+				return errBroken
+			}
+			if done.Add(1) == 10 {
+				down.Store(true)
+			}
+			return nil
+		}, consumers.Config{WaitTime: time.Second, Check: check})
 		time.Sleep(10 * time.Minute)
-		s := c.Stats()
-		if n := b.depth("test-dlq.fifo"); n >= consumers.DefaultBreakAfter || !s.Open || s.Breaks != 1 {
-			t.Errorf("%d dead letters and %+v, want fewer than %d and an open breaker", n, s, consumers.DefaultBreakAfter)
+		if n := b.depth("test-dlq.fifo"); n > 0 {
+			t.Errorf("%d dead letters, want none", n)
 		}
-		if n := attempts.Load(); n > 32*4+4*20 {
-			t.Errorf("%d attempts in ten minutes, want a few", n)
+		if n := attempts.Load(); n > 10_000 {
+			t.Errorf("%d attempts in ten minutes, want fewer", n)
 		}
-		if list, err := c.Blocked(t.Context()); err != nil || len(list) == 0 || list[0].Reason != consumers.BlockedBreaker {
+		if list, err := c.Blocked(t.Context()); err != nil || len(list) == 0 || list[0].Reason != consumers.BlockedEvidence || !strings.Contains(list[0].WaitsFor, errBroken.Error()) {
 			t.Errorf("blocked: got %+v, %v", list, err)
+		}
+		if h := c.Health(); h.Live != nil || h.Ready == nil || !errors.Is(h.Ready, errBroken) {
+			t.Errorf("got %+v, want it alive, and not ready for what the check says", h)
 		}
 		down.Store(false)
 		time.Sleep(2 * time.Minute)
 		if n := b.depth("test.fifo"); n != 0 {
 			t.Errorf("%d messages are left two minutes after it was mended", n)
 		}
-		if s := c.Stats(); s.Redelivered != 0 || s.Open {
-			t.Errorf("got %+v, want nothing redelivered and the breaker closed", s)
+		if s := c.Stats(); s.Redelivered != 0 || s.Handled != 300 || c.Health().Ready != nil {
+			t.Errorf("got %+v and %+v, want all handled, nothing redelivered, and ready", s, c.Health())
+		}
+		stop()
+	})
+}
+
+// TestOutage_EndsAfterMaxHoldWithoutACheck: nothing tells an outage from a bad event then.
+func TestOutage_EndsAfterMaxHoldWithoutACheck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.noCheck = true
+		b.send(motion("d1", "e1"), motion("d1", "e2"))
+		c, stop := b.start(b.api, func(context.Context, events.Event) error { return errBroken }, consumers.Config{WaitTime: time.Second, MaxHold: time.Minute})
+		time.Sleep(55 * time.Second)
+		if list, err := c.Blocked(t.Context()); err != nil || len(list) != 1 || list[0].Reason != consumers.BlockedEvidence || list[0].Until.Sub(list[0].Since) != time.Minute {
+			t.Errorf("blocked: got %+v, %v, want e1 held for a minute", list, err)
+		}
+		if got := b.dead(); got != "" {
+			t.Errorf("dead letters: got %s, want none yet", got)
+		}
+		time.Sleep(10 * time.Second)
+		if got := b.dead(); got != "e1 exhausted" {
+			t.Errorf("dead letters: got %s, want e1", got)
+		}
+		time.Sleep(time.Minute)
+		if got := b.dead(); got != "e1 exhausted, e2 exhausted" {
+			t.Errorf("dead letters: got %s, want both", got)
 		}
 		stop()
 	})
@@ -107,31 +142,37 @@ func TestBreaker_OneBadTypeDoesNotOpenIt(t *testing.T) {
 	})
 }
 
-// TestBreaker_FindsTheEventThatCanBeHandled: all that it holds is bad, the next one is not.
-func TestBreaker_FindsTheEventThatCanBeHandled(t *testing.T) {
+// TestDoubt_FindsTheEventThatCanBeHandled: all that it holds is bad, the next one is not.
+func TestDoubt_FindsTheEventThatCanBeHandled(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		for i := range 30 {
-			b.send(motion(fmt.Sprintf("bad-%d", i), fmt.Sprintf("b%02d", i)))
-		}
-		c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
-			if strings.HasPrefix(e.DeviceID, "bad") {
-				return errBroken
+	for _, unavailable := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.noCheck = true
+			for i := range 15 {
+				b.send(motion(fmt.Sprintf("bad-%d", i), fmt.Sprintf("b%02d", i)))
 			}
-			return nil
-		}, consumers.Config{WaitTime: time.Second, BreakAfter: 5})
-		time.Sleep(time.Minute)
-		if !c.Stats().Open {
-			t.Fatal("the breaker is not open")
-		}
-		b.send(motion("good", "g1"))
-		time.Sleep(5 * time.Minute)
-		if s := c.Stats(); s.Handled != 1 {
-			t.Errorf("got %+v, want the good event handled", s)
-		}
-		stop()
-	})
+			c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+				switch {
+				case !strings.HasPrefix(e.DeviceID, "bad"):
+					return nil
+				case unavailable:
+					return consumers.Unavailable(errBroken)
+				}
+				return errBroken
+			}, consumers.Config{WaitTime: time.Second, MaxHold: time.Hour})
+			time.Sleep(time.Minute)
+			if s := c.Stats(); s.Held > 15 || s.Open != unavailable {
+				t.Errorf("got %+v, want a few held", s)
+			}
+			b.send(motion("good", "g1"))
+			time.Sleep(15 * time.Minute)
+			if s := c.Stats(); s.Handled != 1 {
+				t.Errorf("got %+v, want the good event handled", s)
+			}
+			stop()
+		})
+	}
 }
 
 func TestPause_StopsTheIntakeOnly(t *testing.T) {

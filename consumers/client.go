@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/device-fanout/fanout/consumers/internal/core"
 )
 
 // Client is a QueueAPI whose long polls have connections of their own, so that they can't keep deletes and heartbeats waiting.
@@ -23,7 +25,7 @@ type Client struct {
 func NewClient(cfg aws.Config, c Config, options ...func(*sqs.Options)) *Client {
 	c = c.withDefaults()
 	return &Client{
-		Client:   sqs.NewFromConfig(withPool(cfg, maxDeletes+4, requestTimeout), options...),
+		Client:   sqs.NewFromConfig(withPool(cfg, core.MaxDeletes+4, requestTimeout), options...),
 		receiver: sqs.NewFromConfig(withPool(cfg, c.Pollers, c.WaitTime+5*time.Second), options...),
 	}
 }

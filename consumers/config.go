@@ -51,10 +51,6 @@ type Config struct {
 	// DrainTimeout is how long running handlers may go on after Run's context has ended, at least WaitTime. Then their
 	// contexts end. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// BreakAfter is how many devices in a row may fail with unknown errors, with no success and no known error in between, before
-	// the circuit breaker opens as if the last handler had returned [Unavailable]: rather than pour the queue into the dead-letter
-	// queue, the consumer waits. Zero means DefaultBreakAfter; a negative value means never.
-	BreakAfter int
 	// Check tells whether what the handlers depend on works: nil when it does. It is called when an event has failed with an unknown error
 	// and nothing else shows that the handler works, at most once a second, and has CheckTimeout. While it fails the event waits; once it
 	// passes and the event fails again, the event is dead-lettered. A Check that panics has failed. Nil means that the service has none; see
@@ -94,7 +90,6 @@ const (
 	DefaultRetryDelay     = 100 * time.Millisecond
 	DefaultDeleteLinger   = 10 * time.Millisecond
 	DefaultDrainTimeout   = 30 * time.Second
-	DefaultBreakAfter     = 10
 	DefaultMaxHold        = 5 * time.Minute
 )
 
@@ -107,7 +102,6 @@ func (cfg Config) withDefaults() Config {
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, DefaultRetryDelay)
 	cfg.DeleteLinger = cmp.Or(cfg.DeleteLinger, DefaultDeleteLinger)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
-	cfg.BreakAfter = cmp.Or(cfg.BreakAfter, DefaultBreakAfter)
 	cfg.MaxHold = cmp.Or(cfg.MaxHold, DefaultMaxHold)
 	cfg.GroupPolicy = cmp.Or(cfg.GroupPolicy, Skip)
 	if cfg.Logger == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	"github.com/device-fanout/fanout/consumers/internal/core"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
@@ -21,46 +23,49 @@ type Consumer struct {
 	api   QueueAPI
 	queue Queue
 	cfg   Config
-	stats counters
 
 	service attempt.Service
 	paused  atomic.Bool
 	wake    chan struct{}       // tells a run that paused has changed
 	current atomic.Pointer[run] // nil while it does not run
+
+	retries       atomic.Int64
+	draining      atomic.Bool
+	receiveFailed atomic.Pointer[error] // the last receive's
+	status        struct {
+		sync.Mutex
+		before core.Counts // of runs that have ended
+		counts core.Counts
+		turned time.Time // when the loop did
+		doubt  error     // why events can't be handled
+	}
 }
 
 // Stats counts what a Consumer has done so far.
 type Stats struct {
-	Received      int64 // messages, repeated deliveries included
-	Redelivered   int64 // of them, those that SQS had delivered before
-	Handled       int64 // messages whose handler succeeded
-	Retries       int64 // handlers started again after an unknown error
-	DeadLettered  int64 // messages that the dead-letter queue has confirmed
-	Parked        int64 // of them, those that did not fail but followed an earlier one of their device
-	RetriesLater  int64 // messages whose device was handed back by RetryAfter
-	Released      int64 // messages handed back unhandled
-	LeasesLost    int64 // messages whose visibility timeout could not be extended
-	Receives      int64 // receive requests
-	Deletes       int64 // delete requests
-	DeleteEntries int64 // messages in those requests
-	DeletesFailed int64 // of them, those that were not deleted, to be tried again or lost with their lease
-	Extensions    int64 // requests that extended visibility timeouts
-	Breaks        int64 // how often the circuit breaker opened
-	Held          int64 // messages held now
-	Devices       int64 // devices they are of
-	Deepest       int64 // messages of the device of which the most are held, as of the last heartbeat
-	Running       bool  // Run has begun and not returned
-	Draining      bool  // it stops
-	Open          bool  // the circuit breaker is open now
-	Paused        bool  // it is paused now
-}
-
-type counters struct {
-	received, redelivered, handled, retries, deadLettered, released, leasesLost atomic.Int64
-	receives, deletes, deleteEntries, extensions, held, devices                 atomic.Int64
-	parked, retriesLater, deletesFailed, breaks                                 atomic.Int64
-	deepest                                                                     atomic.Int64
-	open, draining                                                              atomic.Bool
+	Received       int64 // messages, repeated deliveries included
+	Redelivered    int64 // of them, those that SQS had delivered before
+	Handled        int64 // messages whose handler succeeded
+	Retries        int64 // handlers started again after an unknown error
+	DeadLettered   int64 // messages that the dead-letter queue has confirmed
+	Parked         int64 // of them, those that did not fail but followed an earlier one of their device
+	RetriesLater   int64 // messages whose device was handed back by RetryAfter
+	Released       int64 // messages handed back unhandled
+	LeasesLost     int64 // messages whose visibility timeout could not be extended
+	Receives       int64 // receive requests
+	ReceivesFailed int64 // of them, those that returned an error
+	Deletes        int64 // delete requests
+	DeleteEntries  int64 // messages in those requests
+	DeletesFailed  int64 // of them, those that were not deleted, to be tried again or lost with their lease
+	Extensions     int64 // requests that extended visibility timeouts
+	Breaks         int64 // how often the circuit breaker opened
+	Held           int64 // messages held now
+	Devices        int64 // devices they are of
+	Deepest        int64 // messages of the device of which the most are held, as of the last heartbeat
+	Running        bool  // Run has begun and not returned
+	Draining       bool  // it stops
+	Open           bool  // the circuit breaker is open now
+	Paused         bool  // it is paused now
 }
 
 // New makes a Consumer of queue. It makes no request. The error lists every fault of queue and cfg.
@@ -99,15 +104,26 @@ func (c *Consumer) setPaused(paused bool) {
 
 // Stats returns what the Consumer has done so far. It may be called at any time.
 func (c *Consumer) Stats() Stats {
-	s := &c.stats
+	c.status.Lock()
+	n := c.status.counts
+	c.status.Unlock()
 	return Stats{
-		Received: s.received.Load(), Redelivered: s.redelivered.Load(), Handled: s.handled.Load(), Retries: s.retries.Load(),
-		DeadLettered: s.deadLettered.Load(), Released: s.released.Load(), LeasesLost: s.leasesLost.Load(),
-		Receives: s.receives.Load(), Deletes: s.deletes.Load(), DeleteEntries: s.deleteEntries.Load(),
-		Extensions: s.extensions.Load(), Held: s.held.Load(), Devices: s.devices.Load(), Parked: s.parked.Load(),
-		RetriesLater: s.retriesLater.Load(), DeletesFailed: s.deletesFailed.Load(), Breaks: s.breaks.Load(),
-		Open: s.open.Load(), Paused: c.paused.Load(), Deepest: s.deepest.Load(), Running: c.current.Load() != nil, Draining: s.draining.Load(),
+		Received: n.Received, Redelivered: n.Redelivered, Handled: n.Handled, Retries: c.retries.Load(), DeadLettered: n.DeadLettered, Parked: n.Parked,
+		RetriesLater: n.RetriesLater, Released: n.Released, LeasesLost: n.LeasesLost, Receives: n.Receives, ReceivesFailed: n.ReceivesFailed,
+		Deletes: n.Deletes, DeleteEntries: n.DeleteEntries, DeletesFailed: n.DeletesFailed, Extensions: n.Extensions, Breaks: n.Breaks,
+		Held: n.Held, Devices: n.Devices, Deepest: n.Deepest,
+		Running: c.current.Load() != nil, Draining: c.draining.Load(), Open: n.Open, Paused: c.paused.Load(),
 	}
+}
+
+// publish makes what the core has done visible to [Consumer.Stats] and [Consumer.Health].
+func (r *run) publish() {
+	now := time.Now()
+	reason, check := r.core.Doubt()
+	s := &r.status
+	s.Lock()
+	defer s.Unlock()
+	s.counts, s.turned, s.doubt = r.core.Counts().Plus(s.before), now, doubt(reason, check)
 }
 
 // Run receives and handles until ctx ends, then drains: the last receive ends by itself, events that were not started go back
@@ -125,7 +141,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	r := newRun(c, facts)
 	c.current.Store(r)
 	defer c.current.Store(nil)
-	c.stats.draining.Store(false)
+	c.draining.Store(false)
+	c.receiveFailed.Store(nil)
+	c.status.Lock()
+	c.status.before, c.status.turned, c.status.doubt = c.status.counts, time.Now(), nil
+	c.status.Unlock()
 	c.cfg.Logger.Info("consumer started", "queue", facts.arn, "visibility_timeout", facts.visibility)
 	return r.loop(ctx)
 }

@@ -43,26 +43,31 @@ func TestDelete_PartialFailureIsTriedAgainEntryByEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		for i := range 10 {
-			b.send(motion("d1", fmt.Sprintf("e%d", i)))
-		}
 		api := &meddler{QueueAPI: b.api}
 		var sizes []int
 		api.delete = func(in *sqs.DeleteMessageBatchInput) {
 			sizes = append(sizes, len(in.Entries))
-			if len(sizes) == 1 { // the entry is not carried out
+			if len(sizes) == 2 { // the entry is not carried out
 				in.Entries = in.Entries[:9]
 			}
 		}
 		var j journal
-		_, stop := b.start(api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil }, consumers.Config{})
+		b.send(motion("d0", "first"))
+		c, stop := b.start(api, func(_ context.Context, e events.Event) error { j.add(e.ID); return nil }, consumers.Config{})
+		time.Sleep(time.Second)
+		c.Pause()                    // so that one receive brings all ten
+		time.Sleep(21 * time.Second) // until the last one has ended
+		for i := range 10 {
+			b.send(motion("d1", fmt.Sprintf("e%d", i)))
+		}
+		c.Resume()
 		time.Sleep(2 * time.Minute)
 		stop()
-		if len(j.all()) != 10 {
+		if len(j.all()) != 11 {
 			t.Errorf("handled %q, want each once", j.all())
 		}
-		if !slices.Equal(sizes, []int{10, 1}) {
-			t.Errorf("delete requests of %v entries, want 10 and then the failed one", sizes)
+		if !slices.Equal(sizes, []int{1, 10, 1}) {
+			t.Errorf("delete requests of %v entries, want the first, 10 and then the failed one", sizes)
 		}
 		if n := b.depth("test.fifo"); n != 0 {
 			t.Errorf("%d messages are left", n)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/core"
 )
 
 // ErrLeaseLost is the cause of a handler's context ending when another consumer may hold the message by now: extending its
@@ -35,7 +36,7 @@ func Known(code string, err error) error { return &KnownError{Code: code, Err: e
 func RetryAfter(d time.Duration, err error) error { return &RetryAfterError{Delay: d, Err: err} }
 
 // MaxRetryAfter is the longest delay of [RetryAfter]. SQS hides a message for twelve hours at most, the time it was held included.
-const MaxRetryAfter = 11 * time.Hour
+const MaxRetryAfter = core.MaxRetryAfter
 
 // Unavailable says that a dependency of the handler is down, so that no event can be handled at the moment. It opens the
 // consumer's circuit breaker: nothing is received or started, and the event is kept and tried again, until an attempt succeeds.

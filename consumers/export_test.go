@@ -2,4 +2,7 @@ package consumers
 
 import "time"
 
-func init() { random = func(below time.Duration) time.Duration { return below / 3 } }
+func init() {
+	random = func(below time.Duration) time.Duration { return below / 3 }
+	strict = true
+}

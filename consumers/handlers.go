@@ -3,56 +3,32 @@ package consumers
 import (
 	"context"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	"github.com/device-fanout/fanout/consumers/internal/core"
+	"github.com/device-fanout/fanout/events"
 )
 
 // How the handlers run: a slot each, on goroutines that are kept.
 
-// startHandlers fills the free slots.
-func (r *run) startHandlers() {
-	for r.running < r.cfg.Slots && r.mayStart() && len(r.ready) > 0 {
-		l := r.ready[0]
-		r.ready[0] = nil
-		r.ready = r.ready[1:]
-		l.queued = false
-		if l == r.nextIsolated {
-			r.nextIsolated = nil
-		}
-		if len(l.waiting) == 0 {
-			r.proceed(l)
-			continue
-		}
-		m := l.waiting[0]
-		l.waiting[0] = nil
-		l.waiting = l.waiting[1:]
-		if r.done.has(m.ID) { // it ended while this delivery of it was waiting
-			r.finish(m)
-			r.proceed(l)
-			continue
-		}
-		if r.mustIsolate(m) {
-			r.isolated = m
-		}
-		l.current = m
-		m.state = running
-		m.overdue = time.Now().Add(2 * r.cfg.HandlerTimeout)
-		r.running++
-		if m.trouble.Load() != nil {
-			m.noteBlocked(BlockedRetrying, nil)
-		}
-		if r.breaker.open {
-			r.breaker.probe = m
-		}
-		ctx, cancel := context.WithCancelCause(r.work)
-		m.cancel = cancel
-		r.jobs <- job{ctx, m}
-		r.enoughWorkers()
-	}
-}
+// verdict is what is to become of a message, and why.
+type verdict = attempt.Verdict
 
 // job is a message whose handler is to run, with the context of the run.
 type job struct {
-	ctx context.Context
-	m   *message
+	ctx  context.Context
+	m    *message
+	once bool // without quick retries
+}
+
+// start runs a message's handler.
+func (r *run) start(c core.Run) {
+	ctx, cancel := context.WithCancelCause(r.work)
+	m := of(c.Message)
+	m.cancel = cancel
+	r.running++
+	r.jobs <- job{ctx, m, c.Once}
+	r.enoughWorkers()
 }
 
 // enoughWorkers makes sure that every handler that is to run has a goroutine.
@@ -65,43 +41,50 @@ func (r *run) enoughWorkers() {
 
 // worker runs one handler after the other until the loop has ended, or until a handler ends its goroutine.
 func (r *run) worker() {
-	defer r.post(func() {
-		r.workers--
-		r.enoughWorkers()
-	})
+	defer func() {
+		select {
+		case r.exited <- struct{}{}:
+		case <-r.ended:
+		}
+	}()
 	id := goroutineID()
 	for j := range r.jobs {
 		j.m.goroutine.Store(id)
-		r.handle(j.ctx, j.m)
+		r.handle(j)
 	}
 }
 
 // handle brings a message to its verdict.
-func (r *run) handle(ctx context.Context, m *message) {
+func (r *run) handle(j job) {
 	v := new(verdict)
+	began := time.Now()
+	var failedAt time.Time
 	defer func() { // deferred, since a handler may end its goroutine
 		if value := recover(); value != nil {
 			v.Panicked(value)
 		}
-		m.cancel(nil)
-		r.post(func() { r.act(m, v) })
+		j.m.cancel(nil)
+		r.post(core.AttemptEnded{Message: &j.m.Message, Verdict: v, Began: began, FailedAt: failedAt})
 	}()
-	if r.isLast(m) {
-		r.attemptLast(ctx, m, v)
-		return
+	t := attempt.Timing{
+		Timeout:  r.cfg.HandlerTimeout,
+		LeaseEnd: j.m.leaseEnd,
+		Once:     j.once,
+		Failed: func() {
+			if failedAt.IsZero() {
+				failedAt = time.Now()
+			}
+			so := *v
+			so.Attempts += j.m.Attempts()
+			r.post(core.TryFailed{Message: &j.m.Message, Verdict: &so})
+		},
+		Retry: func() { r.retries.Add(1) },
 	}
-	r.attempt(ctx, m, v)
-}
-
-// reportOverdue logs the handlers that go on although their contexts ended long ago. Nothing else can be done about them: their
-// devices wait, since a second handler must not run beside the first.
-func (r *run) reportOverdue() {
-	for _, l := range r.lanes {
-		if m := l.current; m != nil && !m.overdue.IsZero() && time.Now().After(m.overdue) {
-			m.overdue, m.stuck = time.Time{}, true
-			r.cfg.Logger.Error("handler does not end although its context has ended; the device waits",
-				"message_id", m.ID, "group_id", m.Group, "handler_timeout", r.cfg.HandlerTimeout, "stack", stackOf(m.goroutine.Load()))
-			r.probed(m, false) // an open breaker tries another
+	if r.cfg.Hooks.Handle != nil {
+		t.Hook = func(ctx context.Context, event events.Event) (context.Context, func()) {
+			ctx, finish := r.cfg.Hooks.Handle(ctx, j.m.delivery(r.queue.Service, event))
+			return ctx, func() { finish(outcomeOf(v)) }
 		}
 	}
+	r.service.Run(j.ctx, &j.m.in, t, v)
 }

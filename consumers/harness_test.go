@@ -27,6 +27,8 @@ type bench struct {
 	engine *local.Engine
 	api    *sqs.Client
 	queue  consumers.Queue
+
+	noCheck bool // start gives a consumer without a check of its own none that passes
 }
 
 func newBench(t *testing.T) *bench {
@@ -94,6 +96,9 @@ func (b *bench) set(attribute, value string) {
 // start runs a consumer; the returned func drains it and fails the test when that goes wrong.
 func (b *bench) start(api consumers.QueueAPI, handle consumers.Handler, cfg consumers.Config) (*consumers.Consumer, func()) {
 	b.t.Helper()
+	if cfg.Check == nil && !b.noCheck {
+		cfg.Check = works
+	}
 	c, err := consumers.New(api, b.queue, handle, cfg)
 	if err != nil {
 		b.t.Fatal(err)
@@ -109,6 +114,9 @@ func (b *bench) start(api consumers.QueueAPI, handle consumers.Handler, cfg cons
 		}
 	}
 }
+
+// works is a check of dependencies that are there.
+func works(context.Context) error { return nil }
 
 // depth is how many messages a queue holds in all.
 func (b *bench) depth(name string) int {

@@ -1,6 +1,12 @@
 package consumers
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/internal/core"
+)
 
 // Health is how a Consumer does, for whoever starts, routes to or replaces its process.
 type Health struct {
@@ -12,18 +18,46 @@ type Health struct {
 	Ready error
 }
 
+// stillTurns is how long the loop may take for one turn. It does nothing but memory work.
+const stillTurns = time.Minute
+
 // Health tells how the Consumer does. It does not block, and may be called at any time.
 func (c *Consumer) Health() Health {
-	s := c.Stats()
-	switch {
-	case !s.Running:
+	if c.current.Load() == nil {
 		return Health{Ready: errors.New("the consumer is not running")}
-	case s.Draining:
-		return Health{Started: true, Ready: errors.New("the consumer is stopping")}
-	case s.Paused:
-		return Health{Started: true, Ready: errors.New("the consumer is paused")}
-	case s.Open:
-		return Health{Started: true, Ready: errors.New("the circuit breaker is open: events can't be handled at the moment")}
 	}
-	return Health{Started: true}
+	c.status.Lock()
+	turned, doubt := c.status.turned, c.status.doubt
+	c.status.Unlock()
+	h := Health{Started: true}
+	if since := time.Since(turned); since > stillTurns {
+		h.Live = fmt.Errorf("the consumer's loop has not turned for %v", since.Round(time.Second))
+	}
+	failed := c.receiveFailed.Load()
+	switch {
+	case h.Live != nil:
+		h.Ready = h.Live
+	case c.draining.Load():
+		h.Ready = errors.New("the consumer is stopping")
+	case c.paused.Load():
+		h.Ready = errors.New("the consumer is paused")
+	case failed != nil:
+		h.Ready = fmt.Errorf("nothing can be received: %w%s", *failed, advice("; ", *failed))
+	default:
+		h.Ready = doubt
+	}
+	return h
+}
+
+// doubt says in words why events can't be handled.
+func doubt(reason core.Reason, check error) error {
+	switch {
+	case reason == "":
+		return nil
+	case check != nil:
+		return fmt.Errorf("events can't be handled: the service's check says: %w", check)
+	case reason == core.ReasonBreaker:
+		return errors.New("events can't be handled: the circuit breaker is open")
+	}
+	return errors.New("events fail, and nothing shows that their handler works")
 }

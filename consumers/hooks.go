@@ -38,8 +38,8 @@ func (d Delivery) Attribute(name string) string {
 
 func (m *message) delivery(service string, e events.Event) Delivery {
 	return Delivery{
-		Service: service, Event: e, MessageID: m.ID, DeviceID: m.Device, Type: m.Type(), ReceiveCount: m.ReceiveCount,
-		SentAt: m.SentAt, ReceivedAt: m.receivedAt, Attributes: m.Attributes,
+		Service: service, Event: e, MessageID: m.ID, DeviceID: m.Device, Type: m.Type, ReceiveCount: m.ReceiveCount,
+		SentAt: m.in.SentAt, ReceivedAt: m.ReceivedAt, Attributes: m.in.Attributes,
 	}
 }
 

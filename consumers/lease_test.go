@@ -413,10 +413,10 @@ func TestLease_BoundsRetries(t *testing.T) {
 		}
 		_, stop := b.start(api, func(context.Context, events.Event) error { return errBroken },
 			consumers.Config{HandlerTimeout: 30 * time.Second, RetryDelay: 15 * time.Second, WaitTime: time.Second})
-		time.Sleep(20 * time.Second) // attempts at 0 s and 15 s; the next would be at 45 s
+		time.Sleep(20 * time.Second) // tries at 0 s and 15 s, and one more on the check's word; the next would be at 45 s
 		stop()
-		if deadLetters := b.deadLetters(); len(deadLetters) != 1 || deadLetters[0].Record.Attempts != 2 {
-			t.Errorf("got %d dead letters, want one after two attempts", len(deadLetters))
+		if deadLetters := b.deadLetters(); len(deadLetters) != 1 || deadLetters[0].Record.Attempts != 3 {
+			t.Errorf("got %d dead letters, want one after three tries", len(deadLetters))
 		}
 	})
 }

@@ -283,7 +283,7 @@ func TestPark_TheReleaseEndsWhenItsEventsAreDeleted(t *testing.T) {
 		b.send(motion("d1", "e3"))
 		dying := newKillable(b.api)
 		dying.dieAt("DeleteMessageBatch")
-		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second, DrainTimeout: time.Second})
+		c, err := consumers.New(dying, b.queue, handle, consumers.Config{GroupPolicy: consumers.Park, Parking: store, WaitTime: time.Second, DrainTimeout: time.Second, Check: works})
 		if err != nil {
 			t.Fatal(err)
 		}

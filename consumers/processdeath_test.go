@@ -85,7 +85,7 @@ func (b *bench) processes(handle func(context.Context, *killable, events.Event) 
 	b.t.Helper()
 	for b.depth("test.fifo") > 0 && deaths < 100 {
 		api := newKillable(b.api)
-		cfg := consumers.Config{WaitTime: time.Second, DrainTimeout: time.Second}
+		cfg := consumers.Config{WaitTime: time.Second, DrainTimeout: time.Second, Check: works}
 		if set != nil {
 			set(api, &cfg)
 		}

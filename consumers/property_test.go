@@ -84,7 +84,7 @@ type story struct {
 	releases []time.Duration  // pauses after which somebody releases all devices that are parked, mended or not
 	quiet    bool             // none of that, and nobody killed
 	policy   consumers.GroupPolicy
-	breaks   int // Config.BreakAfter
+	checks   bool // the service has a check, which passes
 	store    *parking.Memory
 	effects  *effects
 	mended   atomic.Bool // nothing fails any more
@@ -102,7 +102,7 @@ type story struct {
 func drawStory(rt *rapid.T, policy consumers.GroupPolicy) *story {
 	s := &story{policy: policy, store: parking.NewMemory(), trouble: map[string][]int{}, attempts: map[string]int{}, handled: map[string]int{}, first: map[string][]string{}, active: map[string][]int{}}
 	s.quiet = rapid.IntRange(0, 3).Draw(rt, "quiet") == 0
-	s.breaks = rapid.SampledFrom([]int{0, -1, 2}).Draw(rt, "break after")
+	s.checks = rapid.Bool().Draw(rt, "has a check")
 	longest := 45 // seconds that a handler ignores its context
 	if s.quiet {
 		longest = 25 // so that it outlasts no drain
@@ -172,6 +172,14 @@ func drawStory(rt *rapid.T, policy consumers.GroupPolicy) *story {
 	return s
 }
 
+// dependencies is the check of a service that has one.
+func (s *story) dependencies() func(context.Context) error {
+	if s.checks {
+		return works
+	}
+	return nil
+}
+
 func (s *story) fault(format string, args ...any) {
 	s.faults = append(s.faults, fmt.Sprintf(format, args...))
 }
@@ -196,7 +204,7 @@ func (s *story) play(t *testing.T) []string {
 	})
 	live := func(n int, l life, api consumers.QueueAPI, kill func()) {
 		c, err := consumers.New(api, b.queue, func(ctx context.Context, e events.Event) error { return s.handle(ctx, n, e) }, consumers.Config{
-			Slots: l.slots, WaitTime: l.wait, HandlerTimeout: 20 * time.Second, GroupPolicy: s.policy, Parking: s.store, BreakAfter: s.breaks,
+			Slots: l.slots, WaitTime: l.wait, HandlerTimeout: 20 * time.Second, GroupPolicy: s.policy, Parking: s.store, Check: s.dependencies(),
 		})
 		if err != nil {
 			t.Error(err)

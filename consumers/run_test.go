@@ -200,6 +200,7 @@ func TestRun_UsesEverySlot(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t)
+				b.send(motion("first", "f1"))
 				for i := range slots - 1 {
 					b.send(motion(fmt.Sprintf("slow-%d", i), fmt.Sprintf("s%d", i)))
 				}
@@ -216,7 +217,7 @@ func TestRun_UsesEverySlot(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				b.send(motion("quick", "q1"), motion("quick", "q2"))
 				time.Sleep(2 * time.Second)
-				j.want(t, "q1", "q2")
+				j.want(t, "f1", "q1", "q2")
 				if s := c.Stats(); s.Receives > 40 {
 					t.Errorf("%d receives in 12 seconds", s.Receives)
 				}

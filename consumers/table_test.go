@@ -55,12 +55,12 @@ func TestVerdicts(t *testing.T) {
 		},
 		{
 			name: "any other error", handle: never,
-			dead: "e1 exhausted", handled: []string{"e1", "e1", "e1", "e1", "e2"}, receives: [2]int{1, 1}, follows: 700 * time.Millisecond,
+			dead: "e1 exhausted", handled: []string{"e1", "e1", "e1", "e1", "e1", "e2"}, receives: [2]int{1, 1}, follows: 700 * time.Millisecond,
 		},
 		{
 			name:   "a panic",
 			handle: func(context.Context, int) error { panic("nil map") },
-			dead:   "e1 exhausted", handled: []string{"e1", "e1", "e1", "e1", "e2"}, receives: [2]int{1, 1}, follows: 700 * time.Millisecond,
+			dead:   "e1 exhausted", handled: []string{"e1", "e1", "e1", "e1", "e1", "e2"}, receives: [2]int{1, 1}, follows: 700 * time.Millisecond,
 		},
 		{
 			name: "RetryAfter",
@@ -93,7 +93,7 @@ func TestVerdicts(t *testing.T) {
 		},
 		{
 			name: "park", handle: never, cfg: consumers.Config{GroupPolicy: consumers.Park, Parking: newStore()},
-			dead: "e1 exhausted, e2 parked", handled: []string{"e1", "e1", "e1", "e1"}, receives: [2]int{1, 1},
+			dead: "e1 exhausted, e2 parked", handled: []string{"e1", "e1", "e1", "e1", "e1"}, receives: [2]int{1, 1},
 		},
 		{
 			name: "block",
@@ -296,7 +296,7 @@ func TestBlock_DoesNotStopTheOthers(t *testing.T) {
 		if err != nil || len(list) != 40 {
 			t.Fatalf("blocked: got %d devices, %v, want 40", len(list), err)
 		}
-		if l := list[0]; l.Reason != consumers.BlockedPolicy || l.Code != "refused" || l.Attempts != 1 || l.EventID == "" || l.Since.IsZero() {
+		if l := list[0]; l.Reason != consumers.BlockedPolicy || l.Code != "refused" || l.Attempts < 2 || l.EventID == "" || l.Since.IsZero() {
 			t.Errorf("got %+v", l)
 		}
 		stop()

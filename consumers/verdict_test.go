@@ -117,10 +117,10 @@ func TestVerdict_ExhaustedGoesToTheDLQAndTheDeviceGoesOn(t *testing.T) {
 		}, consumers.Config{})
 		time.Sleep(2 * time.Second)
 		stop()
-		j.want(t, "e1", "e1", "e1", "e1", "e2")
+		j.want(t, "e1", "e1", "e1", "e1", "e1", "e2")
 		deadLetters := b.deadLetters()
-		if len(deadLetters) != 1 || deadLetters[0].Record.Class != deadletter.Exhausted || deadLetters[0].Record.Attempts != 4 || deadLetters[0].Record.Code != consumers.CodeError {
-			t.Errorf("got %+v, want one exhausted dead letter after four attempts", deadLetters)
+		if len(deadLetters) != 1 || deadLetters[0].Record.Class != deadletter.Exhausted || deadLetters[0].Record.Attempts != 5 || deadLetters[0].Record.Code != consumers.CodeError {
+			t.Errorf("got %+v, want one exhausted dead letter after four tries and one on the check's word", deadLetters)
 		}
 	})
 }
@@ -149,11 +149,11 @@ func TestVerdict_BudgetBoundsAllAttempts(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}, consumers.Config{HandlerTimeout: 3 * time.Second})
-		time.Sleep(5 * time.Second)
+		time.Sleep(8 * time.Second)
 		stop()
 		deadLetters := b.deadLetters()
-		if len(deadLetters) != 1 || deadLetters[0].Record.Class != deadletter.Unknown || deadLetters[0].Record.Code != consumers.CodeTimeout || deadLetters[0].Record.Attempts != 1 {
-			t.Fatalf("got %+v, want one dead letter that timed out at its first attempt", deadLetters[0].Record)
+		if len(deadLetters) != 1 || deadLetters[0].Record.Class != deadletter.Exhausted || deadLetters[0].Record.Code != consumers.CodeTimeout || deadLetters[0].Record.Attempts != 2 {
+			t.Fatalf("got %d, want one dead letter that timed out at both attempts, each of them one try", len(deadLetters))
 		}
 	})
 }
@@ -207,9 +207,9 @@ func TestVerdict_AHandlerThatEndsItsGoroutine(t *testing.T) {
 		}, consumers.Config{Slots: 1, WaitTime: time.Second})
 		time.Sleep(5 * time.Second)
 		stop()
-		j.want(t, "e1", "e2")
+		j.want(t, "e1", "e1", "e2")
 		deadLetters := b.deadLetters()
-		if len(deadLetters) != 1 || deadLetters[0].Record.Code != consumers.CodePanic || deadLetters[0].Record.Attempts != 1 {
+		if len(deadLetters) != 1 || deadLetters[0].Record.Code != consumers.CodePanic || deadLetters[0].Record.Attempts != 2 {
 			t.Fatalf("got %+v, want one dead letter with code panic", deadLetters)
 		}
 	})

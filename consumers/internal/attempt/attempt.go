@@ -43,6 +43,8 @@ type Timing struct {
 	Timeout time.Duration
 	// LeaseEnd is until when the message is ours; no retry begins that could not end before. Nil means for the whole Timeout.
 	LeaseEnd func() time.Time
+	// Once says that there are no quick retries.
+	Once bool
 	// Hook is called before the handler with the event, which is empty if it can't be decoded. The handler's context is the one that it
 	// returns, or made from it; finish is called with the verdict. Nil is skipped.
 	Hook func(ctx context.Context, event events.Event) (hooked context.Context, finish func())
@@ -129,7 +131,7 @@ func (s *Service) again(ctx, working context.Context, t Timing, v *Verdict) bool
 			end = lease
 		}
 	}
-	if v.Attempts > s.Retries || !time.Now().Add(delay).Before(end) {
+	if t.Once || v.Attempts > s.Retries || !time.Now().Add(delay).Before(end) {
 		return false
 	}
 	select {

@@ -1,4 +1,4 @@
-package consumers
+package core
 
 // recentIDs are the last few thousand messages that are done with but may come again. The zero value has none.
 type recentIDs struct {
@@ -25,3 +25,6 @@ func (r *recentIDs) add(id string) {
 	r.known[id] = true
 	r.order = append(r.order, id)
 }
+
+// remove forgets an ID. Its place is used up all the same.
+func (r *recentIDs) remove(id string) { delete(r.known, id) }
