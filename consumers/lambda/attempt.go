@@ -49,6 +49,9 @@ func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done
 // attempt makes one attempt on a goroutine of its own, since a handler may end it.
 func (f *Function) attempt(ctx context.Context, d *delivery, timeout time.Duration) (v attempt.Verdict) {
 	t := attempt.Timing{Timeout: timeout}
+	if deadline, ok := ctx.Deadline(); ok {
+		t.Limit = deadline.Add(-f.cfg.Margin)
+	}
 	if f.cfg.Hooks.Handle != nil {
 		t.Hook = func(ctx context.Context, event events.Event) (context.Context, func()) {
 			ctx, finish := f.cfg.Hooks.Handle(ctx, consumers.Delivery{

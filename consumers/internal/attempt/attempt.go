@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/handlertime"
 	"github.com/device-fanout/fanout/consumers/sqsapi"
 	"github.com/device-fanout/fanout/events"
 	awsx "github.com/device-fanout/fanout/internal/aws"
@@ -40,7 +41,10 @@ func CheckQueue(pkg string, q sqsapi.Queues) error {
 // Timing is what an adapter says about one attempt.
 type Timing struct {
 	// Timeout is how long handling may take, quick retries included. Then the handler's context ends.
+	// Waiting for a turn, such as that to write to a database, does not count; see package handlertime.
 	Timeout time.Duration
+	// Limit is when the handler's context ends at the latest, its waiting included. Zero means that there is no such time.
+	Limit time.Time
 	// LeaseEnd is until when the message is ours; no retry begins that could not end before. Nil means for the whole Timeout.
 	LeaseEnd func() time.Time
 	// Once says that there are no quick retries.
@@ -92,7 +96,7 @@ func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
 			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.Group, event.DeviceID)})
 		return
 	}
-	working, cancel := context.WithTimeout(ctx, t.Timeout)
+	working, cancel := handlertime.WithTimeout(ctx, t.Timeout, t.Limit)
 	defer cancel()
 	for {
 		v.Attempts++

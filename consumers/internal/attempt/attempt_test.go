@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/handlertime"
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/events"
 )
@@ -92,6 +93,37 @@ func TestRun_ReleasedWhenItIsNotOursAnyMore(t *testing.T) {
 		time.AfterFunc(500*time.Millisecond, cancel)
 		if v, _, _ := run(ctx, Timing{}, func(context.Context, events.Event) error { return errBroken }); v.Failure != (Failure{Kind: Released}) {
 			t.Errorf("got %+v, want it released", v)
+		}
+	})
+}
+
+// Others' work is not the handler's: what it waits for its turn does not count, for its context nor for its retries.
+func TestRun_WaitingForATurnDoesNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		v, _, retries := run(t.Context(), Timing{}, func(ctx context.Context, _ events.Event) error {
+			resume := handlertime.Pause(ctx)
+			time.Sleep(time.Minute)
+			resume()
+			if ctx.Err() == nil {
+				return errBroken
+			}
+			return ctx.Err()
+		})
+		if v.Code != failure.CodeError || retries != 3 || time.Since(began) != 4*time.Minute+7*time.Second {
+			t.Errorf("got %+v, %d retries after %v, want all four attempts to have their time", v, retries, time.Since(began))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		v, _, _ := run(t.Context(), Timing{Limit: began.Add(30 * time.Second)}, func(ctx context.Context, _ events.Event) error {
+			defer handlertime.Pause(ctx)()
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if v.Code != failure.CodeTimeout || time.Since(began) != 30*time.Second {
+			t.Errorf("got %+v after %v, want that the limit ends it", v, time.Since(began))
 		}
 	})
 }
