@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/handlertime"
 )
 
 const (
@@ -43,6 +47,10 @@ type statement struct {
 	query string
 	args  []any
 	done  chan result // holds one, so that nobody waits for a caller who has left
+
+	sent    chan struct{} // closed when there is a connection to send it on
+	wasSent bool          // by its sender, who alone looks at this
+	left    atomic.Bool   // the caller waits no more
 }
 
 type result struct {
@@ -55,18 +63,43 @@ func (b *batches) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("database: run statement: %w", err)
 	}
-	s := &statement{ctx: ctx, query: query, args: args, done: make(chan result, 1)}
+	s := &statement{ctx: ctx, query: query, args: args, done: make(chan result, 1), sent: make(chan struct{})}
 	if err := b.add(s); err != nil {
 		return nil, err
 	}
+	r, err := s.wait()
+	s.left.Store(err != nil)
+	if err != nil {
+		return nil, err
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return driver.RowsAffected(r.changed), nil
+}
+
+// wait waits for the result, or for the end of the caller's context. Until the statement is sent that does not use up a handler's time,
+// but it is bounded.
+func (s *statement) wait() (result, error) {
+	resume := handlertime.Pause(s.ctx)
+	defer resume()
+	patience := time.NewTimer(turnTimeout)
+	defer patience.Stop()
 	select {
 	case r := <-s.done:
-		if r.err != nil {
-			return nil, r.err
-		}
-		return driver.RowsAffected(r.changed), nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("database: run statement: %w", ctx.Err())
+		return r, nil
+	case <-s.sent:
+	case <-s.ctx.Done():
+		return result{}, waitEnded(s.ctx, "turn to write")
+	case <-patience.C:
+		return result{}, waitEnded(s.ctx, "turn to write")
+	}
+	resume()
+	select {
+	case r := <-s.done:
+		return r, nil
+	case <-s.ctx.Done():
+		return result{}, fmt.Errorf("database: run statement: %w", s.ctx.Err())
 	}
 }
 
@@ -113,7 +146,7 @@ func (b *batches) send() {
 	for batch := b.take(); batch != nil; batch = b.take() {
 		wanted := batch[:0]
 		for _, s := range batch {
-			if s.ctx.Err() == nil { // whoever has left is told by its own context
+			if s.ctx.Err() == nil && !s.left.Load() { // whoever has left knows it
 				wanted = append(wanted, s)
 			}
 		}
@@ -126,15 +159,16 @@ func (b *batches) send() {
 // run runs a batch and answers everybody in it.
 func (b *batches) run(batch []*statement) {
 	results := make([]result, len(batch))
-	err := b.together(batch, results)
+	err := b.attempt(batch, results)
 	var (
 		refused *pgconn.PgError
 		unsent  pgx.ErrPreprocessingBatch
+		down    *failure.UnavailableError
 	)
-	if len(batch) > 1 && (errors.As(err, &refused) || errors.As(err, &unsent)) {
+	if len(batch) > 1 && !errors.As(err, &down) && (errors.As(err, &refused) || errors.As(err, &unsent)) {
 		// One of them was refused, and nothing was kept of any. Alone, each gets the result that is its own.
 		for i := range batch {
-			if err := b.together(batch[i:i+1], results[i:i+1]); err != nil {
+			if err := b.attempt(batch[i:i+1], results[i:i+1]); err != nil {
 				results[i] = result{err: err}
 			}
 		}
@@ -148,20 +182,36 @@ func (b *batches) run(batch []*statement) {
 	}
 }
 
+// attempt is together, again at once where that may help.
+func (b *batches) attempt(batch []*statement, results []result) error {
+	for run := 1; ; run++ {
+		err := b.together(batch, results)
+		var unsent pgx.ErrPreprocessingBatch
+		staleConnection := run == 1 && errors.As(err, &unsent) && lostConnection(err)
+		if !staleConnection && !runAgain(err, run) {
+			return Verdict(err)
+		}
+	}
+}
+
 // together runs the statements in one implicit transaction. The results hold only when it returns nil: then it was
 // committed.
 func (b *batches) together(batch []*statement, results []result) error {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
-	conn, err := b.pool.Conn(ctx)
+	conn, err := connection(ctx, b.pool)
 	if err != nil {
-		return fmt.Errorf("database: connect: %w", err)
+		return err
 	}
 	defer conn.Close() //nolint:errcheck // it only goes back to the pool, which looks at its state
 	return conn.Raw(func(raw any) error {
 		var queue pgx.Batch
 		for _, s := range batch {
 			queue.Queue(s.query, s.args...)
+			if !s.wasSent {
+				s.wasSent = true
+				close(s.sent)
+			}
 		}
 		replies := raw.(*stdlib.Conn).Conn().SendBatch(ctx, &queue)
 		for i := range batch {

@@ -3,9 +3,13 @@ package database
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // DB is an open database. Its methods are safe for concurrent use.
@@ -64,10 +68,14 @@ func (db *DB) Kind() Kind { return db.kind }
 func (db *DB) String() string { return db.target }
 
 // Write runs fn in a transaction and commits. When Write returns nil the changes are on disk (see [Open] for the one
-// exception); when fn fails, Write returns its error as it is and nothing of fn is kept; when fn panics, the panic goes on
-// after the rollback.
+// exception); when fn fails, Write returns its error and nothing of fn is kept; when fn panics, the panic goes on
+// after the rollback. An error that says that the database is down is marked as such, see [Verdict].
 //
-// Write blocks until its turn has come and the commit is done. On SQLite the end of ctx takes a write that has not
+// After a serialization failure or a deadlock, and when the connection was lost before fn began, the transaction is run again at once, up to
+// three times more: so fn may be called again, after what it did in tx was rolled back.
+//
+// Write blocks until its turn has come and the commit is done. It waits for its turn, or a connection, for 30 seconds at most, and the time
+// that a consumer gives its handler stands meanwhile, and during the commit. On SQLite the end of ctx takes a write that has not
 // begun out of the queue; one that has begun is finished. Transactions are short: on SQLite everybody else's writes wait
 // for fn, so fn should do nothing but talk to tx. The isolation is the database's default: serializable on SQLite, read
 // committed on PostgreSQL. Calling Write inside fn is an error, [ErrNested].
@@ -82,18 +90,7 @@ func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx Tx) err
 	if db.writer != nil {
 		return db.writer.write(ctx, func(tx Tx) error { return fn(inner, tx) })
 	}
-	tx, err := db.pool.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("database: begin: %w", err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back, else fn's error tells more
-	if err := fn(inner, tx); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("database: commit: %w", err)
-	}
-	return nil
+	return writePostgres(ctx, db.pool, func(tx Tx) error { return fn(inner, tx) })
 }
 
 // writingKey marks the context of a function that runs inside Write.
@@ -102,7 +99,12 @@ type writingKey struct{ db *DB }
 // QueryContext runs a query that only reads, outside of any write. It sees everything that was committed before. Close
 // the rows. On SQLite it does not wait for writers nor hold them up, and a statement that writes is refused.
 func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return db.pool.QueryContext(ctx, query, args...)
+	rows, err := db.pool.QueryContext(ctx, query, args...)
+	var file *sqlite.Error
+	if errors.As(err, &file) && file.Code()&0xff == sqlite3.SQLITE_READONLY { // it is the statement that writes
+		return nil, err
+	}
+	return rows, Verdict(err)
 }
 
 // QueryRowContext is like [DB.QueryContext] for at most one row. Scan the row: that frees its connection.

@@ -2,17 +2,23 @@ package database
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/device-fanout/fanout/consumers/internal/handlertime"
 )
 
 const (
@@ -40,7 +46,7 @@ func openPostgres(ctx context.Context, target string) (*DB, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
-	pool := stdlib.OpenDB(*config) // prepares statements with arguments once per connection and reuses them
+	pool := openPool(*config)
 	pool.SetMaxOpenConns(maxConns)
 	pool.SetMaxIdleConns(maxConns)
 	pool.SetConnMaxIdleTime(idleTime)
@@ -49,6 +55,103 @@ func openPostgres(ctx context.Context, target string) (*DB, error) {
 	}
 	b := &batches{pool: pool}
 	return &DB{kind: Postgres, target: name, pool: pool, batches: b, close: closeOnce(name, b.close, pool.Close)}, nil
+}
+
+// generation is in the custom data of a connection: which generation of connections it belongs to.
+const generation = "fanout.generation"
+
+// openPool makes a pool that prepares statements with arguments once per connection and reuses them. A connection whose server says
+// that it stops, or that it can only be read, is thrown away, and so are those that were open with it, as soon as they are not in use: after
+// a failover they all lead to the old primary, and a new one leads to the new primary.
+func openPool(config pgx.ConnConfig) *sql.DB {
+	var current atomic.Int64 // generation
+	config.OnPgError = func(conn *pgconn.PgConn, answer *pgconn.PgError) (keep bool) {
+		if answer.Code == stateReadOnly || strings.HasPrefix(answer.Code, stateStopping) {
+			if own, ok := conn.CustomData()[generation].(int64); ok {
+				current.CompareAndSwap(own, own+1)
+			}
+			return false
+		}
+		return !isFatal(answer)
+	}
+	return stdlib.OpenDB(
+		config,
+		stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
+			conn.PgConn().CustomData()[generation] = current.Load()
+			return nil
+		}),
+		stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
+			if conn.PgConn().CustomData()[generation] != current.Load() {
+				return driver.ErrBadConn
+			}
+			return nil
+		}),
+	)
+}
+
+// connection waits for a connection, no longer than turnTimeout.
+func connection(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
+	if err := ctx.Err(); err != nil { // nothing was waited for
+		return nil, fmt.Errorf("database: connect: %w", err)
+	}
+	defer handlertime.Pause(ctx)()
+	patient, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	conn, err := pool.Conn(patient)
+	var connect *pgconn.ConnectError
+	switch {
+	case err == nil:
+		return conn, nil
+	case !errors.As(err, &connect) && errors.Is(err, patient.Err()): // in line for one of those that are open
+		return nil, waitEnded(ctx, "connection")
+	}
+	return nil, fmt.Errorf("database: connect: %w", Verdict(err))
+}
+
+// writePostgres is [DB.Write].
+func writePostgres(ctx context.Context, pool *sql.DB, fn func(Tx) error) error {
+	for run := 1; ; run++ {
+		begun, err := writeOnce(ctx, pool, fn)
+		staleConnection := run == 1 && !begun && lostConnection(err)
+		if ctx.Err() != nil || !staleConnection && !runAgain(err, run) {
+			return err
+		}
+	}
+}
+
+// writeOnce runs a transaction. It tells whether that has begun.
+func writeOnce(ctx context.Context, pool *sql.DB, fn func(Tx) error) (begun bool, err error) {
+	conn, err := connection(ctx, pool)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close() //nolint:errcheck // it only goes back to the pool, which looks at its state
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return false, fmt.Errorf("database: begin: %w", Verdict(err))
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back, else fn's error tells more
+	if err := fn(tx); err != nil {
+		reason := downReason(err)
+		if reason == "" && lostConnection(err) && ctx.Err() == nil && isClosed(conn) { // it may be about another connection of fn's
+			reason = "connection lost"
+		}
+		return true, marked(err, reason)
+	}
+	if err := tx.Commit(); err != nil {
+		return true, fmt.Errorf("database: commit: %w", Verdict(err))
+	}
+	return true, nil
+}
+
+// isClosed tells whether a connection is gone.
+func isClosed(conn *sql.Conn) bool {
+	closed := true // also when it can't be asked any more
+	_ = conn.Raw(func(raw any) error {
+		closed = raw.(*stdlib.Conn).Conn().IsClosed()
+		return nil
+	})
+	return closed
 }
 
 // cutMaxConns takes pool_max_conns out of the URL: to the server it would be an unknown setting.

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/internal/handlertime"
 )
 
 const (
@@ -13,6 +16,9 @@ const (
 	maxGroup = 256
 	// maxPrepared is how many statements stay prepared. Services have a handful; the bound is for SQL made at run time.
 	maxPrepared = 128
+	// groupTime is how long a group that has begun takes in further writes, so that no write waits long for the commit on account of
+	// slow ones behind it.
+	groupTime = 100 * time.Millisecond
 )
 
 // errPanicked stands for a function that panicked or ended its goroutine. Nobody sees it: the panic goes on.
@@ -53,24 +59,44 @@ func newWriter(conn *sql.Conn, maxGroup int) *writer {
 	return w
 }
 
-// write waits for its turn, runs fn and waits for the commit.
+// write waits for its turn, runs fn and waits for the commit. Only fn uses up the time of the handler whose context ctx is.
 func (w *writer) write(ctx context.Context, fn func(Tx) error) error {
 	if err := ctx.Err(); err != nil { // select would pick either when both are ready
 		return fmt.Errorf("database: wait for turn to write: %w", err)
 	}
 	me := &write{turn: make(chan error, 1), ran: make(chan error, 1), done: make(chan error, 1)}
-	select {
-	case w.queue <- me:
-	case <-ctx.Done():
-		return fmt.Errorf("database: wait for turn to write: %w", ctx.Err())
-	case <-w.closing:
-		return ErrClosed
-	}
-	if err := <-me.turn; err != nil {
+	if err := me.wait(ctx, w); err != nil {
 		return err
 	}
 	me.run(w, fn)
-	return <-me.done
+	defer handlertime.Pause(ctx)()
+	err := <-me.done
+	return marked(err, downReason(err))
+}
+
+// wait returns nil when me has the turn.
+func (me *write) wait(ctx context.Context, w *writer) error {
+	defer handlertime.Pause(ctx)()
+	patience := time.NewTimer(turnTimeout)
+	defer patience.Stop()
+	select {
+	case w.queue <- me:
+	case <-ctx.Done():
+		return waitEnded(ctx, "turn to write")
+	case <-patience.C:
+		return waitEnded(ctx, "turn to write")
+	case <-w.closing:
+		return ErrClosed
+	}
+	select { // the transaction may have to be begun yet, and wait for other processes
+	case err := <-me.turn:
+		return marked(err, downReason(err))
+	case <-ctx.Done():
+	case <-patience.C:
+	}
+	err := waitEnded(ctx, "turn to write")
+	me.ran <- err // the turn, when it comes, is over at once
+	return err
 }
 
 // run runs fn and passes the turn back, whichever way fn ends.
@@ -103,13 +129,14 @@ func (w *writer) group(first *write) {
 		return
 	}
 	var kept []*write // succeeded so far; their answer is that of the commit
-	for next := first; next != nil; next = w.waiting(len(kept)) {
+	began := time.Now()
+	for next := first; next != nil; next = w.waiting(len(kept), began) {
 		succeeded, lost := w.runOne(next)
 		if lost != nil {
 			// SQLite gives up the whole transaction when the disk is full or broken. What the others did is gone with
 			// it. To go on would be to report their success on behalf of a transaction that no longer exists.
-			_ = w.exec("ROLLBACK") // there may be none any more
-			answer(kept, lost)
+			_ = w.exec("ROLLBACK")                         // there may be none any more
+			answer(kept, marked(lost, "transaction lost")) // they had nothing to do with it
 			return
 		}
 		if succeeded {
@@ -124,9 +151,9 @@ func (w *writer) group(first *write) {
 	answer(kept, err)
 }
 
-// waiting returns the next write in the queue, or nil when the group of that size should be committed.
-func (w *writer) waiting(size int) *write {
-	if size >= w.maxGroup {
+// waiting returns the next write in the queue, or nil when the group of that size, which has begun then, should be committed.
+func (w *writer) waiting(size int, began time.Time) *write {
+	if size >= w.maxGroup || time.Since(began) > groupTime {
 		return nil
 	}
 	select {
