@@ -21,6 +21,7 @@ type DB struct {
 	batches *batches // PostgreSQL only
 	closed  atomic.Bool
 	close   func() error
+	opening *opening // of OpenService, when the database was not there; what is above is set later then, see there
 }
 
 // Tx is the transaction that [DB.Write] runs a function in. It must not be used after that function has returned, nor
@@ -55,6 +56,10 @@ func Open(ctx context.Context, target string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(ctx, t)
+}
+
+func open(ctx context.Context, t target) (*DB, error) {
 	if t.kind == Postgres {
 		return openPostgres(ctx, t.name)
 	}
@@ -83,8 +88,8 @@ func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx Tx) err
 	if ctx.Value(writingKey{db}) != nil {
 		return ErrNested
 	}
-	if db.closed.Load() {
-		return ErrClosed
+	if err := db.ready(); err != nil {
+		return err
 	}
 	inner := context.WithValue(ctx, writingKey{db}, true)
 	if db.writer != nil {
@@ -99,6 +104,9 @@ type writingKey struct{ db *DB }
 // QueryContext runs a query that only reads, outside of any write. It sees everything that was committed before. Close
 // the rows. On SQLite it does not wait for writers nor hold them up, and a statement that writes is refused.
 func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := db.ready(); err != nil {
+		return nil, err
+	}
 	rows, err := db.pool.QueryContext(ctx, query, args...)
 	var file *sqlite.Error
 	if errors.As(err, &file) && file.Code()&0xff == sqlite3.SQLITE_READONLY { // it is the statement that writes
@@ -109,6 +117,9 @@ func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql
 
 // QueryRowContext is like [DB.QueryContext] for at most one row. Scan the row: that frees its connection.
 func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if err := db.ready(); err != nil && db.opening != nil {
+		return db.opening.row(err)
+	}
 	return db.pool.QueryRowContext(ctx, query, args...)
 }
 
@@ -116,6 +127,12 @@ func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *s
 // It may be called more than once.
 func (db *DB) Close() error {
 	db.closed.Store(true)
+	if db.opening != nil {
+		err := db.opening.close()
+		if db.close == nil { // it never came
+			return err
+		}
+	}
 	return db.close()
 }
 

@@ -46,6 +46,17 @@ func openPostgres(ctx context.Context, target string) (*DB, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
+	if validate := config.ValidateConnect; validate != nil {
+		config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+			if err := validate(ctx, conn); err != nil {
+				if _, ok := err.(*pgconn.NotPreferredError); ok { // pgx looks for that type itself
+					return err
+				}
+				return notWanted{err}
+			}
+			return nil
+		}
+	}
 	pool := openPool(*config)
 	pool.SetMaxOpenConns(maxConns)
 	pool.SetMaxIdleConns(maxConns)

@@ -138,10 +138,12 @@ func downCode(code int) string {
 	case sqlite3.SQLITE_READONLY:
 		return "database can only be read"
 	case sqlite3.SQLITE_CANTOPEN:
-		return "file can't be opened"
+		return downFile
 	}
 	return ""
 }
+
+const downFile = "file can't be opened"
 
 // lostConnection tells whether err says that a connection broke, which is not the database's own answer. It is true of other connections
 // than those to a database as well.

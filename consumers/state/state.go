@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -40,22 +39,28 @@ type Row struct {
 }
 
 // Open opens the database that target names, a path or URL as [database.Open] takes it, and creates the tables when they
-// are not there. Close the Service when done.
+// are not there. While the database is down it succeeds all the same, and goes on trying in the background; see [database.OpenService]. Close the
+// Service when done.
 func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
-	db, err := database.Open(ctx, target)
+	logger := cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	db, err := database.OpenService(ctx, target, database.Setup{
+		Service: "state",
+		Steps:   func(kind database.Kind) []string { return dialects[kind].steps },
+		Logger:  logger,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	s := &Service{
-		db:      db,
-		dialect: dialects[db.Kind()],
-		logger:  cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+	logger.Info("state opened", "database", db.String())
+	return &Service{db: db, dialect: dialects[db.Kind()], logger: logger}, nil
+}
+
+// Check returns nil if the database can be written, and else why not; see [database.DB.Check]. It is meant for consumers.Config.Check.
+func (s *Service) Check(ctx context.Context) error {
+	if err := s.db.Check(ctx); err != nil {
+		return fmt.Errorf("state: %w", err)
 	}
-	if err := db.Migrate(ctx, "state", s.dialect.steps...); err != nil {
-		return nil, errors.Join(fmt.Errorf("state: %w", err), db.Close())
-	}
-	s.logger.Info("state opened", "database", db.String())
-	return s, nil
+	return nil
 }
 
 // Close waits for the events that are being handled, and closes the database. It may be called more than once.
@@ -67,9 +72,10 @@ func (*Service) UnknownTypes() bool { return true }
 
 // Handle makes event the state of its device unless that is newer. It returns nil once that is on disk, and also when
 // the event changed nothing because it was handled before or is older. It blocks until then; events that are
-// handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended during the
-// commit, that it is not known; handling the event again is right in either case. Only a consumers.Known error says that
-// no retry can help: PostgreSQL can't store the event's data; see [database.NotStorable].
+// handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended or the connection
+// was lost during the commit, that it is not known; handling the event again is right in either case. Only a consumers.Known error says that
+// no retry can help: PostgreSQL can't store the event's data; see [database.NotStorable]. A consumers.Unavailable error says that the
+// database is down; see [database.Verdict].
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("state: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -35,6 +36,21 @@ func Open(ctx context.Context, db *database.DB) (*Store, error) {
 		return nil, err
 	}
 	return &Store{db: db}, nil
+}
+
+// OpenService opens the database that target names, as [database.Open] takes it, and makes a store of it, as Open does. While the database is
+// down it succeeds all the same, and goes on trying in the background, of which logger hears; see [database.OpenService]. The caller closes the
+// database. Nil for the logger logs nothing.
+func OpenService(ctx context.Context, target string, logger *slog.Logger) (*Store, *database.DB, error) {
+	db, err := database.OpenService(ctx, target, database.Setup{
+		Service: "parking",
+		Steps:   func(database.Kind) []string { return []string{schema} },
+		Logger:  logger,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Store{db: db}, db, nil
 }
 
 // Existing makes a store of a database without writing to it. It is an error if there is no table parked_device. It is for tools that look at

@@ -158,9 +158,15 @@ func TestServices_WhoseDatabaseCannotBeOpened(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A service starts while its database is down, and says what it waits for.
+func TestConsume_StartsWhileTheDatabaseIsDown(t *testing.T) {
+	t.Parallel()
+	_, endpoint := localEngine(t)
 	nobody := unusedAddress(t)
-	done := invoke(t, "", "consume", "history", "--database", "postgres://user:secret@"+nobody+"/x", "--endpoint", endpoint).want(t, exitFailed)
-	contains(t, "consume", done.stderr, "history: database: open postgres://user:", nobody, "connection refused", hint)
+	done := invoke(t, "", "consume", "history", "--database", "postgres://user:secret@"+nobody+"/x", "--endpoint", endpoint, "--until-idle", "50ms").want(t, exitOK)
+	contains(t, "consume", done.stderr, "what the service depends on can't be used yet", "service=history", "database: open postgres://user:", nobody, "connection refused")
 	if strings.Contains(done.stderr, "secret") {
 		t.Errorf("standard error: got the password in\n%s", done.stderr)
 	}

@@ -82,7 +82,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			if err != nil {
 				return err
 			}
-			cfg.Parking, cfg.UnknownTypes = store, opened.UnknownTypes
+			cfg.Parking, cfg.UnknownTypes, cfg.Check = store, opened.UnknownTypes, opened.Check
 			server, err := newHealthServer(healthAddr, q.URL, &cfg)
 			if err != nil {
 				return err

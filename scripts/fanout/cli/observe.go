@@ -14,7 +14,6 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/device-fanout/fanout/consumers"
-	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/health"
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/consumers/parking/parkingdb"
@@ -83,13 +82,9 @@ func openStore(ctx context.Context, service string, policy consumers.GroupPolicy
 	if policy != consumers.Park {
 		return nil, func() error { return nil }, nil
 	}
-	db, err := database.Open(ctx, o.url(service+"-parking"))
+	store, db, err := parkingdb.OpenService(ctx, o.url(service+"-parking"), o.logger)
 	if err != nil {
 		return nil, nil, err
-	}
-	store, err := parkingdb.Open(ctx, db)
-	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
 	}
 	return store, db.Close, nil
 }

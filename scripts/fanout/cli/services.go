@@ -33,6 +33,7 @@ type Service struct {
 	UnknownTypes bool
 	Address      string                      // where it listens; empty if it does not
 	Past         push.Past                   // past events, for clients of push that reconnect; nil if it keeps none
+	Check        func(context.Context) error // whether what Handle depends on works, see consumers.Config; nil if the service can't tell
 	Close        func(context.Context) error // waits for what is being handled, at most until the context ends; nil if nothing is to be closed
 }
 
@@ -112,7 +113,24 @@ func (g *globals) openService(ctx context.Context, name string, o serviceOptions
 	if checked.Handle == nil {
 		return nil, errors.Join(fmt.Errorf("service %q: its opener returned a service with no Handle; set Service.Handle", name), checked.Close(ctx))
 	}
+	if checked.Check != nil {
+		reportCheck(ctx, name, checked.Check, o.logger)
+	}
 	return &checked, nil
+}
+
+// reportCheck says what a service waits for that can't handle anything yet.
+func reportCheck(ctx context.Context, name string, check func(context.Context) error, logger *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, consumers.CheckTimeout)
+	defer cancel()
+	defer func() {
+		if value := recover(); value != nil { // the consumer will find it out, and count it as a failure
+			logger.Warn("the check of what the service depends on panicked", "service", name, "panic", value)
+		}
+	}()
+	if err := check(ctx); err != nil {
+		logger.Warn("what the service depends on can't be used yet; its events wait for it", "service", name, "err", err)
+	}
 }
 
 // openSafely calls an opener and makes a panic of it an error, with its stack.
@@ -126,7 +144,8 @@ func openSafely(ctx context.Context, open Opener, o Options) (s *Service, err er
 }
 
 // DatabaseService is a service that keeps a database and nothing else. One that takes events of types that its program has not
-// registered also has a method UnknownTypes() bool that says so; see [Service].
+// registered also has a method UnknownTypes() bool that says so, and one that can tell whether its database works a method
+// Check(context.Context) error; see [Service].
 type DatabaseService interface {
 	Handle(ctx context.Context, event events.Event) error
 	Close() error
@@ -144,7 +163,11 @@ func OnDatabase[S DatabaseService](open func(ctx context.Context, target string)
 		}
 		past, _ := any(s).(push.Past)
 		keeper, ok := any(s).(interface{ UnknownTypes() bool })
-		return &Service{Handle: s.Handle, UnknownTypes: ok && keeper.UnknownTypes(), Past: past, Close: func(context.Context) error { return s.Close() }}, nil
+		opened := &Service{Handle: s.Handle, UnknownTypes: ok && keeper.UnknownTypes(), Past: past, Close: func(context.Context) error { return s.Close() }}
+		if checker, ok := any(s).(interface{ Check(context.Context) error }); ok {
+			opened.Check = checker.Check
+		}
+		return opened, nil
 	}
 }
 
@@ -166,7 +189,7 @@ func State(ctx context.Context, o Options) (*Service, error) {
 			o.Logger.Warn("the inbox's old rows could not be deleted; trying again in an hour", "service", o.Name, "err", err)
 		}
 	})
-	return &Service{Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Close: func(context.Context) error {
+	return &Service{Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Check: s.Check, Close: func(context.Context) error {
 		stop()
 		return s.Close()
 	}}, nil

@@ -206,7 +206,7 @@ func (env *localEnvironment) openServices(ctx context.Context, g *globals, o upO
 		svc := &runningService{name: s.Name, opened: opened, closeStore: closeStore}
 		env.services = append(env.services, svc)
 		cfg := consumerConfig(env.deployment, s, o.slots, g)
-		cfg.Parking, cfg.UnknownTypes = store, opened.UnknownTypes
+		cfg.Parking, cfg.UnknownTypes, cfg.Check = store, opened.UnknownTypes, opened.Check
 		svc.consumer, err = consumers.New(env.engine.SQS(), env.resources.Queues[s.Name],
 			env.audit.watch(s.Name, s.Wants, opened.Handle), cfg)
 		if err != nil {

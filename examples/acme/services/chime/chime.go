@@ -28,24 +28,27 @@ const schema = `CREATE TABLE chime_devices (
 type Service struct{ db *database.DB }
 
 // Open opens the database that target names, a path or URL as [database.Open] takes it, and creates the tables when they are
-// not there. Close the Service when done.
+// not there. While the database is down it succeeds all the same, and goes on trying in the background. Close the Service when done.
 func Open(ctx context.Context, target string) (*Service, error) {
-	db, err := database.Open(ctx, target)
+	db, err := database.OpenService(ctx, target, database.Setup{Service: name, Steps: func(kind database.Kind) []string {
+		return []string{inbox.Schema(inbox.Dialect(kind)), schema}
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("chime: %w", err)
 	}
-	if err := db.Migrate(ctx, name, inbox.Schema(inbox.Dialect(db.Kind())), schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("chime: %w", err), db.Close())
-	}
 	return &Service{db: db}, nil
 }
+
+// Check returns nil if the database can be written, and else why not. While it fails, no event is given up.
+func (s *Service) Check(ctx context.Context) error { return s.db.Check(ctx) }
 
 // Close waits for the events that are being handled, and closes the database. It may be called more than once.
 func (s *Service) Close() error { return s.db.Close() }
 
 // Handle handles an event. What it writes and the fact that it was handled are committed together, or not at all. Its error
 // is the verdict: nil deletes the message, consumers.Known sends it to the dead-letter queue at once, consumers.RetryAfter
-// hands the device back for a while, and any other error is tried again quickly and then goes to the dead-letter queue.
+// hands the device back for a while, and any other error is tried again quickly and then goes to the dead-letter queue. What says that
+// the database is down is consumers.Unavailable already, see [database.Verdict]: the event waits for it.
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
 		first, err := inbox.First(ctx, tx, name, event.ID)

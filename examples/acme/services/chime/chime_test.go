@@ -105,7 +105,7 @@ func TestService_BehindTheTopic(t *testing.T) {
 			handled <- struct{}{}
 		}
 		return err
-	}, consumers.Config{WaitTime: time.Second})
+	}, consumers.Config{WaitTime: time.Second, Check: service.Check})
 	if err != nil {
 		t.Fatal(err)
 	}
