@@ -217,7 +217,8 @@ func (b *batches) together(batch []*statement, results []result) error {
 		for i := range batch {
 			tag, err := replies.Exec()
 			if err != nil {
-				return errors.Join(err, replies.Close())
+				_ = replies.Close() // it says the same again
+				return err
 			}
 			results[i] = result{changed: tag.RowsAffected()}
 		}

@@ -125,7 +125,10 @@ func (w *writer) loop() {
 // group runs first and everybody who comes to wait meanwhile in one transaction.
 func (w *writer) group(first *write) {
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
-		first.turn <- fmt.Errorf("database: begin: %w", err)
+		err = fmt.Errorf("database: begin: %w", err)
+		for next, n := first, 0; next != nil; next, n = w.waiting(n, time.Now()), n+1 { // to wait for the same once more helps none of them
+			next.turn <- err
+		}
 		return
 	}
 	var kept []*write // succeeded so far; their answer is that of the commit

@@ -24,6 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	handleUntilKilled()
+	lockUntilInputEnds()
 	goleak.VerifyTestMain(m)
 }
 
