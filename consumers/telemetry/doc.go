@@ -30,6 +30,8 @@
 //	fanout.consumer.delete.requests      counter                    delete requests
 //	fanout.consumer.delete.entries       counter                    messages in them
 //	fanout.consumer.delete.failures      counter                    of them, those that were not deleted
+//	fanout.consumer.receive.requests     counter                    receive requests
+//	fanout.consumer.receive.failures     counter                    of them, those that failed: while it grows nothing may be received
 //	fanout.consumer.breaks               counter                    how often the circuit breaker opened
 //	fanout.consumer.held                 gauge                      messages held
 //	fanout.consumer.lanes                gauge                      devices they are of

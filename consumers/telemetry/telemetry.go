@@ -124,6 +124,8 @@ var counts = []struct {
 	{"delete.requests", "{request}", "Delete requests", false, func(s consumers.Stats) int64 { return s.Deletes }},
 	{"delete.entries", "{message}", "Messages in delete requests", false, func(s consumers.Stats) int64 { return s.DeleteEntries }},
 	{"delete.failures", "{message}", "Messages that a delete request did not delete", false, func(s consumers.Stats) int64 { return s.DeletesFailed }},
+	{"receive.requests", "{request}", "Receive requests", false, func(s consumers.Stats) int64 { return s.Receives }},
+	{"receive.failures", "{request}", "Receive requests that failed", false, func(s consumers.Stats) int64 { return s.ReceivesFailed }},
 	{"breaks", "{break}", "How often the circuit breaker opened", false, func(s consumers.Stats) int64 { return s.Breaks }},
 	{"held", "{message}", "Messages held", true, func(s consumers.Stats) int64 { return s.Held }},
 	{"lanes", "{device}", "Devices of which messages are held", true, func(s consumers.Stats) int64 { return s.Devices }},

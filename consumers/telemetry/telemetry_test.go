@@ -102,6 +102,8 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 		go func() { done <- c.Run(running) }()
 		time.Sleep(5 * time.Second)
 		look("/healthz", 200, "ok")
+		look("/livez", 200, "ok")
+		look("/startupz", 200, "ok")
 		look("/readyz", 200, "ok")
 		look("/blocked", 200, "[]")
 		look("/stats", 200, `"Handled":1`)
@@ -137,6 +139,7 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 			"fanout.consumer.verdicts handled": 1, "fanout.consumer.verdicts known": 1, "messaging.process.duration": 2,
 			"fanout.consumer.latency": 1, "fanout.consumer.received": 2, "fanout.consumer.dead_lettered": 1, "fanout.consumer.delete.entries": 2,
 			"fanout.consumer.held": 0, "fanout.consumer.breaker.open": 0,
+			"fanout.consumer.receive.failures": 0,
 		} {
 			if value, ok := got[name]; !ok || value != want {
 				t.Errorf("metric %s: got %v (there: %v), want %v", name, value, ok, want)
