@@ -25,6 +25,7 @@ type Consumer struct {
 	cfg   Config
 
 	service attempt.Service
+	running atomic.Bool // a Run goes on, be it in its first check
 	paused  atomic.Bool
 	wake    chan struct{}       // tells a run that paused has changed
 	current atomic.Pointer[run] // nil while it does not run
@@ -84,6 +85,7 @@ func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, err
 		api: api, queue: queue, cfg: cfg, wake: make(chan struct{}, 1),
 		service: attempt.Service{
 			Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
+			Faults: attempt.NewHookFaults(cfg.Logger),
 		},
 	}, nil
 }
@@ -129,8 +131,12 @@ func (r *run) publish() {
 // Run receives and handles until ctx ends, then drains: the last receive ends by itself, events that were not started go back
 // tail first, running handlers finish, and what they finished is deleted. It returns nil after a clean drain.
 // An error means that the queues can't be read or are not set up as needed, or that handlers outlasted [Config.DrainTimeout]; their
-// events come again. Run may be called once at a time.
+// events come again. It is [ErrRunning] at once while another Run of the same Consumer goes on.
 func (c *Consumer) Run(ctx context.Context) error {
+	if !c.running.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	defer c.running.Store(false)
 	facts, err := c.check(ctx)
 	if err != nil {
 		if ctx.Err() != nil {

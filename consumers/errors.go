@@ -26,6 +26,9 @@ type (
 	UnavailableError = failure.UnavailableError
 )
 
+// PanicError is what [Outcome] has of a handler that panicked.
+type PanicError = failure.PanicError
+
 // Known marks err as one that no retry can mend: the event goes to the dead-letter queue at once, with class known and this
 // code. The code is short and stable, such as "no_such_device"; failures are grouped by it. err may be nil.
 func Known(code string, err error) error { return &KnownError{Code: code, Err: err} }

@@ -7,14 +7,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/events"
 )
 
 // Hooks are called on the way of every event, on the goroutine of its handler. They must be fast and safe for concurrent use; nil
-// ones are skipped. Everything that is only counted is in [Stats].
+// ones are skipped. They only watch: one that panics or returns nil leaves the verdict as it is, which is logged once a minute at most.
+// Everything that is only counted is in [Stats].
 type Hooks struct {
-	// Handle is called before an event's first attempt. The handler gets the context that it returns, or one made from it, and the
-	// func that it returns, which must not be nil, hears of the verdict.
+	// Handle is called before an event's first attempt. The handler's context has the values of the context that it returns; when that
+	// ends has no effect. The func that it returns hears of the verdict. Neither should be nil.
 	Handle func(ctx context.Context, d Delivery) (context.Context, func(Outcome))
 }
 
@@ -46,10 +48,17 @@ func (m *message) delivery(service string, e events.Event) Delivery {
 // Outcome is a verdict on an event.
 type Outcome struct {
 	Verdict  Verdict
+	Class    Class  // that its dead letter has, if there is to be one; else empty
 	Code     string // of a failure
 	Error    string // its text
 	Attempts int    // handlers started
+	// Err is the error itself, for [errors.As]; a [*PanicError] of a panic, and nil without a failure. Its methods may panic, as the
+	// handler's own error may: a hook that panics is caught.
+	Err error
 }
+
+// Class says what kind of failure made an event a dead letter; see package failure.
+type Class = failure.Class
 
 // Verdict is what becomes of an event.
 type Verdict string
@@ -65,5 +74,5 @@ const (
 )
 
 func outcomeOf(v *verdict) Outcome {
-	return Outcome{Verdict: Verdict(v.Name()), Code: v.Code, Error: v.Text, Attempts: v.Attempts}
+	return Outcome{Verdict: Verdict(v.Name()), Class: v.Class, Code: v.Code, Error: v.Text, Attempts: v.Attempts, Err: v.Err}
 }

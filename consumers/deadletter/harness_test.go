@@ -70,7 +70,7 @@ func body(device, id string) string {
 func record(code string) deadletter.Record {
 	return deadletter.Record{
 		Service: "history", Queue: arnPrefix + queueName, Class: deadletter.Known, Code: code, Error: "no: " + code, Attempts: 1, ReceiveCount: 1,
-		Fingerprint: deadletter.FingerprintOf("history", deadletter.Known, code, "device.motion.changed.v1"), FailedAt: time.Now().UTC(),
+		Fingerprint: deadletter.FingerprintOf("history", "device.motion.changed.v1", code, ""), FailedAt: time.Now().UTC(),
 	}
 }
 

@@ -73,7 +73,7 @@ func newMessage(from Source, in types.Message) *Message {
 		m.Record.Class, m.Record.Code = Undelivered, "delivery_failed"
 		m.Record.Error = "the topic could not deliver the message to the queue: look at the queue's policy and encryption key"
 	}
-	m.Record.Fingerprint = FingerprintOf(m.Record.Service, m.Record.Class, m.Record.Code, m.Type)
+	m.Record.Fingerprint = FingerprintOf(m.Record.Service, m.Type, m.Record.Code, "")
 	m.Record.ReceiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
 	return m
 }
@@ -90,7 +90,7 @@ func sentTime(in types.Message) time.Time {
 // completed fills in what is missing in a record that was written by hand.
 func (r Record) completed(eventType string, failedAt time.Time) Record {
 	r.Class, r.Code = cmp.Or(r.Class, Unknown), cmp.Or(r.Code, "unknown")
-	r.Fingerprint = cmp.Or(r.Fingerprint, FingerprintOf(r.Service, r.Class, r.Code, eventType))
+	r.Fingerprint = cmp.Or(r.Fingerprint, FingerprintOf(r.Service, eventType, r.Code, CauseOfText(r.Error)))
 	if r.FailedAt.IsZero() {
 		r.FailedAt = failedAt
 	}

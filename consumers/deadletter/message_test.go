@@ -55,7 +55,7 @@ func TestMessage_WithoutAUsableRecord(t *testing.T) {
 		m := newMessage(Source{Service: "push"}, in)
 		want := Record{
 			Service: "push", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-push.fifo", Class: Moved, Code: "receive_count", Error: m.Record.Error,
-			Fingerprint: FingerprintOf("push", Moved, "receive_count", "device.power.changed.v1"), ReceiveCount: 11, MessageID: "dlq-1",
+			Fingerprint: FingerprintOf("push", "device.power.changed.v1", "receive_count", ""), ReceiveCount: 11, MessageID: "dlq-1",
 			FailedAt: time.UnixMilli(1767323045006).UTC(),
 		}
 		if m.Record != want {

@@ -1,8 +1,6 @@
 package deadletter
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -43,7 +41,8 @@ type Record struct {
 	Code string `json:"code"`
 	// Error is the text of the error, cut at MaxErrorBytes.
 	Error string `json:"error"`
-	// Fingerprint is equal for failures of the same service, class, code and event type.
+	// Fingerprint is equal for failures of one cause; see [FingerprintOf]. Records of older versions have that of service, class, code and
+	// event type.
 	Fingerprint string `json:"fingerprint"`
 	// Attempts is how often a handler was started for this message by the consumer that gave up on it.
 	Attempts int `json:"attempts"`
@@ -81,12 +80,6 @@ const (
 	MaxErrorBytes = 1024
 	MaxCodeBytes  = 128
 )
-
-// FingerprintOf hashes what makes two failures alike.
-func FingerprintOf(service string, class Class, code, eventType string) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{service, string(class), code, eventType}, "\x00")))
-	return hex.EncodeToString(sum[:4])
-}
 
 // Encode gives the record as the attribute's text.
 func (r Record) Encode() string {

@@ -118,21 +118,6 @@ func TestParseRecord_RefusesWhatIsNone(t *testing.T) {
 	}
 }
 
-func TestFingerprint_TellsKindsApart(t *testing.T) {
-	t.Parallel()
-	if got := FingerprintOf("history", Known, "invalid_data", "device.humidity.measured.v1"); got != "2aad71e9" {
-		t.Errorf("got %s: stored messages have another", got)
-	}
-	seen := map[string]bool{}
-	for _, parts := range [][4]string{{"a", "b", "c", "d"}, {"ab", "", "c", "d"}, {"a", "b", "cd", ""}, {"", "ab", "c", "d"}, {"a", "b", "c", ""}} {
-		f := FingerprintOf(parts[0], Class(parts[1]), parts[2], parts[3])
-		if seen[f] {
-			t.Errorf("%v has the fingerprint of another", parts)
-		}
-		seen[f] = true
-	}
-}
-
 func FuzzParseRecord(f *testing.F) {
 	f.Add(example().Encode())
 	f.Add(`{}`)

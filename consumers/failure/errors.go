@@ -2,6 +2,10 @@ package failure
 
 import (
 	"fmt"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -58,3 +62,49 @@ func (e *UnavailableError) Error() string {
 
 // Unwrap returns the cause, or nil.
 func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// PanicError is the panic of a handler, or of the error that it returned.
+type PanicError struct {
+	Value any    // that panic was called with
+	Stack []byte // of its goroutine, as [debug.Stack] has it
+	At    string // the function where it happened and its file, such as "main.(*rooms).Handle rooms.go"; empty if that is not known
+}
+
+// Recovered makes the error of a panic with that value. The deferred function that has recovered it must call it, or be below its caller.
+func Recovered(value any) *PanicError {
+	return &PanicError{Value: value, Stack: debug.Stack(), At: panicked()}
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("handler panicked: %v\n%s", e.Value, e.Stack)
+}
+
+// Unwrap returns the value if it is an error, or nil.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// maxFrames bounds how deep panicked looks.
+const maxFrames = 128
+
+// panicked finds where the panic under way happened: the first frame of a program's own below that of the first panic. One that was
+// recovered and began anew is below the second.
+func panicked() string {
+	var callers [maxFrames]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	at, below := "", false
+	for {
+		frame, more := frames.Next()
+		switch {
+		case frame.Function == "runtime.gopanic":
+			at, below = "", true
+		case strings.HasPrefix(frame.Function, "runtime.") || strings.HasPrefix(frame.Function, "internal/runtime/"):
+		case below && at == "":
+			at = frame.Function + " " + filepath.Base(frame.File)
+		}
+		if !more {
+			return at
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
-	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/events"
 	awsx "github.com/device-fanout/fanout/internal/aws"
@@ -40,14 +39,13 @@ func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done
 	case d.ReceiveCount < f.cfg.Deliveries || cutShort:
 		f.comesAgain(d, &v)
 		return false
-	case d.ReceiveCount > 1: // the deliveries before were attempts too
-		v.Class = deadletter.Exhausted
 	}
 	return f.sendDeadLetter(ctx, d, &v)
 }
 
 // attempt makes one attempt on a goroutine of its own, since a handler may end it.
 func (f *Function) attempt(ctx context.Context, d *delivery, timeout time.Duration) (v attempt.Verdict) {
+	v.Earlier = d.ReceiveCount > 1 // the deliveries before were attempts too
 	t := attempt.Timing{Timeout: timeout}
 	if deadline, ok := ctx.Deadline(); ok {
 		t.Limit = deadline.Add(-f.cfg.Margin)
@@ -58,8 +56,13 @@ func (f *Function) attempt(ctx context.Context, d *delivery, timeout time.Durati
 				Service: f.queue.Service, Event: event, MessageID: d.ID, DeviceID: d.Device, Type: d.Type(), ReceiveCount: d.ReceiveCount,
 				SentAt: d.SentAt, ReceivedAt: d.receivedAt, Attributes: d.Attributes,
 			})
+			if finish == nil {
+				return ctx, nil
+			}
 			return ctx, func() {
-				finish(consumers.Outcome{Verdict: consumers.Verdict(v.Name()), Code: v.Code, Error: v.Text, Attempts: v.Attempts})
+				finish(consumers.Outcome{
+					Verdict: consumers.Verdict(v.Name()), Class: v.Class, Code: v.Code, Error: v.Text, Attempts: v.Attempts, Err: v.Err,
+				})
 			}
 		}
 	}

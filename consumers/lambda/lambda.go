@@ -38,6 +38,7 @@ func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Con
 	known, _ := attempt.Sentinels(cfg.Known) // validated above
 	return &Function{api: api, queue: queue, cfg: cfg, service: attempt.Service{
 		Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
+		Faults: attempt.NewHookFaults(cfg.Logger),
 	}}, nil
 }
 

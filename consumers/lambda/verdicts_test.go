@@ -149,8 +149,9 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 	undecodable := row.attempts == 0 && strings.HasPrefix(row.text, "events: ")
 	mu.Lock()
 	defer mu.Unlock()
-	if len(told) != 1 || told[0].Verdict != row.verdict || told[0].Code != row.code || told[0].Attempts != row.attempts || !strings.HasPrefix(told[0].Error, row.text) {
-		t.Errorf("hook: got %+v, want %+v", told, row)
+	if len(told) != 1 || told[0].Verdict != row.verdict || told[0].Class != row.class || told[0].Code != row.code || told[0].Attempts != row.attempts ||
+		!strings.HasPrefix(told[0].Error, row.text) || (told[0].Err == nil) != (row.code == "") {
+		t.Fatalf("hook: got %+v, want %+v", told, row)
 	}
 	if d := delivered; d.Service != "lights" || d.MessageID == "" || d.DeviceID != "hall" || d.Type != "some.type.v1" || d.Attribute("type") != d.Type ||
 		d.ReceiveCount != 1 || d.SentAt.IsZero() || d.ReceivedAt.IsZero() || (d.Event.ID == "") != undecodable {
@@ -183,7 +184,7 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 	r := records[0]
 	if r.Class != row.class || r.Code != row.code || !strings.HasPrefix(r.Error, row.text) || r.Attempts != row.attempts || r.ReceiveCount != 1 ||
 		r.Service != "lights" || r.Queue != s.arn || r.MessageID != delivered.MessageID || !r.SentAt.Equal(delivered.SentAt) || r.FailedAt.IsZero() ||
-		r.Fingerprint != deadletter.FingerprintOf("lights", row.class, row.code, eventType) {
+		r.Fingerprint != deadletter.FingerprintOf("lights", eventType, row.code, deadletter.CauseOf(told[0].Err, "e1", "hall")) {
 		t.Errorf("record: got %+v, want %+v", r, row)
 	}
 }
@@ -231,22 +232,56 @@ func outage(t *testing.T, handBack time.Duration, want string) {
 	}
 }
 
-// A hook that panics fails its event, and neither the function nor the consumer.
-func TestVerdicts_HookThatPanics(t *testing.T) {
+// Watching never changes anything: whatever a hook does, what it watches goes on as if nobody did.
+func TestVerdicts_HooksChangeNothing(t *testing.T) {
 	t.Parallel()
-	for runner, run := range runners {
-		t.Run(runner, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := newSource(t, local.New(local.Options{}))
-				s.sendBody("hall", "e1", "some.type.v1", envelope("hall", "device.power.changed.v1", `{"on":true}`))
-				run(t, s, verdictRow{}, fails(nil), consumers.Hooks{Handle: func(context.Context, consumers.Delivery) (context.Context, func(consumers.Outcome)) {
-					panic("oh")
-				}})
-				if all := s.deadLetters(); len(all) != 1 || all["e1"].Code != consumers.CodePanic || all["e1"].Attempts != 0 {
-					t.Errorf("dead letters: got %+v, want one for the panic", all)
-				}
-			})
-		})
+	type key struct{}
+	ended, end := context.WithCancelCause(context.WithValue(t.Context(), key{}, true))
+	end(errors.New("another cause"))
+	expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancel()
+	finish := func(consumers.Outcome) {}
+	for name, hook := range map[string]func(context.Context) (context.Context, func(consumers.Outcome)){
+		"panics":          func(context.Context) (context.Context, func(consumers.Outcome)) { panic("oh") },
+		"panics with nil": func(context.Context) (context.Context, func(consumers.Outcome)) { panic(nil) },
+		"panics afterwards": func(ctx context.Context) (context.Context, func(consumers.Outcome)) {
+			return ctx, func(consumers.Outcome) { panic("oh") }
+		},
+		"no context":             func(context.Context) (context.Context, func(consumers.Outcome)) { return nil, finish },
+		"nothing in the context": func(context.Context) (context.Context, func(consumers.Outcome)) { return (*noContext)(nil), finish },
+		"no func":                func(ctx context.Context) (context.Context, func(consumers.Outcome)) { return ctx, nil },
+		"neither":                func(context.Context) (context.Context, func(consumers.Outcome)) { return nil, nil },
+		"ended context":          func(context.Context) (context.Context, func(consumers.Outcome)) { return ended, finish },
+		"expired context":        func(context.Context) (context.Context, func(consumers.Outcome)) { return expired, finish },
+	} {
+		for runner, run := range runners {
+			for _, fail := range []error{nil, consumers.Known("refused", errBroken)} {
+				t.Run(fmt.Sprintf("%s/%s/%v", name, runner, fail), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						s := newSource(t, local.New(local.Options{}))
+						s.sendBody("hall", "e1", "some.type.v1", envelope("hall", "device.power.changed.v1", `{"on":true}`))
+						handled := 0
+						run(t, s, verdictRow{}, func(ctx context.Context, _ events.Event) error {
+							handled++
+							if deadline, ok := ctx.Deadline(); ctx.Err() != nil || context.Cause(ctx) != nil || !ok || time.Until(deadline) != 4*time.Second {
+								t.Errorf("the handler's context: got %v with deadline %v, want it to go on for 4s", context.Cause(ctx), deadline)
+							}
+							return fail
+						}, consumers.Hooks{Handle: func(ctx context.Context, _ consumers.Delivery) (context.Context, func(consumers.Outcome)) {
+							return hook(ctx)
+						}})
+						all := s.deadLetters()
+						if handled != 1 || s.depth() != 0 || (len(all) == 1) != (fail != nil) || len(all) > 1 || fail != nil && all["e1"].Code != "refused" {
+							t.Errorf("handled %d times, %d messages left, dead letters %+v; want it handled once, and to be a dead letter only for its error",
+								handled, s.depth(), all)
+						}
+					})
+				})
+			}
+		}
 	}
 }
+
+// noContext is a context whose methods panic where there is none.
+type noContext struct{ context.Context }

@@ -16,9 +16,9 @@
 //
 // # Metrics
 //
-//	messaging.process.duration           histogram, s               of all attempts at an event, by verdict and error.type
+//	messaging.process.duration           histogram, s               of all attempts at an event, by verdict, class and error.type
 //	fanout.consumer.latency              histogram, s               from the event's time to its handling
-//	fanout.consumer.verdicts             counter                    events, by verdict and error.type
+//	fanout.consumer.verdicts             counter                    events, by verdict, class and error.type
 //	fanout.consumer.received             counter                    messages, repeated deliveries included
 //	fanout.consumer.redelivered          counter                    of them, those that had been delivered before
 //	fanout.consumer.retries              counter                    handlers started again at once
@@ -39,6 +39,7 @@
 //	fanout.consumer.blocked              gauge                      devices that can't go on, by reason
 //	fanout.consumer.breaker.open         gauge                      1 while the circuit breaker is open
 //
-// All have the attributes messaging.system and messaging.destination.name. error.type is the failure's code. None has a device ID:
+// All have the attributes messaging.system and messaging.destination.name. error.type is the failure's code, and
+// fanout.class the class that its dead letter has. None has a device ID:
 // there can be millions. Spans have it, as cloudevents.event_subject.
 package telemetry

@@ -94,6 +94,9 @@ func (t *Telemetry) handle(ctx context.Context, d consumers.Delivery) (context.C
 			}
 		} else if o.Code != "" {
 			attributes = append(attributes, semconv.ErrorTypeKey.String(o.Code))
+			if o.Class != "" {
+				attributes = append(attributes, attribute.String("fanout.class", string(o.Class)))
+			}
 			span.SetStatus(codes.Error, o.Error)
 		}
 		set := metric.WithAttributeSet(attribute.NewSet(attributes...))
@@ -102,6 +105,9 @@ func (t *Telemetry) handle(ctx context.Context, d consumers.Delivery) (context.C
 		span.SetAttributes(attribute.String("fanout.verdict", string(o.Verdict)), attribute.Int("fanout.attempts", o.Attempts))
 		if o.Code != "" {
 			span.SetAttributes(semconv.ErrorTypeKey.String(o.Code))
+		}
+		if o.Class != "" {
+			span.SetAttributes(attribute.String("fanout.class", string(o.Class)))
 		}
 		span.End()
 	}

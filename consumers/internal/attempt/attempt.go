@@ -25,6 +25,8 @@ type Service struct {
 	Retries int
 	// RetryDelay is the pause before the first retry; each further one is twice as long.
 	RetryDelay time.Duration
+	// Faults hears of hooks that don't keep to their contract. Nil tells nobody.
+	Faults *HookFaults
 }
 
 // CheckQueue lists what is missing of a service's queues, as the named package's error.
@@ -49,8 +51,9 @@ type Timing struct {
 	LeaseEnd func() time.Time
 	// Once says that there are no quick retries.
 	Once bool
-	// Hook is called before the handler with the event, which is empty if it can't be decoded. The handler's context is the one that it
-	// returns, or made from it; finish is called with the verdict. Nil is skipped.
+	// Hook is called before the handler with the event, which is empty if it can't be decoded. The handler's context has the values of the
+	// one that it returns; finish is called when the verdict is complete. Nothing else that it does or fails to do has an effect. Nil is
+	// skipped.
 	Hook func(ctx context.Context, event events.Event) (hooked context.Context, finish func())
 	// Failed is called after each attempt that failed with an unknown error, and Retry before the next one begins. Nil is skipped.
 	Failed, Retry func()
@@ -70,11 +73,6 @@ func (s *Service) Decode(body string) (events.Event, error) {
 // A handler may end its goroutine, as t.FailNow does, so Run needs one that can be spared. The verdict is complete at any moment
 // at which that can happen.
 func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
-	defer func() {
-		if value := recover(); value != nil { // of a hook; the handler's own are caught below
-			v.Panicked(value)
-		}
-	}()
 	v.EventType = m.Type()
 	if m.IsMark() { // the end of a release that is no more, or a group policy that knows none
 		v.Kind = Handled
@@ -82,18 +80,18 @@ func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
 	}
 	event, err := s.Decode(m.Body)
 	if t.Hook != nil {
-		hooked, finish := t.Hook(ctx, event)
+		hooked, finish := s.hook(ctx, t, event)
 		ctx = hooked
-		defer finish()
+		defer s.finish(finish)
 	}
 	if err != nil {
-		v.Refuse(Failure{Known: true, Code: codeOf(err), Text: err.Error()})
+		v.Refuse(refused(codeOf(err), err))
 		return
 	}
 	v.EventType, v.EventID = event.Type(), event.ID
 	if event.DeviceID != m.Device {
-		v.Refuse(Failure{Known: true, Code: failure.CodeGroupMismatch, Text: fmt.Sprintf(
-			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.Group, event.DeviceID)})
+		v.Refuse(refused(failure.CodeGroupMismatch, fmt.Errorf(
+			"consumers: message group is %q, want the event's device %q: only so its events stay in order", m.Group, event.DeviceID)))
 		return
 	}
 	working, cancel := handlertime.WithTimeout(ctx, t.Timeout, t.Limit)
@@ -103,17 +101,17 @@ func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
 		if v.Attempts > 1 && t.Retry != nil {
 			t.Retry()
 		}
-		v.Refuse(Failure{Code: failure.CodePanic, Text: "handler ended its goroutine"}) // unless it returns
-		failed := s.call(working, event)
-		if failed == nil {
-			v.Failure = Failure{Kind: Handled}
+		v.Refuse(Failure{Code: failure.CodePanic, Text: errEnded.Error(), Cause: errEnded.Error()}, errEnded) // unless it returns
+		failed, err := s.call(working, event)
+		if err == nil {
+			v.accept(Handled)
 			return
 		}
 		if ctx.Err() != nil {
-			v.Failure = Failure{Kind: Released}
+			v.accept(Released)
 			return
 		}
-		v.Refuse(*failed)
+		v.Refuse(failed, err)
 		if v.Known || v.Kind != Dead {
 			return
 		}
@@ -142,23 +140,22 @@ func (s *Service) again(ctx, working context.Context, t Timing, v *Verdict) bool
 	case <-time.After(delay):
 		return true
 	case <-ctx.Done():
-		v.Failure = Failure{Kind: Released}
+		v.accept(Released)
 		return false
 	}
 }
 
-// call calls the handler once. It returns nil for success; a panic, also one of the error's methods, is a failure like others.
-func (s *Service) call(ctx context.Context, event events.Event) (f *Failure) {
+var errEnded = errors.New("handler ended its goroutine")
+
+// call calls the handler once. The error is nil for success; a panic, also one of the error's methods, is a failure like others.
+func (s *Service) call(ctx context.Context, event events.Event) (f Failure, err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			caught := panicked(value)
-			f = &caught
+			f, err = panicked(value)
 		}
 	}()
-	err := s.Handler(ctx, event)
-	if err == nil {
-		return nil
+	if err = s.Handler(ctx, event); err != nil {
+		f = FailureOf(err, s.Known, event.ID, event.DeviceID)
 	}
-	failed := FailureOf(err, s.Known)
-	return &failed
+	return f, err
 }

@@ -1,9 +1,14 @@
 package attempt
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +28,11 @@ const body = `{"specversion":"1.0","id":"e1","source":"x","subject":"hall","time
 
 // run makes one attempt that has ten seconds, and counts what it tells.
 func run(ctx context.Context, t Timing, handle func(context.Context, events.Event) error) (v Verdict, failed, retries int) {
-	s := Service{Handler: handle, UnknownTypes: true, Retries: 3, RetryDelay: time.Second}
+	return runIn(ctx, Service{Handler: handle}, t)
+}
+
+func runIn(ctx context.Context, s Service, t Timing) (v Verdict, failed, retries int) {
+	s.UnknownTypes, s.Retries, s.RetryDelay = true, 3, time.Second
 	t.Timeout = 10 * time.Second
 	t.Failed = func() { failed++ }
 	t.Retry = func() { retries++ }
@@ -44,10 +53,10 @@ func TestRun_RetriesWithGrowingPauses(t *testing.T) {
 			t.Errorf("attempts at %v, want %v", at, want)
 		}
 		want := Verdict{
-			Failure: Failure{Kind: Dead, Code: failure.CodeError, Text: "broken"},
-			Class:   failure.Exhausted, EventType: "acme.bell.v1", EventID: "e1", Attempts: 4,
+			Failure: Failure{Kind: Dead, Code: failure.CodeError, Text: "broken", Cause: "broken"}, Err: errBroken,
+			Class: failure.Exhausted, EventType: "acme.bell.v1", EventID: "e1", Attempts: 4,
 		}
-		if v != want || failed != 4 || retries != 3 {
+		if !reflect.DeepEqual(v, want) || failed != 4 || retries != 3 {
 			t.Errorf("got %+v, %d failures, %d retries, want %+v, 4 and 3", v, failed, retries, want)
 		}
 	})
@@ -149,5 +158,133 @@ func TestSentinels(t *testing.T) {
 	list, faults := Sentinels(map[string]error{"b": errBroken, "a": errBroken, "": errBroken, "c": nil})
 	if len(faults) != 2 || len(list) != 2 || list[0].Code != "a" || list[1].Code != "b" {
 		t.Errorf("got %+v, %v, want a and b, and two faults", list, faults)
+	}
+}
+
+var errMoved = errors.New("moved")
+
+// The handler has the hook's values, but its own context's end, with its cause.
+func TestRun_HookedContext(t *testing.T) {
+	t.Parallel()
+	type key string
+	for name, derive := range map[string]func(context.Context) context.Context{
+		"derived": func(ctx context.Context) context.Context { return ctx },
+		"ended": func(ctx context.Context) context.Context {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx
+		},
+		"detached": func(context.Context) context.Context { return context.Background() },
+		"cancelled": func(ctx context.Context) context.Context {
+			ctx, cancel := context.WithCancel(ctx)
+			_ = cancel
+			return ctx
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), key("own"), 1))
+			timing := Timing{Hook: func(ctx context.Context, _ events.Event) (context.Context, func()) {
+				return context.WithValue(derive(ctx), key("hook"), 2), func() {}
+			}}
+			time.AfterFunc(time.Second, func() { cancel(errMoved) })
+			v, _, _ := run(ctx, timing, func(ctx context.Context, _ events.Event) error {
+				if ctx.Value(key("own")) != 1 || ctx.Value(key("hook")) != 2 || ctx.Value(key("none")) != nil || ctx.Err() != nil {
+					t.Errorf("%s: got values %v and %v, error %v; want 1, 2 and none", name, ctx.Value(key("own")), ctx.Value(key("hook")), ctx.Err())
+				}
+				<-ctx.Done()
+				if ctx.Err() != context.Canceled || context.Cause(ctx) != errMoved {
+					t.Errorf("%s: ended with %v, cause %v; want the cause of the context's own end", name, ctx.Err(), context.Cause(ctx))
+				}
+				return ctx.Err()
+			})
+			if v.Kind != Released {
+				t.Errorf("%s: got %+v, want it released", name, v)
+			}
+		})
+	}
+}
+
+// What hooks do wrong is logged, but not for every event.
+func TestRun_HookFaultsAreLoggedNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		s := Service{
+			Handler: func(context.Context, events.Event) error { return nil },
+			Faults:  NewHookFaults(slog.New(slog.NewTextHandler(&out, nil))),
+		}
+		hooks := []func(context.Context, events.Event) (context.Context, func()){
+			func(context.Context, events.Event) (context.Context, func()) { panic("oh") },
+			func(ctx context.Context, _ events.Event) (context.Context, func()) {
+				return ctx, func() { panic("dear") }
+			},
+			func(context.Context, events.Event) (context.Context, func()) { return nil, func() {} },
+			func(ctx context.Context, _ events.Event) (context.Context, func()) { return ctx, nil },
+		}
+		for _, hook := range hooks {
+			out.Reset()
+			for range 10 {
+				if v, _, _ := runIn(t.Context(), s, Timing{Hook: hook}); v.Kind != Handled {
+					t.Errorf("got %+v, want it handled", v)
+				}
+			}
+			if got := strings.Count(out.String(), "a hook has"); got != 1 {
+				t.Errorf("ten events: got %d lines, want 1:\n%s", got, &out)
+			}
+			time.Sleep(faultsEvery)
+		}
+		if !strings.Contains(out.String(), "not_logged_before=9") {
+			t.Errorf("got %s, want how many were not logged", &out)
+		}
+	})
+}
+
+// codeError is an error type of a handler's own that can't be compared.
+type codeError struct{ codes []int }
+
+func (codeError) Error() string { return "codes" }
+
+// The verdict carries the error itself, whatever it is, and what a hook gets is what the record says.
+func TestRun_Err(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		handle func() error
+		check  func(error) bool
+		cause  string
+	}{
+		"wrapped": {
+			func() error { return fmt.Errorf("x: %w", codeError{[]int{1}}) },
+			func(err error) bool { var c codeError; return errors.As(err, &c) && c.codes[0] == 1 }, "attempt.codeError",
+		},
+		"panic": {
+			func() error { panic(7) },
+			func(err error) bool {
+				var p *failure.PanicError
+				return errors.As(err, &p) && p.Value == 7 && strings.Contains(string(p.Stack), "TestRun_Err")
+			}, "panic github.com/device-fanout/fanout/consumers/internal/attempt.TestRun_Err",
+		},
+		"panic with an error": {
+			func() error { panic(errBroken) },
+			func(err error) bool { return errors.Is(err, errBroken) }, "panic github.com/device-fanout/fanout/consumers/internal/attempt.TestRun_Err",
+		},
+		"ended goroutine": {
+			func() error { runtime.Goexit(); return nil },
+			func(err error) bool { return err == errEnded }, "handler ended its goroutine",
+		},
+		"success": {func() error { return nil }, func(err error) bool { return err == nil }, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var v Verdict
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				s := Service{Handler: func(context.Context, events.Event) error { return row.handle() }, UnknownTypes: true}
+				s.Run(t.Context(), &Message{Body: body, Device: "hall", Group: "hall"}, Timing{Timeout: time.Second}, &v)
+			}()
+			<-ended
+			if !row.check(v.Err) || !strings.HasPrefix(v.Cause, row.cause) || (v.Cause == "") != (row.cause == "") {
+				t.Errorf("%s: got error %v, cause %q", name, v.Err, v.Cause)
+			}
+		})
 	}
 }

@@ -53,7 +53,7 @@ func (m *Message) DeadLetter(dlqURL, service, queue string, v *Verdict) (in *sqs
 		Class:        v.Class,
 		Code:         v.Code,
 		Error:        v.Text,
-		Fingerprint:  deadletter.FingerprintOf(service, v.Class, v.Code, v.EventType),
+		Fingerprint:  deadletter.FingerprintOf(service, v.EventType, v.Code, v.Cause),
 		Attempts:     v.Attempts,
 		ReceiveCount: m.ReceiveCount,
 		MessageID:    m.ID,

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/events"
 )
@@ -26,37 +26,49 @@ const (
 	Unavailable             // a dependency of the handler is down: it waits
 )
 
-// Failure is what is kept of a handler's error. The error itself is not touched again: it is the handler's, and its methods may
-// panic.
+// Failure is what is kept of a handler's error, so that nothing else has to touch it: it is the handler's, and its methods may panic.
 type Failure struct {
 	Kind  Kind // Dead, RetryAfter or Unavailable
 	Known bool // no retry can mend it
 	Code  string
 	Text  string
+	Cause string        // what failures are grouped by, beside the code; see [deadletter.CauseOf]
 	Delay time.Duration // of RetryAfter, as the handler gave it
 }
 
-// Verdict is what is to become of a message, and why. The zero value is that of one that was not tried.
+// Verdict is what is to become of a message, and why. The zero value is that of one that was not tried. Verdicts can't be compared,
+// as not every error can; compare their Failures.
 type Verdict struct {
 	Failure                 // its Kind is that of the verdict
+	Err       error         // that of the handler, for hooks alone: its methods may panic
 	Class     failure.Class // of a dead letter
 	EventType string
 	EventID   string // empty if the event could not be decoded
 	Attempts  int    // handlers started
+	Earlier   bool   // it was tried before this attempt: set by the adapter before [Service.Run]
+
+	_ [0]func()
 }
 
-// Refuse makes f the verdict.
-func (v *Verdict) Refuse(f Failure) {
+// Refuse makes f the verdict, and err its error.
+func (v *Verdict) Refuse(f Failure, err error) {
 	f.Kind = cmp.Or(f.Kind, Dead)
-	v.Failure = f
+	v.Failure, v.Err = f, err
 	switch {
+	case f.Kind != Dead:
+		v.Class = ""
 	case f.Known:
 		v.Class = failure.Known
-	case v.Attempts > 1:
+	case v.Attempts > 1 || v.Earlier:
 		v.Class = failure.Exhausted
 	default:
 		v.Class = failure.Unknown
 	}
+}
+
+// accept makes success the verdict, or that the message is not ours any more.
+func (v *Verdict) accept(kind Kind) {
+	v.Failure, v.Err, v.Class = Failure{Kind: kind}, nil, ""
 }
 
 // Panicked makes a panic with that value the verdict.
@@ -98,9 +110,10 @@ func Sentinels(known map[string]error) (list []Sentinel, faults []error) {
 	return list, faults
 }
 
-// FailureOf tells what an error of a handler means; err is not nil. It panics if a method of the error does.
-func FailureOf(err error, known []Sentinel) Failure {
-	f := Failure{Kind: Dead, Code: codeOf(err), Text: err.Error()}
+// FailureOf tells what an error of a handler means; err is not nil. It panics if a method of the error does. ids are the IDs that its
+// text may name: they are no part of the cause.
+func FailureOf(err error, known []Sentinel, ids ...string) Failure {
+	f := Failure{Kind: Dead, Code: codeOf(err), Text: err.Error(), Cause: deadletter.CauseOf(err, ids...)}
 	var refused *failure.KnownError
 	var after *failure.RetryAfterError
 	var unavailable *failure.UnavailableError
@@ -137,6 +150,12 @@ func codeOf(err error) string {
 	return failure.CodeError
 }
 
-func panicked(value any) Failure {
-	return Failure{Kind: Dead, Code: failure.CodePanic, Text: fmt.Sprintf("handler panicked: %v\n%s", value, debug.Stack())}
+// refused is the failure of a message that no handler can take.
+func refused(code string, err error) (Failure, error) {
+	return Failure{Known: true, Code: code, Text: err.Error(), Cause: deadletter.CauseOf(err)}, err
+}
+
+func panicked(value any) (Failure, error) {
+	err := failure.Recovered(value)
+	return Failure{Kind: Dead, Code: failure.CodePanic, Text: err.Error(), Cause: deadletter.CauseOf(err)}, err
 }

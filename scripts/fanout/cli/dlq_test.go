@@ -48,7 +48,7 @@ func bury(t testing.TB, engine *local.Engine, first int, lines []string, code fu
 			Service: "history", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-history.fifo", Class: deadletter.Exhausted, Code: code(n),
 			Error: "refused: " + code(n), Attempts: 4, ReceiveCount: 1, FailedAt: time.Now().UTC(),
 		}
-		record.Fingerprint = deadletter.FingerprintOf("history", record.Class, record.Code, "")
+		record.Fingerprint = deadletter.FingerprintOf("history", "", record.Code, "")
 		body := fmt.Sprintf(`{"specversion":"1.0","id":%q,"subject":%q,"type":%q,"x":%s}`, id, event.DeviceID, event.Type, line)
 		entries = append(entries, types.SendMessageBatchRequestEntry{
 			Id: aws.String(strconv.Itoa(n % 10)), MessageBody: &body, MessageGroupId: &event.DeviceID, MessageDeduplicationId: &id,
