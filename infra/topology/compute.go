@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/internal/pauses"
 )
 
 // Compute says how a service's consumer runs in AWS.
@@ -60,6 +63,28 @@ const lambdaBatch = 10
 // LambdaTimeout is how long a function may take for one batch: the handler timeout of every event in it, within what Lambda allows.
 func (s Service) LambdaTimeout() time.Duration {
 	return min(lambdaBatch*s.HandlerTimeout, maxLambdaTimeout).Round(time.Second)
+}
+
+// MinLambdaReceiveCount is the lowest count of a service on Lambda that [Topology.Validate] accepts: package consumers/lambda pauses so
+// often in an outage of four hours. See internal/pauses.
+var MinLambdaReceiveCount = pauses.Deliveries(pauses.ShortFor)
+
+// spareReceives are for deliveries that no pause led to: a function that has ended, or an answer of it that was lost.
+const spareReceives = 10
+
+// defaultMaxReceiveCount is that of a service which declares none; the doc comment of MaxReceiveCount says how it is found.
+func (s Service) defaultMaxReceiveCount() int {
+	switch {
+	case s.GroupPolicy == failure.Block:
+		return maxReceiveCount
+	case s.Compute.Kind != Lambda:
+		return DefaultMaxReceiveCount
+	}
+	crashes := maxReceiveCount
+	if v := s.VisibilityTimeout(); v > 0 {
+		crashes = int(s.Retention / 2 / v)
+	}
+	return max(MinLambdaReceiveCount, min(crashes, pauses.Deliveries(s.Retention)+spareReceives, maxReceiveCount))
 }
 
 func (c Compute) withDefaults() Compute {
@@ -124,6 +149,13 @@ func (c Compute) faults(s Service) []string {
 		}
 		if c.Concurrency < 2 || c.Concurrency > 1000 {
 			fault("concurrency: got %d, want from 2 to 1000", c.Concurrency)
+		}
+		if s.GroupPolicy == failure.Park || s.GroupPolicy == failure.Block {
+			fault("kind: got %s with the group policy %s, want %s: a function ends, so that it can't hold a device's later events back; use %s, or let them go on",
+				Lambda, s.GroupPolicy, failure.Skip, Fargate)
+		} else if s.MaxReceiveCount < MinLambdaReceiveCount {
+			fault("kind: got %s with a max receive count of %d, want at least %d: each pause of an outage ends in a receive, and four hours take that many",
+				Lambda, s.MaxReceiveCount, MinLambdaReceiveCount)
 		}
 		if s.HandlerTimeout > maxLambdaTimeout {
 			fault("kind: got %s with a handler timeout of %v, want at most %v, or %s", Lambda, s.HandlerTimeout, maxLambdaTimeout, Fargate)

@@ -60,6 +60,11 @@ type Service struct {
 	// MinReceiveCount to 1000. Zero means 10, or 1000 with the group policy block, under which no event may go there. It is a
 	// backstop for crashes only: consumers decide on dead letters themselves, and every receive counts for all messages that it
 	// returns, so that a low count would dead-letter events that nobody tried.
+	//
+	// Behind a Lambda function every pause of an outage ends in a receive, so that the count has to last: from
+	// [MinLambdaReceiveCount], which is four hours. Zero means as many as the whole retention takes, but no more than an event that
+	// ends its function every time uses up in half of it, each time for the visibility timeout: it must be in the dead-letter queue
+	// before it expires. With a handler timeout of 10 s these are 288, which last for 38 hours.
 	MaxReceiveCount int
 	// GroupPolicy says what happens to a device's later events when one goes to the dead-letter queue.
 	// Empty means [failure.Skip].
@@ -133,14 +138,11 @@ func (s Service) withDefaults() Service {
 	if s.GroupPolicy == "" {
 		s.GroupPolicy = failure.Skip
 	}
-	if s.MaxReceiveCount == 0 {
-		s.MaxReceiveCount = DefaultMaxReceiveCount
-		if s.GroupPolicy == failure.Block {
-			s.MaxReceiveCount = maxReceiveCount
-		}
-	}
 	if s.Retention == 0 {
 		s.Retention = DefaultRetention
+	}
+	if s.MaxReceiveCount == 0 {
+		s.MaxReceiveCount = s.defaultMaxReceiveCount()
 	}
 	if s.MaxAge == 0 {
 		s.MaxAge = max(DefaultMaxAge, 2*s.VisibilityTimeout())

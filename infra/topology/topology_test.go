@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/declaration"
 	"github.com/device-fanout/fanout/infra/topology"
@@ -118,6 +119,15 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 		"concurrency": {func(t *topology.Topology) {
 			t.Services[0].Compute = topology.Compute{Kind: topology.Lambda, Concurrency: 1}
 		}, "concurrency: got 1, want from 2 to 1000"},
+		"park on Lambda": {func(t *topology.Topology) {
+			t.Services[0].Compute, t.Services[0].GroupPolicy = topology.Compute{Kind: topology.Lambda}, failure.Park
+		}, "compute: kind: got lambda with the group policy park, want skip: a function ends"},
+		"block on Lambda": {func(t *topology.Topology) {
+			t.Services[0].Compute, t.Services[0].GroupPolicy = topology.Compute{Kind: topology.Lambda}, failure.Block
+		}, "compute: kind: got lambda with the group policy block, want skip: a function ends"},
+		"few receives on Lambda": {func(t *topology.Topology) {
+			t.Services[0].Compute, t.Services[0].MaxReceiveCount = topology.Compute{Kind: topology.Lambda}, 10
+		}, "compute: kind: got lambda with a max receive count of 10, want at least 149"},
 		"long for Lambda": {func(t *topology.Topology) {
 			t.Services[0].Compute, t.Services[0].HandlerTimeout = topology.Compute{Kind: topology.Lambda}, 20*time.Minute
 		}, "with a handler timeout of 20m0s, want at most 15m0s"},
@@ -303,6 +313,9 @@ func TestService_TimesFollowFromTheHandlerTimeout(t *testing.T) {
 		t.Errorf("Lambda: timeout %v, visibility %v, concurrency %d; want 100 s for a batch of ten, six times that, and 10",
 			byLambda.LambdaTimeout(), byLambda.VisibilityTimeout(), byLambda.Compute.Concurrency)
 	}
+	if byLambda.MaxReceiveCount != 288 || push.MaxReceiveCount != 10 {
+		t.Errorf("max receive count: got %d on Lambda and %d elsewhere, want 288 for the pauses of an outage, and 10", byLambda.MaxReceiveCount, push.MaxReceiveCount)
+	}
 	if slow.VisibilityTimeout() != 2*time.Hour || slow.MaxAge != 4*time.Hour {
 		t.Errorf("got visibility %v and age %v, want 2 h and 4 h", slow.VisibilityTimeout(), slow.MaxAge)
 	}
@@ -311,5 +324,34 @@ func TestService_TimesFollowFromTheHandlerTimeout(t *testing.T) {
 	}
 	if got := d.MaxSilence(push); got != 0 {
 		t.Errorf("silence of a service that hears of rare things: got %v, want no alarm", got)
+	}
+}
+
+// The count on Lambda lasts for the pauses of four hours, for those of the whole retention where deliveries are cheap, and gets an event
+// that ends its function every time into the dead-letter queue before it expires, wherever four hours leave room for that.
+func TestService_MaxReceiveCountOnLambda(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		handler, retention time.Duration
+		want               int
+	}{
+		{100 * time.Millisecond, 0, 527}, // 4 days of pauses, and 10
+		{time.Second, 0, 527},
+		{10 * time.Second, 0, 288}, // 2 days of crashes, 10 min each
+		{15 * time.Minute, 0, 149}, // 4 hours of pauses
+		{time.Second, 13 * 24 * time.Hour, 1000},
+		{time.Second, time.Hour, 149},
+	} {
+		top := declaration.Topology()
+		s := &top.Services[0]
+		s.Compute, s.HandlerTimeout, s.Retention = topology.Compute{Kind: topology.Lambda}, row.handler, row.retention
+		d, err := top.In("prod")
+		if err != nil {
+			t.Errorf("%v, %v: %v", row.handler, row.retention, err)
+			continue
+		}
+		if got := d.Services[0].MaxReceiveCount; got != row.want {
+			t.Errorf("handler timeout %v, retention %v: got %d, want %d", row.handler, row.retention, got, row.want)
+		}
 	}
 }
