@@ -48,7 +48,7 @@ func (m *message) delivery(service string, e events.Event) Delivery {
 // Outcome is a verdict on an event.
 type Outcome struct {
 	Verdict  Verdict
-	Class    Class  // that its dead letter has, if there is to be one; else empty
+	Class    Class  // that its dead letter has, if it becomes one; empty if it can't
 	Code     string // of a failure
 	Error    string // its text
 	Attempts int    // handlers started

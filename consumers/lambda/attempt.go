@@ -1,52 +1,64 @@
 package lambda
 
 import (
-	"cmp"
 	"context"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/events"
-	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
 // handleOne brings a message to its verdict and carries that out. It returns whether the message may be deleted: it was handled, or
-// its dead letter is confirmed. first says that nothing of the batch ran before it in its lane.
-func (f *Function) handleOne(ctx context.Context, d *delivery, first bool) (done bool) {
-	end := f.end(ctx)
-	if !time.Now().Before(end) {
-		return false // no time left to start it; that is no attempt
+// its dead letter is confirmed.
+func (c *invocation) handleOne(d *delivery) (done bool) {
+	if c.down.Load() && !c.isLast(d) {
+		d.delay = c.pause(d)
+		return false // that is no attempt
 	}
-	v := f.attempt(ctx, d, time.Until(end))
-	switch v.Kind {
-	case attempt.Handled:
-		return true
-	case attempt.Released:
-		return false
-	case attempt.Unavailable: // nothing is wrong with the event, however often that comes
-		d.delay = f.outagePause(d.ReceiveCount)
-		f.comesAgain(d, &v)
-		return false
-	case attempt.RetryAfter:
-		d.delay = min(max(v.Delay, time.Second), consumers.MaxRetryAfter)
-		d.delay = (d.delay + time.Second - 1).Truncate(time.Second) // rounded up, as the runtime does
+	var v attempt.Verdict
+	v.Earlier = d.ReceiveCount > 1 // the deliveries before were attempts too
+	for {
+		began := time.Now()
+		end := c.end(c.ctx)
+		if !began.Before(end) {
+			if v.Attempts > 0 {
+				c.comesAgain(d, &v)
+			}
+			return false // no time left to start it; that is no attempt
+		}
+		attempts := v.Attempts
+		v = c.attempt(c.ctx, d, v.Earlier || attempts > 0, time.Until(end))
+		v.Attempts += attempts
+		// Those before it in its lane may have used up the function's time; then it had less than its own.
+		cutShort := !d.first && !time.Now().Before(end) && c.timeIsUp(c.ctx)
+		switch c.decide(d, &v, began, cutShort) {
+		case deleteIt:
+			return true
+		case buryIt:
+			if done = c.sendDeadLetter(c.ctx, d, &v); done {
+				c.forget(d)
+			}
+			return done
+		case reportIt:
+			if v.Kind != attempt.Released {
+				c.comesAgain(d, &v)
+			}
+			return false
+		case repeatIt:
+		}
 	}
-	// Those before it in its lane may have used up the function's time; then it had less than its own.
-	cutShort := !first && !time.Now().Before(end) && f.timeIsUp(ctx)
-	switch {
-	case v.Known:
-	case d.ReceiveCount < f.cfg.Deliveries || cutShort:
-		f.comesAgain(d, &v)
-		return false
-	}
-	return f.sendDeadLetter(ctx, d, &v)
 }
 
 // attempt makes one attempt on a goroutine of its own, since a handler may end it.
-func (f *Function) attempt(ctx context.Context, d *delivery, timeout time.Duration) (v attempt.Verdict) {
-	v.Earlier = d.ReceiveCount > 1 // the deliveries before were attempts too
-	t := attempt.Timing{Timeout: timeout}
+func (f *Function) attempt(ctx context.Context, d *delivery, earlier bool, timeout time.Duration) (v attempt.Verdict) {
+	v.Earlier = earlier
+	t := attempt.Timing{Timeout: timeout, Judge: func(v *attempt.Verdict) {
+		if f.isLast(d) && (v.Kind == attempt.RetryAfter || v.Kind == attempt.Unavailable) {
+			v.Class = deadletter.Exhausted
+		}
+	}}
 	if deadline, ok := ctx.Deadline(); ok {
 		t.Limit = deadline.Add(-f.cfg.Margin)
 	}
@@ -88,17 +100,6 @@ func (f *Function) end(ctx context.Context) time.Time {
 func (f *Function) timeIsUp(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && !time.Now().Before(deadline.Add(-f.cfg.Margin))
-}
-
-// maxOutagePause bounds how long an event stays hidden while a dependency is down.
-const maxOutagePause = 15 * time.Minute
-
-// outagePause is how long an event stays hidden that was received so often, while a dependency is down: twice as long each time, so
-// that the queue's maxReceiveCount, at which SQS would move the event to the dead-letter queue, is reached late. Twice nothing is nothing,
-// so where other failures are not hidden at all it begins with the default.
-func (f *Function) outagePause(receiveCount int) time.Duration {
-	first := cmp.Or(f.cfg.HandBack, DefaultHandBack)
-	return awsx.Backoff{First: first, Most: max(first, maxOutagePause)}.Doubled(receiveCount)
 }
 
 // comesAgain reports an event that failed and is not to be dead-lettered yet.

@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/sqsapi"
+	"github.com/device-fanout/fanout/internal/pauses"
 )
 
 // QueueAPI is what a Function needs of Amazon SQS; [*sqs.Client] has it.
@@ -29,12 +31,22 @@ type Config struct {
 	// RetryDelay is the pause before the first retry; each further one is twice as long. Zero means
 	// consumers.DefaultRetryDelay.
 	RetryDelay time.Duration
-	// Deliveries is how often an event may be delivered before an unknown error sends it to the dead-letter queue. It must
-	// be below the queue's maxReceiveCount. Zero means DefaultDeliveries.
-	Deliveries int
-	// HandBack is how long an event that failed stays hidden before it is delivered again, in whole seconds. Zero means
-	// DefaultHandBack; a negative value means not at all. After an Unavailable it is only the first pause, and each further one is twice as
-	// long; that of a negative value begins with DefaultHandBack, since an outage would else use up the queue's maxReceiveCount in seconds.
+	// Check tells whether what the handler depends on works: nil when it does. It is called when an event has failed with an unknown error
+	// and nothing else shows that the handler works, at most once a second, one call at a time, and has consumers.CheckTimeout, or what is
+	// left of the function's time. While it fails the event waits; once it passes and the event fails again, the event is dead-lettered.
+	// A Check that hangs or panics has failed. Nil means that the service has none; see MaxHold.
+	Check func(ctx context.Context) error
+	// MaxHold is how long an event is delivered again that fails with unknown errors in a service without a Check, while no other event of
+	// its type is handled in this process; then it is dead-lettered as exhausted. It begins when the event fails first; where another
+	// process may have tried it before, when it was received first. From 1 s to consumers.MaxRetryAfter. Zero means
+	// consumers.DefaultMaxHold.
+	MaxHold time.Duration
+	// MaxReceiveCount is that of the queue: an event that fails with any error at this delivery is dead-lettered as exhausted, as SQS would
+	// else move it without a record. Zero means that it is not known.
+	MaxReceiveCount int
+	// HandBack is how long an event that failed stays hidden before it is delivered again, in whole seconds. Each further pause is twice as
+	// long, up to 100 s, and up to 15 min from the fourth hour on; one that is longer than these stays as it is. Zero means
+	// DefaultHandBack. A negative value means the same, except for events that were not started: they are not hidden at all.
 	HandBack time.Duration
 	// Margin is how much of the function's time is kept back for dead letters and for handing back: no handler runs in it.
 	// The function's timeout must be longer. Zero means DefaultMargin.
@@ -51,16 +63,15 @@ type Config struct {
 
 // Defaults of Config.
 const (
-	DefaultDeliveries = 3
-	DefaultHandBack   = 5 * time.Second
-	DefaultMargin     = 2 * time.Second
+	DefaultHandBack = pauses.First
+	DefaultMargin   = 2 * time.Second
 )
 
 func (cfg Config) withDefaults() Config {
 	cfg.HandlerTimeout = cmp.Or(cfg.HandlerTimeout, consumers.DefaultHandlerTimeout)
 	cfg.Retries = cmp.Or(cfg.Retries, consumers.DefaultRetries)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, consumers.DefaultRetryDelay)
-	cfg.Deliveries = cmp.Or(cfg.Deliveries, DefaultDeliveries)
+	cfg.MaxHold = cmp.Or(cfg.MaxHold, consumers.DefaultMaxHold)
 	cfg.HandBack = max(0, cmp.Or(cfg.HandBack, DefaultHandBack))
 	cfg.Margin = cmp.Or(cfg.Margin, DefaultMargin)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
@@ -81,8 +92,12 @@ func (cfg Config) validate() error {
 	for _, err := range wrong {
 		faults = append(faults, fmt.Errorf("lambda: config: Known: %w", err))
 	}
-	if cfg.Deliveries < 1 {
-		faults = append(faults, fmt.Errorf("lambda: config: Deliveries: got %d, want at least 1", cfg.Deliveries))
+	if cfg.MaxHold < time.Second || cfg.MaxHold > consumers.MaxRetryAfter {
+		faults = append(faults, fmt.Errorf("lambda: config: MaxHold: got %v, want from 1s to %v: SQS lets nobody hold a message for longer than 12h",
+			cfg.MaxHold, consumers.MaxRetryAfter))
+	}
+	if cfg.MaxReceiveCount < 0 {
+		faults = append(faults, fmt.Errorf("lambda: config: MaxReceiveCount: got %d, want that of the queue, or 0", cfg.MaxReceiveCount))
 	}
 	if cfg.HandBack%time.Second != 0 || cfg.HandBack > 12*time.Hour {
 		faults = append(faults, fmt.Errorf("lambda: config: HandBack: got %v, want whole seconds, at most 12h", cfg.HandBack))

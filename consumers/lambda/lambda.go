@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	awsevents "github.com/aws/aws-lambda-go/events"
@@ -13,6 +14,7 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/internal/batch"
+	"github.com/device-fanout/fanout/consumers/internal/evidence"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
@@ -22,6 +24,10 @@ type Function struct {
 	queue   consumers.Queue
 	cfg     Config
 	service attempt.Service
+	check   *checker // nil if the service has none
+
+	mu   sync.Mutex
+	seen evidence.Evidence
 }
 
 // New makes a Function of queue. It makes no request. The error lists every fault of queue and cfg.
@@ -36,10 +42,14 @@ func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Con
 	}
 	cfg.Logger = cfg.Logger.With("service", queue.Service)
 	known, _ := attempt.Sentinels(cfg.Known) // validated above
-	return &Function{api: api, queue: queue, cfg: cfg, service: attempt.Service{
+	f := &Function{api: api, queue: queue, cfg: cfg, service: attempt.Service{
 		Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
 		Faults: attempt.NewHookFaults(cfg.Logger),
-	}}, nil
+	}}
+	if cfg.Check != nil {
+		f.check = &checker{check: cfg.Check}
+	}
+	return f, nil
 }
 
 // Handle handles a batch and reports what Lambda must not delete: an event that failed, and all later ones of its device.
@@ -59,9 +69,10 @@ func (f *Function) Handle(ctx context.Context, in awsevents.SQSEvent) (awsevents
 		lanes[d.Group] = append(lanes[d.Group], d)
 	}
 	var running sync.WaitGroup
+	call := &invocation{Function: f, ctx: ctx}
 	for _, lane := range lanes {
 		running.Go(func() {
-			f.handleLane(ctx, lane)
+			call.handleLane(lane)
 			f.handBack(ctx, lane)
 		})
 	}
@@ -75,10 +86,18 @@ func (f *Function) Handle(ctx context.Context, in awsevents.SQSEvent) (awsevents
 	return response, nil
 }
 
+// invocation is one call of the function.
+type invocation struct {
+	*Function
+	ctx  context.Context
+	down atomic.Bool // a handler has said that a dependency is down: no more handlers are started
+}
+
 // handleLane handles the events of one device, one after another, up to the first that is not done.
-func (f *Function) handleLane(ctx context.Context, lane []*delivery) {
+func (c *invocation) handleLane(lane []*delivery) {
 	for i, d := range lane {
-		if d.done = f.handleOne(ctx, d, i == 0); !d.done {
+		d.first = i == 0
+		if d.done = c.handleOne(d); !d.done {
 			return
 		}
 	}

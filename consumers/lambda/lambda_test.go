@@ -200,15 +200,15 @@ func TestFunction_DeadLetters(t *testing.T) {
 		},
 		"unknown": {
 			func(context.Context, events.Event) error { return errors.New("no") },
-			deadletter.Exhausted, consumers.CodeError, 4, 3,
+			deadletter.Exhausted, consumers.CodeError, 4, 8, // in the MaxHold of five minutes
 		},
 		"panic": {
 			func(context.Context, events.Event) error { panic("oh") },
-			deadletter.Exhausted, consumers.CodePanic, 4, 3,
+			deadletter.Exhausted, consumers.CodePanic, 4, 8,
 		},
 		"hangs": {
 			func(ctx context.Context, _ events.Event) error { <-ctx.Done(); return ctx.Err() },
-			deadletter.Exhausted, consumers.CodeTimeout, 1, 3,
+			deadletter.Exhausted, consumers.CodeTimeout, 1, 8,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -320,7 +320,8 @@ func TestFunction_StopsWhenItsTimeRunsOut(t *testing.T) {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-		}, lambda.Config{Deliveries: 1, Retries: -1}) // every failure would be a dead letter
+		}, lambda.Config{Retries: -1})
+		s.aged = consumers.DefaultMaxHold // every failure would be a dead letter
 		for n := range 6 {
 			s.send(lamp("hall", n))
 		}
@@ -403,7 +404,8 @@ func TestFunction_ErrorWhoseTextPanics(t *testing.T) {
 			}
 			l.add(e.ID)
 			return nil
-		}, lambda.Config{Retries: -1, Deliveries: 1})
+		}, lambda.Config{Retries: -1})
+		s.aged = consumers.DefaultMaxHold // so that the first delivery decides
 		s.send(lamp("hall", 1), lamp("attic", 1))
 		if response, n := s.batch(t.Context()); n != 2 || reported(response) != 0 {
 			t.Errorf("batch of %d: %d reported, want none of 2", n, reported(response))
@@ -449,7 +451,7 @@ func TestFunction_RandomTrouble(t *testing.T) {
 					}
 					ended[e.ID] = true
 					return nil
-				}, lambda.Config{Retries: 1, Deliveries: 100})
+				}, lambda.Config{Retries: 1, MaxHold: consumers.MaxRetryAfter, Check: func(context.Context) error { return errBroken }})
 				healthy := s.invoke
 				s.invoke = func(ctx context.Context, batch awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
 					response, err := healthy(ctx, batch)
@@ -479,9 +481,11 @@ func TestFunction_RandomTrouble(t *testing.T) {
 
 func TestNew_ListsEveryFault(t *testing.T) {
 	t.Parallel()
-	_, err := lambda.New(nil, consumers.Queue{Service: "lights"}, nil, lambda.Config{Deliveries: -1, HandBack: 1500 * time.Millisecond, HandlerTimeout: -1, Margin: -1})
+	_, err := lambda.New(nil, consumers.Queue{Service: "lights"}, nil, lambda.Config{
+		MaxHold: -1, MaxReceiveCount: -1, HandBack: 1500 * time.Millisecond, HandlerTimeout: -1, Margin: -1,
+	})
 	for _, want := range []string{
-		"queue: URL is empty", "queue: DLQURL is empty", "handler is nil", "Deliveries: got -1", "HandBack: got 1.5s, want whole seconds",
+		"queue: URL is empty", "queue: DLQURL is empty", "handler is nil", "MaxHold: got -1ns, want from 1s to 11h0m0s", "MaxReceiveCount: got -1", "HandBack: got 1.5s, want whole seconds",
 		"HandlerTimeout: got -1ns", "Margin: got -1ns",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -16,6 +16,7 @@ type delivery struct {
 	queue      string // ARN
 	handle     string
 	receivedAt time.Time
+	first      bool // nothing of the batch ran before it in its lane
 
 	// What its device's goroutine finds out.
 	done  bool          // handled, or its dead letter is confirmed

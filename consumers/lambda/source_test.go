@@ -26,6 +26,7 @@ type source struct {
 	queue  consumers.Queue
 	arn    string
 	invoke func(context.Context, awsevents.SQSEvent) (awsevents.SQSEventResponse, error)
+	aged   time.Duration // how long before it really was the function is told that a message was received first
 }
 
 func newSource(t *testing.T, engine *local.Engine) *source {
@@ -91,6 +92,9 @@ func (s *source) batch(ctx context.Context) (response awsevents.SQSEventResponse
 	}
 	var batch awsevents.SQSEvent
 	for _, m := range out.Messages {
+		if s.aged > 0 {
+			m.Attributes["ApproximateFirstReceiveTimestamp"] = strconv.FormatInt(time.Now().Add(-s.aged).UnixMilli(), 10)
+		}
 		record := awsevents.SQSMessage{
 			MessageId: *m.MessageId, ReceiptHandle: *m.ReceiptHandle, Body: *m.Body, Attributes: m.Attributes, EventSourceARN: s.arn,
 			MessageAttributes: map[string]awsevents.SQSMessageAttribute{},
@@ -134,7 +138,7 @@ func (s *source) depth() int {
 // run calls the function until nothing has come for longer than anything is hidden.
 func (s *source) run() {
 	s.t.Helper()
-	for idle := 0; idle < 70; {
+	for idle := 0; idle < 110; {
 		if _, n := s.batch(s.t.Context()); n > 0 {
 			idle = 0
 			continue

@@ -93,7 +93,7 @@ var runners = map[string]func(t *testing.T, s *source, row verdictRow, handle co
 	"lambda": func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks) {
 		cfg := lambda.Config{Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second}
 		if !row.waits {
-			cfg.Deliveries = 1 // so that the first one decides, as in the runtime
+			s.aged = consumers.DefaultMaxHold // so that the first delivery decides, as in the runtime
 		}
 		f, err := lambda.New(s.api, s.queue, handle, cfg)
 		if err != nil {
@@ -193,10 +193,10 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 func TestFunction_UnavailableIsNoDeadLetter(t *testing.T) {
 	t.Parallel()
 	for handBack, want := range map[time.Duration]string{
-		0:           "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@5m15s hall-2@5m15s",
-		time.Minute: "hall-1@0s hall-1@1m0s hall-1@3m0s hall-1@7m0s hall-2@7m0s",
+		0:           "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@4m15s hall-1@5m55s hall-2@5m55s",
+		time.Minute: "hall-1@0s hall-1@1m0s hall-1@2m40s hall-1@4m20s hall-1@6m0s hall-2@6m0s",
 		// Other failures are not hidden at all; an outage would then use up the receive count at once.
-		-1: "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@5m15s hall-2@5m15s",
+		-1: "hall-1@0s hall-1@5s hall-1@15s hall-1@35s hall-1@1m15s hall-1@2m35s hall-1@4m15s hall-1@5m55s hall-2@5m55s",
 	} {
 		t.Run(handBack.String(), func(t *testing.T) {
 			t.Parallel()

@@ -55,6 +55,9 @@ type Timing struct {
 	// one that it returns; finish is called when the verdict is complete. Nothing else that it does or fails to do has an effect. Nil is
 	// skipped.
 	Hook func(ctx context.Context, event events.Event) (hooked context.Context, finish func())
+	// Judge is called when the verdict is complete, before finish, and may change its class: only the adapter knows that a message which
+	// is to come again can't. Nil is skipped.
+	Judge func(v *Verdict)
 	// Failed is called after each attempt that failed with an unknown error, and Retry before the next one begins. Nil is skipped.
 	Failed, Retry func()
 }
@@ -73,6 +76,13 @@ func (s *Service) Decode(body string) (events.Event, error) {
 // A handler may end its goroutine, as t.FailNow does, so Run needs one that can be spared. The verdict is complete at any moment
 // at which that can happen.
 func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
+	var finish func()
+	defer func() {
+		if t.Judge != nil {
+			t.Judge(v)
+		}
+		s.finish(finish)
+	}()
 	v.EventType = m.Type()
 	if m.IsMark() { // the end of a release that is no more, or a group policy that knows none
 		v.Kind = Handled
@@ -80,9 +90,7 @@ func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
 	}
 	event, err := s.Decode(m.Body)
 	if t.Hook != nil {
-		hooked, finish := s.hook(ctx, t, event)
-		ctx = hooked
-		defer s.finish(finish)
+		ctx, finish = s.hook(ctx, t, event)
 	}
 	if err != nil {
 		v.Refuse(refused(codeOf(err), err))

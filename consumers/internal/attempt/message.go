@@ -22,6 +22,7 @@ type Message struct {
 	Attributes   map[string]types.MessageAttributeValue
 	ReceiveCount int       // the first delivery is 1
 	SentAt       time.Time // zero if it is not known
+	FirstAt      time.Time // when it was received first, by anybody; zero if it is not known
 }
 
 // NewMessage reads a message with all its attributes.
@@ -32,10 +33,18 @@ func NewMessage(in types.Message) Message {
 	}
 	m.Device, m.IsReleased = parking.DeviceOf(in)
 	m.ReceiveCount, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
-		m.SentAt = time.UnixMilli(ms).UTC()
-	}
+	m.SentAt = instant(in, types.MessageSystemAttributeNameSentTimestamp)
+	m.FirstAt = instant(in, types.MessageSystemAttributeNameApproximateFirstReceiveTimestamp)
 	return m
+}
+
+// instant reads an attribute in milliseconds; zero if it is not there.
+func instant(in types.Message, name types.MessageSystemAttributeName) time.Time {
+	ms, err := strconv.ParseInt(in.Attributes[string(name)], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // IsMark tells whether the message is the end mark of a release.
