@@ -208,7 +208,7 @@ func TestFunction_DeadLetters(t *testing.T) {
 		},
 		"hangs": {
 			func(ctx context.Context, _ events.Event) error { <-ctx.Done(); return ctx.Err() },
-			deadletter.Exhausted, consumers.CodeTimeout, 1, 8,
+			deadletter.Exhausted, consumers.CodeTimeout, 1, 7,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

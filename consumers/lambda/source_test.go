@@ -2,8 +2,10 @@ package lambda_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/lambda"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/local"
 )
@@ -26,6 +29,7 @@ type source struct {
 	queue  consumers.Queue
 	arn    string
 	invoke func(context.Context, awsevents.SQSEvent) (awsevents.SQSEventResponse, error)
+	wait   int32         // seconds of a long poll
 	aged   time.Duration // how long before it really was the function is told that a message was received first
 }
 
@@ -43,10 +47,13 @@ func newSource(t *testing.T, engine *local.Engine) *source {
 	return s
 }
 
+// visibility is the queues' visibility timeout in seconds.
+const visibility = "60"
+
 func (s *source) create(name string) string {
 	s.t.Helper()
 	out, err := s.api.CreateQueue(s.t.Context(), &sqs.CreateQueueInput{
-		QueueName: &name, Attributes: map[string]string{"FifoQueue": "true", "VisibilityTimeout": "60"},
+		QueueName: &name, Attributes: map[string]string{"FifoQueue": "true", "VisibilityTimeout": visibility},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -81,7 +88,7 @@ func (s *source) sendBody(group, id, eventType, body string) {
 func (s *source) batch(ctx context.Context) (response awsevents.SQSEventResponse, n int) {
 	s.t.Helper()
 	out, err := s.api.ReceiveMessage(s.t.Context(), &sqs.ReceiveMessageInput{
-		QueueUrl: &s.queue.URL, MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"},
+		QueueUrl: &s.queue.URL, MaxNumberOfMessages: 10, WaitTimeSeconds: s.wait, MessageAttributeNames: []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 	})
 	if err != nil {
@@ -118,6 +125,36 @@ func (s *source) batch(ctx context.Context) (response awsevents.SQSEventResponse
 	}
 	return response, len(out.Messages)
 }
+
+// maxReceives gives the queue a redrive policy.
+func (s *source) maxReceives(n int) {
+	s.t.Helper()
+	_, err := s.api.SetQueueAttributes(s.t.Context(), &sqs.SetQueueAttributesInput{QueueUrl: &s.queue.URL, Attributes: map[string]string{
+		"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":%d}`, strings.Replace(s.arn, "lights", "lights-dlq", 1), n),
+	}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// process gives the source a function of its own, as each process of Lambda's has one, and its own time.
+func (s *source) process(handle consumers.Handler, cfg lambda.Config) *source {
+	s.t.Helper()
+	f, err := lambda.New(s.api, s.queue, handle, cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	another := *s
+	another.invoke = func(ctx context.Context, batch awsevents.SQSEvent) (awsevents.SQSEventResponse, error) {
+		ctx, cancel := context.WithTimeout(ctx, functionTimeout)
+		defer cancel()
+		return f.Handle(ctx, batch)
+	}
+	return &another
+}
+
+// functionTimeout is that of a service with the default handler timeout.
+const functionTimeout = 10 * consumers.DefaultHandlerTimeout
 
 // depth is how many messages the queue holds.
 func (s *source) depth() int {
