@@ -66,7 +66,7 @@ func (s Service) LambdaTimeout() time.Duration {
 }
 
 // MinLambdaReceiveCount is the lowest count of a service on Lambda that [Topology.Validate] accepts: package consumers/lambda pauses so
-// often in an outage of four hours. See internal/pauses.
+// often in an outage of a little more than four hours. See internal/pauses.
 var MinLambdaReceiveCount = pauses.Deliveries(pauses.ShortFor)
 
 // spareReceives are for deliveries that no pause led to: a function that has ended, or an answer of it that was lost.

@@ -127,7 +127,7 @@ func TestValidate_NamesTheEntryAndTheRule(t *testing.T) {
 		}, "compute: kind: got lambda with the group policy block, want skip: a function ends"},
 		"few receives on Lambda": {func(t *topology.Topology) {
 			t.Services[0].Compute, t.Services[0].MaxReceiveCount = topology.Compute{Kind: topology.Lambda}, 10
-		}, "compute: kind: got lambda with a max receive count of 10, want at least 149"},
+		}, "compute: kind: got lambda with a max receive count of 10, want at least 155"},
 		"long for Lambda": {func(t *topology.Topology) {
 			t.Services[0].Compute, t.Services[0].HandlerTimeout = topology.Compute{Kind: topology.Lambda}, 20*time.Minute
 		}, "with a handler timeout of 20m0s, want at most 15m0s"},
@@ -335,12 +335,12 @@ func TestService_MaxReceiveCountOnLambda(t *testing.T) {
 		handler, retention time.Duration
 		want               int
 	}{
-		{100 * time.Millisecond, 0, 527}, // 4 days of pauses, and 10
-		{time.Second, 0, 527},
+		{100 * time.Millisecond, 0, 533}, // 4 days of pauses, and 10
+		{time.Second, 0, 533},
 		{10 * time.Second, 0, 288}, // 2 days of crashes, 10 min each
-		{15 * time.Minute, 0, 149}, // 4 hours of pauses
+		{15 * time.Minute, 0, 155}, // 4 hours of pauses
 		{time.Second, 13 * 24 * time.Hour, 1000},
-		{time.Second, time.Hour, 149},
+		{time.Second, time.Hour, 155},
 	} {
 		top := declaration.Topology()
 		s := &top.Services[0]

@@ -11,8 +11,8 @@ const (
 	First = 5 * time.Second
 	// Short is the longest pause in the first hours, so that an event is handled within two minutes after an outage.
 	Short = 100 * time.Second
-	// ShortFor is how long pauses stay that short, from the first delivery on.
-	ShortFor = 4 * time.Hour
+	// ShortFor is how long pauses stay that short, from the first delivery on: an outage of four hours and the attempts at its end.
+	ShortFor = 4*time.Hour + 10*time.Minute
 	// Long is the longest pause after that.
 	Long = 15 * time.Minute
 )

@@ -109,7 +109,7 @@ func (s *Service) Run(ctx context.Context, m *Message, t Timing, v *Verdict) {
 		if v.Attempts > 1 && t.Retry != nil {
 			t.Retry()
 		}
-		v.Refuse(Failure{Code: failure.CodePanic, Text: errEnded.Error(), Cause: errEnded.Error()}, errEnded) // unless it returns
+		v.Refuse(Failure{Code: failure.CodePanic, Text: errEnded.Error()}, errEnded) // unless it returns
 		failed, err := s.call(working, event)
 		if err == nil {
 			v.accept(Handled)
@@ -163,7 +163,7 @@ func (s *Service) call(ctx context.Context, event events.Event) (f Failure, err 
 		}
 	}()
 	if err = s.Handler(ctx, event); err != nil {
-		f = FailureOf(err, s.Known, event.ID, event.DeviceID)
+		f = FailureOf(err, s.Known)
 	}
 	return f, err
 }

@@ -53,7 +53,7 @@ func TestRun_RetriesWithGrowingPauses(t *testing.T) {
 			t.Errorf("attempts at %v, want %v", at, want)
 		}
 		want := Verdict{
-			Failure: Failure{Kind: Dead, Code: failure.CodeError, Text: "broken", Cause: "broken"}, Err: errBroken,
+			Failure: Failure{Kind: Dead, Code: failure.CodeError, Text: "broken"}, Err: errBroken,
 			Class: failure.Exhausted, EventType: "acme.bell.v1", EventID: "e1", Attempts: 4,
 		}
 		if !reflect.DeepEqual(v, want) || failed != 4 || retries != 3 {
@@ -282,8 +282,8 @@ func TestRun_Err(t *testing.T) {
 				s.Run(t.Context(), &Message{Body: body, Device: "hall", Group: "hall"}, Timing{Timeout: time.Second}, &v)
 			}()
 			<-ended
-			if !row.check(v.Err) || !strings.HasPrefix(v.Cause, row.cause) || (v.Cause == "") != (row.cause == "") {
-				t.Errorf("%s: got error %v, cause %q", name, v.Err, v.Cause)
+			if !row.check(v.Err) || !strings.HasPrefix(v.cause("hall"), row.cause) || (v.cause("hall") == "") != (row.cause == "") {
+				t.Errorf("%s: got error %v, cause %q", name, v.Err, v.cause("hall"))
 			}
 		})
 	}

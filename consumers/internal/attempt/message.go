@@ -62,7 +62,7 @@ func (m *Message) DeadLetter(dlqURL, service, queue string, v *Verdict) (in *sqs
 		Class:        v.Class,
 		Code:         v.Code,
 		Error:        v.Text,
-		Fingerprint:  deadletter.FingerprintOf(service, v.EventType, v.Code, v.Cause),
+		Fingerprint:  deadletter.FingerprintOf(service, v.EventType, v.Code, v.cause(m.Device)),
 		Attempts:     v.Attempts,
 		ReceiveCount: m.ReceiveCount,
 		MessageID:    m.ID,

@@ -32,7 +32,6 @@ type Failure struct {
 	Known bool // no retry can mend it
 	Code  string
 	Text  string
-	Cause string        // what failures are grouped by, beside the code; see [deadletter.CauseOf]
 	Delay time.Duration // of RetryAfter, as the handler gave it
 }
 
@@ -40,7 +39,7 @@ type Failure struct {
 // as not every error can; compare their Failures.
 type Verdict struct {
 	Failure                 // its Kind is that of the verdict
-	Err       error         // that of the handler, for hooks alone: its methods may panic
+	Err       error         // that of the handler, for hooks and [deadletter.CauseOf]: its methods may panic
 	Class     failure.Class // of a dead letter
 	EventType string
 	EventID   string // empty if the event could not be decoded
@@ -64,6 +63,17 @@ func (v *Verdict) Refuse(f Failure, err error) {
 	default:
 		v.Class = failure.Unknown
 	}
+}
+
+// cause is what the dead letter is grouped by, beside its code.
+func (v *Verdict) cause(device string) string {
+	switch {
+	case v.Class == failure.Parked: // its text names the event that it follows
+		return ""
+	case v.Err != nil:
+		return deadletter.CauseOf(v.Err, v.EventID, device)
+	}
+	return deadletter.CauseOfText(v.Text, v.EventID, device)
 }
 
 // accept makes success the verdict, or that the message is not ours any more.
@@ -110,10 +120,9 @@ func Sentinels(known map[string]error) (list []Sentinel, faults []error) {
 	return list, faults
 }
 
-// FailureOf tells what an error of a handler means; err is not nil. It panics if a method of the error does. ids are the IDs that its
-// text may name: they are no part of the cause.
-func FailureOf(err error, known []Sentinel, ids ...string) Failure {
-	f := Failure{Kind: Dead, Code: codeOf(err), Text: err.Error(), Cause: deadletter.CauseOf(err, ids...)}
+// FailureOf tells what an error of a handler means; err is not nil. It panics if a method of the error does.
+func FailureOf(err error, known []Sentinel) Failure {
+	f := Failure{Kind: Dead, Code: codeOf(err), Text: err.Error()}
 	var refused *failure.KnownError
 	var after *failure.RetryAfterError
 	var unavailable *failure.UnavailableError
@@ -152,10 +161,10 @@ func codeOf(err error) string {
 
 // refused is the failure of a message that no handler can take.
 func refused(code string, err error) (Failure, error) {
-	return Failure{Known: true, Code: code, Text: err.Error(), Cause: deadletter.CauseOf(err)}, err
+	return Failure{Known: true, Code: code, Text: err.Error()}, err
 }
 
 func panicked(value any) (Failure, error) {
 	err := failure.Recovered(value)
-	return Failure{Kind: Dead, Code: failure.CodePanic, Text: err.Error(), Cause: deadletter.CauseOf(err)}, err
+	return Failure{Kind: Dead, Code: failure.CodePanic, Text: err.Error()}, err
 }
