@@ -195,13 +195,13 @@ func TestOutage(t *testing.T) {
 func (f *fleet) long(name string) bool {
 	switch {
 	case f.devices == 500:
-		return f.kind != "refused" || f.outage > 10*time.Minute || name != "check, poison"
+		return f.kind != "refused" || f.outage > time.Minute || name != "check, poison"
 	case f.devices == 50:
-		return f.kind != "refused" || f.outage > time.Hour || f.outage > 10*time.Minute && name != "check, restarts"
-	case f.outage > time.Hour:
-		return f.devices != 3 || f.poison
+		return f.kind != "refused" || f.outage > 10*time.Minute
+	case f.kind != "refused":
+		return f.outage > 10*time.Minute || f.devices == 1
 	}
-	return f.kind != "refused" && f.devices != 3
+	return f.poison && !f.check && f.outage > 10*time.Minute
 }
 
 func checkOutage(t *testing.T, f *fleet) {
