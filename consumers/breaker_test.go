@@ -297,9 +297,14 @@ func TestHooks_HearOfEveryVerdict(t *testing.T) {
 					j.add(fmt.Sprintf("%s %s %s %s %d", d.DeviceID, d.Attribute("source"), o.Verdict, o.Code, o.Attempts))
 				}
 			},
+			DeadLettered: func(d consumers.Delivery, o consumers.Outcome) {
+				if o.Verdict == consumers.VerdictExhausted {
+					j.add(fmt.Sprintf("%s %s %s %d", d.DeviceID, o.Class, o.Code, o.Attempts))
+				}
+			},
 		}})
 		time.Sleep(5 * time.Second)
 		stop()
-		j.want(t, "d1 test handled  1", "d2 test known refused 1", "d3 test exhausted error 4", "d4 test known malformed_json 0")
+		j.want(t, "d1 test handled  1", "d2 test known refused 1", "d3 test held error 4", "d4 test known malformed_json 0", "d3 test held error 5", "d3 exhausted error 5")
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	"github.com/device-fanout/fanout/consumers/internal/check"
 	"github.com/device-fanout/fanout/consumers/internal/core"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
@@ -25,6 +26,7 @@ type Consumer struct {
 	cfg   Config
 
 	service attempt.Service
+	guard   check.Guard
 	running atomic.Bool // a Run goes on, be it in its first check
 	paused  atomic.Bool
 	wake    chan struct{}       // tells a run that paused has changed
@@ -82,7 +84,7 @@ func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, err
 	cfg.Logger = cfg.Logger.With("service", queue.Service)
 	known, _ := attempt.Sentinels(cfg.Known) // validated above
 	return &Consumer{
-		api: api, queue: queue, cfg: cfg, wake: make(chan struct{}, 1),
+		api: api, queue: queue, cfg: cfg, guard: check.Guard{Check: cfg.Check}, wake: make(chan struct{}, 1),
 		service: attempt.Service{
 			Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
 			Faults: attempt.NewHookFaults(cfg.Logger),

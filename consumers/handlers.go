@@ -16,9 +16,10 @@ type verdict = attempt.Verdict
 
 // job is a message whose handler is to run, with the context of the run.
 type job struct {
-	ctx  context.Context
-	m    *message
-	once bool // without quick retries
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	m      *message
+	once   bool // without quick retries
 }
 
 // start runs a message's handler.
@@ -27,7 +28,7 @@ func (r *run) start(c core.Run) {
 	m := of(c.Message)
 	m.cancel = cancel
 	r.running++
-	r.jobs <- job{ctx, m, c.Once}
+	r.jobs <- job{ctx, cancel, m, c.Once}
 	r.enoughWorkers()
 }
 
@@ -56,23 +57,27 @@ func (r *run) worker() {
 
 // handle brings a message to its verdict.
 func (r *run) handle(j job) {
-	v := new(verdict)
-	began := time.Now()
-	var failedAt time.Time
+	v := &verdict{Earlier: j.m.Attempts() > 0}
+	ended := core.AttemptEnded{Message: &j.m.Message, Verdict: v, Began: time.Now()}
+	posted, held := false, false
 	defer func() { // deferred, since a handler may end its goroutine
-		if value := recover(); value != nil {
+		value := recover()
+		j.cancel(nil)
+		if posted {
+			return
+		}
+		if value != nil {
 			v.Panicked(value)
 		}
-		j.m.cancel(nil)
-		r.post(core.AttemptEnded{Message: &j.m.Message, Verdict: v, Began: began, FailedAt: failedAt})
+		r.post(ended)
 	}()
 	t := attempt.Timing{
 		Timeout:  r.cfg.HandlerTimeout,
 		LeaseEnd: j.m.leaseEnd,
 		Once:     j.once,
 		Failed: func() {
-			if failedAt.IsZero() {
-				failedAt = time.Now()
+			if ended.FailedAt.IsZero() {
+				ended.FailedAt = time.Now()
 			}
 			so := *v
 			so.Attempts += j.m.Attempts()
@@ -81,9 +86,30 @@ func (r *run) handle(j job) {
 		Retry: func() { r.retries.Add(1) },
 	}
 	if r.cfg.Hooks.Handle != nil {
+		t.Judge = func(v *verdict) { // the hook wants to hear what becomes of it, which the core decides
+			if v.Kind == attempt.Handled || v.Kind == attempt.Released {
+				return
+			}
+			decided := make(chan bool, 1)
+			ended.Ref, posted = decided, true
+			r.post(ended)
+			select {
+			case held = <-decided:
+			case <-r.ended:
+			}
+		}
 		t.Hook = func(ctx context.Context, event events.Event) (context.Context, func()) {
 			ctx, finish := r.cfg.Hooks.Handle(ctx, j.m.delivery(r.queue.Service, event))
-			return ctx, func() { finish(outcomeOf(v)) }
+			if finish == nil {
+				return ctx, nil
+			}
+			return ctx, func() {
+				o := outcomeOf(v)
+				if held {
+					o.Verdict = VerdictHeld
+				}
+				finish(o)
+			}
 		}
 	}
 	r.service.Run(j.ctx, &j.m.in, t, v)

@@ -18,6 +18,10 @@ type Hooks struct {
 	// Handle is called before an event's first attempt. The handler's context has the values of the context that it returns; when that
 	// ends has no effect. The func that it returns hears of the verdict. Neither should be nil.
 	Handle func(ctx context.Context, d Delivery) (context.Context, func(Outcome))
+	// DeadLettered is called when the dead-letter queue has confirmed an event that failed, on a goroutine of its own. An event that was
+	// held becomes a dead letter between two attempts, so that Handle does not hear of it; and events that follow to the queue because
+	// their device is parked are not told.
+	DeadLettered func(d Delivery, o Outcome)
 }
 
 // Delivery is one event as it was delivered.
@@ -67,7 +71,8 @@ type Verdict string
 const (
 	VerdictHandled     Verdict = "handled"
 	VerdictKnown       Verdict = "known"       // it can never succeed
-	VerdictExhausted   Verdict = "exhausted"   // the quick retries are used up
+	VerdictExhausted   Verdict = "exhausted"   // it failed again, though its handler works
+	VerdictHeld        Verdict = "held"        // it failed, and is tried again as nothing shows that the handler works, or by [Block]
 	VerdictRetryAfter  Verdict = "retry_after" // its device goes back for a while
 	VerdictUnavailable Verdict = "unavailable" // a dependency is down
 	VerdictReleased    Verdict = "released"    // the consumer stops, or the lease is lost

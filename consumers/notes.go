@@ -50,6 +50,13 @@ func (r *run) tell(n core.Note) {
 		log.Error("sending to the dead-letter queue failed; the device waits", message, retry)
 	case core.NoteDeadLettered:
 		log.Error("event dead-lettered", r.failure(n))
+		if hook := r.cfg.Hooks.DeadLettered; hook != nil {
+			go r.watch(func() {
+				m := of(n.Message)
+				event, _ := r.service.Decode(m.in.Body) // empty if it can't be
+				hook(m.delivery(r.queue.Service, event), outcomeOf(n.Verdict))
+			})
+		}
 	case core.NoteBlocks:
 		log.Error("event blocks its device", r.failure(n), "retry_in", n.In)
 	case core.NoteHeld:
@@ -74,6 +81,16 @@ func (r *run) tell(n core.Note) {
 	case core.NoteOutOfOrder:
 		log.Warn("sequence numbers contradict the order in which the queue delivers, as on an emulator: they are not used any more", message)
 	}
+}
+
+// watch calls a hook, which changes nothing.
+func (r *run) watch(hook func()) {
+	defer func() {
+		if value := recover(); value != nil {
+			r.service.Faults.Panicked(value)
+		}
+	}()
+	hook()
 }
 
 // failure is a message and why it failed.

@@ -2,9 +2,6 @@ package consumers
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -100,44 +97,8 @@ func (r *run) deadLetter(c core.Send) {
 	}
 }
 
-// errCheckHangs is what a check has failed with that did not return in time.
-var errCheckHangs = errors.New("consumers: the check of the service's dependencies does not return")
-
-// checker calls the service's check, one call at a time.
-type checker struct{ hangs atomic.Bool }
-
-// callCheck calls the service's check. One that does not return in time has failed, and so have the next until it does.
-func (r *run) callCheck() {
+// checkDependencies calls the service's check.
+func (r *run) checkDependencies() {
 	began := time.Now()
-	if !r.checks.hangs.CompareAndSwap(false, true) {
-		go r.post(core.Checked{Began: began, Err: errCheckHangs})
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.requests, CheckTimeout)
-	said := make(chan error, 1)
-	go func() {
-		err := errors.New("consumers: the check of the service's dependencies ended its goroutine")
-		defer func() {
-			if value := recover(); value != nil {
-				err = fmt.Errorf("consumers: the check of the service's dependencies panicked: %v", value)
-			}
-			r.checks.hangs.Store(false)
-			said <- err
-		}()
-		err = r.cfg.Check(ctx)
-	}()
-	go func() {
-		defer cancel()
-		var err error
-		select {
-		case err = <-said:
-		case <-ctx.Done():
-			select {
-			case err = <-said: // it minds its context
-			case <-time.After(time.Second):
-				err = fmt.Errorf("%w within %v", errCheckHangs, CheckTimeout)
-			}
-		}
-		r.post(core.Checked{Began: began, Err: err})
-	}()
+	r.post(core.Checked{Began: began, Err: r.guard.Call(r.requests, CheckTimeout)})
 }

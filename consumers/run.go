@@ -41,7 +41,6 @@ type run struct {
 	workers int           // goroutines for them
 	exited  chan struct{} // one of those has ended
 	jobs    chan job      // what they are to do; never full, as there is room for every slot
-	checks  checker
 }
 
 func newRun(c *Consumer, f facts) *run {
@@ -147,6 +146,9 @@ func (r *run) step(in core.Input) {
 	switch in := in.(type) {
 	case core.AttemptEnded:
 		r.running--
+		if decided, ok := in.Ref.(chan bool); ok {
+			decided <- in.Message.IsHeld()
+		}
 	case core.Changed:
 		for _, m := range in.Messages {
 			end := m.LeaseEnd()
@@ -186,7 +188,7 @@ func (r *run) do(w *core.Work) {
 		r.send(func() { r.ask(c) })
 	}
 	if w.Check {
-		r.callCheck()
+		r.send(r.checkDependencies)
 	}
 }
 

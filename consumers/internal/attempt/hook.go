@@ -15,7 +15,7 @@ func (s *Service) hook(ctx context.Context, t Timing, event events.Event) (hooke
 	hooked = ctx
 	defer func() {
 		if value := recover(); value != nil {
-			s.Faults.panicked(value)
+			s.Faults.Panicked(value)
 		}
 	}()
 	returned, finish := t.Hook(ctx, event)
@@ -44,7 +44,7 @@ func (s *Service) finish(finish func()) {
 	}
 	defer func() {
 		if value := recover(); value != nil {
-			s.Faults.panicked(value)
+			s.Faults.Panicked(value)
 		}
 	}()
 	finish()
@@ -80,7 +80,8 @@ func NewHookFaults(logger *slog.Logger) *HookFaults { return &HookFaults{logger:
 // faultsEvery is how long the log says no more about hooks.
 const faultsEvery = time.Minute
 
-func (f *HookFaults) panicked(value any) {
+// Panicked logs that a hook has panicked.
+func (f *HookFaults) Panicked(value any) {
 	f.report("a hook has panicked; the verdict stands", "err", failure.Recovered(value).Error())
 }
 

@@ -36,6 +36,7 @@ type (
 		Verdict  *attempt.Verdict // not changed any more, but for its Class and Attempts
 		Began    time.Time
 		FailedAt time.Time // when the first try failed; zero if none did
+		Ref      any       // the shell's own
 	}
 	// Deleted has the answers to a delete.
 	Deleted struct {

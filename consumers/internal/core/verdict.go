@@ -22,9 +22,6 @@ func (c *Core) attemptEnded(in AttemptEnded) {
 	worked := v.Attempts > 0 && (v.Kind == attempt.Handled || v.Kind == attempt.RetryAfter || v.Kind == attempt.Dead && v.Known)
 	m.attempts += v.Attempts
 	v.Attempts = m.attempts
-	if v.Kind == attempt.Dead && v.Class == failure.Unknown && m.attempts > 1 {
-		v.Class = failure.Exhausted
-	}
 	if v.Kind != attempt.Handled {
 		c.tried.add(m.ID)
 	}
