@@ -76,22 +76,14 @@ func (r *run) ask(c core.Ask) {
 
 func (r *run) find(ctx context.Context, m *message) (core.Standing, error) {
 	found, err := r.cfg.Parking.Find(ctx, r.queue.Service, m.Device)
-	switch {
-	case err != nil:
+	if err != nil {
 		return core.Noted, err
-	case len(found) == 0:
-		return core.MayRun, nil
 	}
-	m.parked = found[0]
-	switch d := found[0]; {
-	case m.Released && d.State == parking.Releasing && !d.FailedAgain:
-		return core.MayRun, nil
-	case d.Last == m.ID:
-		return core.IsThere, nil
-	case d.State == parking.Releasing && !m.Released:
-		return core.MustWait, nil
+	m.parked = parking.Device{}
+	if len(found) > 0 {
+		m.parked = found[0]
 	}
-	return core.Follows, nil
+	return core.StandingOf(m.parked, &m.Message), nil
 }
 
 func (r *run) park(ctx context.Context, m *message, cause parking.Cause) error {

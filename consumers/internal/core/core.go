@@ -263,11 +263,18 @@ func (c *Core) dropHead(l *Lane) {
 	c.turnLane(l, Free)
 }
 
-// insert puts a message at its place in its lane. SQS delivers a device's messages in order, so that one which comes for the first time
-// comes after all others. Those that come again have their places by their sequence numbers, as long as these can be trusted.
+// insert puts a message at its place in its lane. SQS delivers a device's messages in order, and none while it knows that an earlier one is
+// held. So one that comes for the first time comes after all others. One that comes again has its place by its sequence number, or where
+// these can't be trusted, before all that were received earlier.
 func (c *Core) insert(l *Lane, m *Message) {
 	i := len(l.waiting)
-	if m.ReceiveCount > 1 && !c.untrusted {
+	switch {
+	case m.ReceiveCount <= 1:
+	case c.untrusted:
+		for i = 0; i < len(l.waiting) && l.waiting[i].answer == m.answer; {
+			i++
+		}
+	default:
 		for i > 0 && m.Sequence < l.waiting[i-1].Sequence {
 			i--
 		}

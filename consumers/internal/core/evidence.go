@@ -177,16 +177,13 @@ func (c *Core) heldEnough(m *Message) bool {
 	return !c.cfg.Check && !c.now.Before(c.heldUntil(m))
 }
 
-// rested lets a message go on whose pause is over.
+// rested lets a message go on whose pause is over; when it has been held for long enough, for the last time.
 func (c *Core) rested(m *Message) {
-	switch {
-	case m.hold.confirm: // the check will tell
+	if m.hold.confirm { // the check will tell
 		c.at(m, minRest)
-	case m.hold.waiting && c.heldEnough(m):
-		c.exhaust(m)
-	default:
-		c.again(m)
+		return
 	}
+	c.again(m)
 }
 
 // exhaust dead-letters a message whose tries are used up.

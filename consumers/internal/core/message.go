@@ -23,8 +23,10 @@ type Message struct {
 	state State
 	lane  *Lane
 	lease lease
-	wake  time.Time // when it goes on by itself, of one that rests or whose request is to be repeated; zero for never
-	busy  bool      // its handler runs, or a request about it is under way
+	// answer counts the receives: messages of the same one have the same.
+	answer int64
+	wake   time.Time // when it goes on by itself, of one that rests or whose request is to be repeated; zero for never
+	busy   bool      // its handler runs, or a request about it is under way
 
 	// What has gone wrong so far.
 	trouble  *attempt.Verdict // the last failure

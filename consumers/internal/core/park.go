@@ -5,6 +5,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	"github.com/device-fanout/fanout/consumers/parking"
 )
 
 // Parked devices: with the group policy park, whose events follow to the dead-letter queue and whose may run is for the parking store to say. Every
@@ -107,6 +108,19 @@ func (c *Core) ask(m *Message) {
 func (c *Core) next(m *Message, question Question) {
 	m.park.question = question
 	c.ask(m)
+}
+
+// StandingOf is the answer to [Find]: what the parking store's record of its device, the zero Device if there is none, means for a message.
+func StandingOf(d parking.Device, m *Message) Standing {
+	switch {
+	case d.State == "", m.Released && d.State == parking.Releasing && !d.FailedAgain:
+		return MayRun
+	case d.Last == m.ID:
+		return IsThere
+	case d.State == parking.Releasing && !m.Released:
+		return MustWait
+	}
+	return Follows
 }
 
 // answered does what the parking store's answer asks for.

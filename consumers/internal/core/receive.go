@@ -153,7 +153,7 @@ func (c *Core) received(in Received) {
 
 // take puts one of the received messages into its lane.
 func (c *Core) take(m *Message, in Received, i int) {
-	m.lease.ends = in.Lease
+	m.lease.ends, m.answer = in.Lease, c.counts.Receives
 	c.counts.Received++
 	if m.ReceiveCount > 1 {
 		c.counts.Redelivered++
