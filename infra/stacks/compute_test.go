@@ -66,8 +66,9 @@ func TestFargate_StopsCleanlyAndRollsBack(t *testing.T) {
 	if stop := container.seconds("StopTimeout", 0); stop <= 40 || stop > 120 {
 		t.Errorf("stop timeout: got %v s, want more than the drain of 40 s and no more than Fargate's 120 s", stop)
 	}
-	if health := container.text("HealthCheck", "Command"); !strings.Contains(health, "/readyz") {
-		t.Errorf("health check: got %s, want /readyz", health)
+	// A task whose database is down must not be replaced for it, neither while it runs nor while it is deployed.
+	if health := container.text("HealthCheck", "Command"); !strings.Contains(health, "/livez") || strings.Contains(health, "/readyz") {
+		t.Errorf("health check: got %s, want /livez", health)
 	}
 	if container.text("ReadonlyRootFilesystem") != "true" || container.text("User") == "" {
 		t.Error("the container may write to its image, or is root")

@@ -23,7 +23,7 @@ const stopMargin = 20 * time.Second
 // databaseVariable is where a consumer finds the URL of its database.
 const databaseVariable = "FANOUT_DATABASE"
 
-// healthAddress is where a task serves /readyz: to its own health check only.
+// healthAddress is where a task serves /livez: to its own health check only.
 const healthAddress = "127.0.0.1:8080"
 
 // newFargate runs a service's consumer as tasks, and returns the metric of their number.
@@ -74,8 +74,10 @@ func newTask(stack awscdk.Stack, t target, s topology.Service, policy awsiam.Man
 		Image:   awsecs.ContainerImage_FromEcrRepository(awsecr.Repository_FromRepositoryName(stack, jsii.String("Images"), &c.Repository), &t.imageTag),
 		Command: jsii.Strings("consume", s.Name, "--env", t.Environment.Name, "--health-addr", healthAddress),
 		HealthCheck: &awsecs.HealthCheck{
-			// The image has no shell and no curl.
-			Command:  jsii.Strings("CMD", "/"+t.app.Program, "ready", "http://"+healthAddress+"/readyz"),
+			// A task that is not healthy is replaced, and one of a deployment that does not become healthy counts as failed. So it asks whether
+			// the process lives, and not whether its database does: the next task would have the same one, and could only use up receives. The
+			// image has no shell and no curl.
+			Command:  jsii.Strings("CMD", "/"+t.app.Program, "ready", "http://"+healthAddress+"/livez"),
 			Interval: awscdk.Duration_Seconds(jsii.Number(15)), Timeout: awscdk.Duration_Seconds(jsii.Number(5)),
 			StartPeriod: awscdk.Duration_Seconds(jsii.Number(30)), Retries: jsii.Number(3),
 		},

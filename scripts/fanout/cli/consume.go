@@ -32,7 +32,9 @@ back what it has not started, finishes what is running and deletes what is done.
 can take at once.
 
 On a terminal it shows what it does and which devices are blocked, by which event and why. With --health-addr the
-same can be asked for by HTTP.
+same can be asked for by HTTP, and /livez says whether the process is to be replaced, /startupz whether it has begun to
+receive, /readyz whether events can be received and handled, and if not, why. A container's check asks /livez: a
+database that is down is down for the next container too.
 
 Of the ready services, history and state keep a database; push offers its events by WebSocket, and a page that
 shows them. A client of push that comes back gets what it has missed: the last thousand events, and, with --data or
@@ -60,6 +62,11 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			if err != nil {
 				return err
 			}
+			server, err := serveHealth(healthAddr)
+			if err != nil {
+				return err
+			}
+			defer server.close(context.WithoutCancel(ctx)) // where it is not closed below
 			o.history = o.data != "" || o.database != ""
 			if o.database == "" && o.data == "" {
 				o.database = os.Getenv("FANOUT_DATABASE")
@@ -83,15 +90,14 @@ shows them. A client of push that comes back gets what it has missed: the last t
 				return err
 			}
 			cfg.Parking, cfg.UnknownTypes, cfg.Check = store, opened.UnknownTypes, opened.Check
-			server, err := newHealthServer(healthAddr, q.URL, &cfg)
-			if err != nil {
+			if err := server.hook(q.URL, &cfg); err != nil {
 				return err
 			}
 			c, err := consumers.New(api.queues(cfg), q, opened.Handle, cfg)
 			if err != nil {
 				return err
 			}
-			if err := server.serve(healthAddr, c); err != nil {
+			if err := server.add(c); err != nil {
 				return err
 			}
 			fmt.Fprintf(g.err, "%s reads %s", s.Name, d.QueueName(s.Name))
@@ -104,7 +110,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 				fmt.Fprintln(g.err, " and writes to the given database")
 			}
 			if server.address != "" {
-				fmt.Fprintf(g.err, "health and metrics on http://%s/healthz, /readyz, /metrics, /blocked\n", server.address)
+				fmt.Fprintf(g.err, "health and metrics on http://%s/livez, /startupz, /readyz, /metrics, /blocked\n", server.address)
 			}
 			start := time.Now()
 			leave := showConsumer(view, g.app.Name, s.Name, c)
@@ -123,7 +129,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
 	f.StringVar(&o.database, "database", "", "`URL` of its database, not --data: postgres://host/db (default: $FANOUT_DATABASE)")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
-	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` where /healthz, /readyz, /metrics and /blocked answer (default: nowhere)")
+	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` of /livez, /startupz, /readyz, /metrics, /blocked (default: nowhere)")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")

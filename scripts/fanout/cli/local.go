@@ -19,6 +19,7 @@ import (
 func newLocal(g *globals) *cobra.Command {
 	var addr, faultsFile string
 	var empty, enforce bool
+	kinds := faults.Kinds()
 	cmd := &cobra.Command{
 		Use:   "local",
 		Short: "Run the local SNS and SQS alone, with the topic and queues of an environment",
@@ -38,7 +39,9 @@ What the queues hold, which groups are locked, and what was asked of it stands a
     {"kind": "delay", "delay": "20ms", "delay_p99": "400ms"}
   ]
 
-Kinds: ` + strings.Join(faults.Kinds(), ", ") + `.
+Kinds:
+  ` + strings.Join(kinds[:len(kinds)/2], ", ") + `,
+  ` + strings.Join(kinds[len(kinds)/2:], ", ") + `.
 Conditions: action, resource (a queue's or topic's name), group, entry, entry_id, after, for, count,
 probability with seed.`,
 		Args: exactly(0, "none"),

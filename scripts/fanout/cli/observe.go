@@ -21,51 +21,62 @@ import (
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
-// healthServer serves health, blocked devices and metrics of a consumer over HTTP. The zero value serves nothing.
+// healthServer serves health, blocked devices and metrics of consumers over HTTP. The zero value serves nothing.
 type healthServer struct {
-	watch    *telemetry.Telemetry
+	process  health.Process
 	registry *prometheus.Registry
+	watch    *telemetry.Telemetry
 	server   *http.Server
 	address  string
 }
 
-// newHealthServer sets the hooks of a consumer that is to be served at addr; with an empty addr it serves nothing.
-func newHealthServer(addr, queue string, cfg *consumers.Config) (*healthServer, error) {
+// serveHealth begins to listen at addr and returns; with an empty addr it serves nothing. The process is alive from then on, and starting:
+// what opens a database that is down may take its time, and nobody is to replace it for that.
+func serveHealth(addr string) (*healthServer, error) {
 	o := &healthServer{}
 	if addr == "" {
 		return o, nil
 	}
+	listener, err := listen(addr, "--health-addr")
+	if err != nil {
+		return nil, err
+	}
 	o.registry = prometheus.NewRegistry()
-	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(o.registry))
-	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
-	}
-	o.watch, err = telemetry.New(telemetry.Config{Queue: queue, MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter))})
-	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
-	}
-	cfg.Hooks = o.watch.Hooks()
+	mux := http.NewServeMux()
+	mux.Handle("/", &o.process)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{}))
+	o.address = listener.Addr().String()
+	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go o.server.Serve(listener) // ends with close
 	return o, nil
 }
 
-// serve starts to listen and returns.
-func (o *healthServer) serve(addr string, c *consumers.Consumer) error {
-	if o.watch == nil {
+// hook sets the hooks of a consumer that is to be served.
+func (o *healthServer) hook(queue string, cfg *consumers.Config) error {
+	if o.server == nil {
+		return nil
+	}
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(o.registry))
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	o.watch, err = telemetry.New(telemetry.Config{Queue: queue, MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter))})
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	cfg.Hooks = o.watch.Hooks()
+	return nil
+}
+
+// add adds the consumer, which has the hooks, to what is served.
+func (o *healthServer) add(c *consumers.Consumer) error {
+	if o.server == nil {
 		return nil
 	}
 	if _, err := o.watch.Observe(c); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	listener, err := listen(addr, "--health-addr")
-	if err != nil {
-		return err
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/", health.Handler(c))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{}))
-	o.address = listener.Addr().String()
-	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go o.server.Serve(listener) // ends with close
+	o.process.Add("", c)
 	return nil
 }
 

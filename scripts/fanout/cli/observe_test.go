@@ -30,23 +30,13 @@ func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
 func TestObserve_AnswersOverHTTP(t *testing.T) {
 	t.Parallel()
 	var cfg consumers.Config
-	server, err := newHealthServer("127.0.0.1:0", "http://127.0.0.1/000000000000/dev-lights.fifo", &cfg)
+	server, err := serveHealth("127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
-	}
-	queue := consumers.Queue{Service: "lights", URL: "u", DLQURL: "d"}
-	c, err := consumers.New(&consumers.Client{}, queue, (&consumers.Mux{}).Dispatch, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.serve("127.0.0.1:0", c); err != nil {
 		t.Fatal(err)
 	}
 	defer server.close(t.Context())
-	for path, want := range map[string]string{
-		"/healthz": "ok", "/readyz": "is not running", "/blocked": "[]",
-		"/metrics": `fanout_consumer_received_total{messaging_destination_name="dev-lights.fifo",messaging_system="aws_sqs"`,
-	} {
+	look := func(path, want string) {
+		t.Helper()
 		response, err := http.Get("http://" + server.address + path)
 		if err != nil {
 			t.Fatal(err)
@@ -56,5 +46,24 @@ func TestObserve_AnswersOverHTTP(t *testing.T) {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("%s: got %s, want it to say %s", path, body, want)
 		}
+	}
+	look("/livez", `"ok"`) // while the service opens its database
+	look("/readyz", `"starting"`)
+	if err := server.hook("http://127.0.0.1/000000000000/dev-lights.fifo", &cfg); err != nil {
+		t.Fatal(err)
+	}
+	queue := consumers.Queue{Service: "lights", URL: "u", DLQURL: "d"}
+	c, err := consumers.New(&consumers.Client{}, queue, (&consumers.Mux{}).Dispatch, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.add(c); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/livez": "ok", "/healthz": "ok", "/startupz": "starting", "/readyz": "is not running", "/blocked": "[]",
+		"/metrics": `fanout_consumer_received_total{messaging_destination_name="dev-lights.fifo",messaging_system="aws_sqs"`,
+	} {
+		look(path, want)
 	}
 }
