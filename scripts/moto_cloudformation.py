@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""moto server with the CloudFormation gaps of moto 5.2.1 filled for an SNS/SQS fan-out app.
+"""moto server with the CloudFormation gaps of moto 5.2.1 filled for an SNS/SQS fan-out app, and its races on queues.
 
 usage: python3 moto_cloudformation.py -H 127.0.0.1 -p PORT   (same flags as moto_server; needs moto[server] 5.2.1)
 
 With it, `cdk bootstrap` and `cdk deploy` work without an AWS account.
 """
 import json
+import threading
+import time
 import traceback
 
 import moto.cloudformation.parsing as parsing
@@ -18,7 +20,7 @@ from moto.kms.models import Key
 from moto.server import main
 from moto.sns.models import sns_backends
 from moto.ssm.models import Parameter
-from moto.sqs.models import sqs_backends
+from moto.sqs.models import SQSBackend, sqs_backends
 
 
 _IS_MAIN = __name__ == "__main__"
@@ -274,6 +276,39 @@ def _clean_json(rj, rm):
 
 
 parsing.clean_json = _clean_json
+
+# 5. one request after the other to the queues: moto's receives that run side by side share out the messages of one group, so that
+#    nobody can keep their order, and deliver some of them twice; its deletes lose messages that are sent at the same moment
+_queues_lock = threading.RLock()
+
+
+def _in_turn(name):
+    inner = getattr(SQSBackend, name)
+
+    def call(self, *a, **kw):
+        with _queues_lock:
+            return inner(self, *a, **kw)
+
+    setattr(SQSBackend, name, call)
+
+
+for _name in ("send_message", "delete_message", "change_message_visibility"):
+    _in_turn(_name)
+
+_receive = SQSBackend.receive_message
+
+
+def _receive_in_turn(self, queue_name, count, wait_seconds_timeout, visibility_timeout, message_attribute_names=None):
+    until = time.monotonic() + wait_seconds_timeout
+    while True:
+        with _queues_lock:
+            found = _receive(self, queue_name, count, 0, visibility_timeout, message_attribute_names)
+        if found or time.monotonic() >= until:
+            return found
+        time.sleep(0.1)
+
+
+SQSBackend.receive_message = _receive_in_turn
 
 if _IS_MAIN:
     main()
