@@ -352,6 +352,60 @@ func TestEvidence_AnotherEventWasHandled(t *testing.T) {
 	})
 }
 
+// What was shown before a new outage counts no more: an event that met the one before, and meets this one next, is not to blame.
+func TestEvidence_SecondOutage(t *testing.T) {
+	t.Parallel()
+	for _, check := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			down, ends := false, time.Time{}
+			depend := func(context.Context) error {
+				if down {
+					return errBroken
+				}
+				return nil
+			}
+			cfg := lambda.Config{Retries: -1}
+			if check {
+				cfg.Check = depend
+			}
+			s := newSource(t, local.New(local.Options{}))
+			p := s.process(func(ctx context.Context, e events.Event) error {
+				err := depend(ctx)
+				switch {
+				case err == nil || e.DeviceID == "hall" && ends.IsZero():
+				case e.DeviceID == "hall": // the outage ends while it is tried
+					time.Sleep(time.Until(ends))
+					down = false
+				case !check:
+					return consumers.Unavailable(err)
+				}
+				return err
+			}, cfg)
+			one := func(e events.Event) {
+				t.Helper()
+				s.send(e)
+				if _, n := p.batch(t.Context()); n != 1 {
+					t.Errorf("%s: got %d messages, want 1", e.ID, n)
+				}
+			}
+			down = true
+			one(lamp("hall", 1)) // the first outage
+			down = false
+			one(lamp("attic", 1)) // it is over
+			down = true
+			time.Sleep(lambda.DefaultHandBack / 2)
+			one(lamp("attic", 2)) // the second
+			time.Sleep(lambda.DefaultHandBack / 2)
+			ends = time.Now().Add(time.Second)
+			p.batch(t.Context())
+			p.run()
+			if all := s.deadLetters(); len(all) != 0 || s.depth() != 0 {
+				t.Errorf("check %t: got dead letters %+v and %d in the queue, want none", check, all, s.depth())
+			}
+		})
+	}
+}
+
 // Unavailable means down at once: what was not started is not, and comes again after a pause, with those behind it.
 func TestUnavailable_NothingElseIsStarted(t *testing.T) {
 	t.Parallel()
@@ -361,9 +415,10 @@ func TestUnavailable_NothingElseIsStarted(t *testing.T) {
 		p := s.process(func(_ context.Context, e events.Event) error {
 			l.add(e.ID)
 			if e.DeviceID == "hall" {
+				time.Sleep(time.Second)
 				return consumers.Unavailable(errBroken)
 			}
-			time.Sleep(time.Second)
+			time.Sleep(2 * time.Second)
 			return nil
 		}, lambda.Config{})
 		s.send(lamp("hall", 1), lamp("hall", 2), lamp("attic", 1), lamp("attic", 2), lamp("attic", 3))
