@@ -12,7 +12,7 @@ import (
 type Group struct {
 	Service     string    `json:"service"`
 	Fingerprint string    `json:"fingerprint"`
-	Class       Class     `json:"class"`
+	Class       Class     `json:"class"` // of the last to fail
 	Code        string    `json:"code"`
 	Type        string    `json:"type"`
 	Count       int       `json:"count"`
@@ -102,7 +102,7 @@ func (s *Survey) add(groups map[string]*Group, m *Message, now time.Time) {
 		g.First = r.FailedAt
 	}
 	if r.FailedAt.After(g.Last) {
-		g.Last = r.FailedAt
+		g.Last, g.Class = r.FailedAt, r.Class
 	}
 	if s.Oldest.IsZero() || r.FailedAt.Before(s.Oldest) {
 		s.Oldest = r.FailedAt

@@ -352,6 +352,38 @@ func TestEvidence_AnotherEventWasHandled(t *testing.T) {
 	})
 }
 
+// An attempt that began in an outage may end long after it, when others have been handled: that is no fault of its event.
+func TestEvidence_AttemptThatBeganInTheOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s := newSource(t, local.New(local.Options{}))
+		p := s.process(func(ctx context.Context, e events.Event) error {
+			switch since := time.Since(began); {
+			case e.DeviceID == "attic": // handled when the outage is over
+				time.Sleep(2 * time.Second)
+			case since < lambda.DefaultHandBack: // the first attempt
+				return errBroken
+			case since == lambda.DefaultHandBack: // the second
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}, lambda.Config{Retries: -1})
+		s.send(lamp("hall", 1))
+		p.batch(t.Context())
+		s.send(lamp("attic", 1))
+		time.Sleep(lambda.DefaultHandBack)
+		if response, n := p.batch(t.Context()); n != 2 || reported(response) != 1 {
+			t.Errorf("batch of %d: %d reported, want 1 of 2", n, reported(response))
+		}
+		p.run()
+		if all := s.deadLetters(); len(all) != 0 || s.depth() != 0 {
+			t.Errorf("got dead letters %+v and %d in the queue, want none", all, s.depth())
+		}
+	})
+}
+
 // What was shown before a new outage counts no more: an event that met the one before, and meets this one next, is not to blame.
 func TestEvidence_SecondOutage(t *testing.T) {
 	t.Parallel()

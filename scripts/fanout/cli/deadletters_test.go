@@ -139,6 +139,7 @@ func TestDeadLetters_OfTheAWSCLI(t *testing.T) {
 	}
 	text := invoke(t, "", "dlq", "show", "history", "--code", "invalid_data", "--endpoint", endpoint).want(t, exitOK)
 	contains(t, "dlq show", text.stdout, "event     bad-3\n", "device    lamp\n", "class     known, code invalid_data, fingerprint ",
+		"\n          it can never succeed as it is: ",
 		"data.percent: got 140", `"percent":140`)
 	checkLs(t, endpoint)
 	checkRedrive(t, endpoint)

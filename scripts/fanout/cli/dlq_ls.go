@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
@@ -19,8 +21,14 @@ func newDLQLs(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [SERVICE]",
 		Short: "List the dead-letter queues and what failed, grouped",
-		Long: `Lists the dead-letter queues of a service, or of all, and groups what failed by fingerprint: service, class, error code
-and event type. --json prints the groups, with --queues the queues and the groups in them.`,
+		Long: `Lists the dead-letter queues of a service, or of all, and groups what failed by fingerprint: service, event type, error
+code and cause. The cause is the error's type, the place of a panic, or the text without numbers, IDs and addresses.
+--json prints the groups, with --queues the queues and the groups in them.
+
+The class says how an event came to be a dead letter:
+
+` + classMeanings() + `
+In a group with several it is that of the last to fail.`,
 		Args:              atMostOne("one service or none"),
 		ValidArgsFunction: g.serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,4 +103,13 @@ func (g *globals) printSurveys(surveys []*deadletter.Survey, groups []*deadlette
 			f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), terminal.Shorten(terminal.Printable(f.Example), 80))
 	}
 	return t.Flush()
+}
+
+// classMeanings lists all classes with what they mean, a line each.
+func classMeanings() string {
+	var text strings.Builder
+	for _, c := range failure.Classes() {
+		fmt.Fprintf(&text, "  %-12s %s\n", c, c.Meaning())
+	}
+	return text.String()
 }

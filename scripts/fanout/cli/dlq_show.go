@@ -93,6 +93,9 @@ func (g *globals) printMessage(now time.Time, m *deadletter.Message) {
 	}
 	field("failed", "%s, %s", r.FailedAt.Format(time.RFC3339), ago(now, r.FailedAt))
 	field("class", "%s, code %s, fingerprint %s", r.Class, r.Code, r.Fingerprint)
+	if meaning := r.Class.Meaning(); meaning != "" {
+		field("", "%s", meaning)
+	}
 	counts := fmt.Sprintf("%d attempts, %d receives, %d redrives", r.Attempts, r.ReceiveCount, r.Redrives)
 	if !r.RedrivenAt.IsZero() {
 		counts += ", the last " + ago(now, r.RedrivenAt)
