@@ -20,28 +20,36 @@
 //	nil                        deleted                                      the next one runs
 //	a Known error, or one      to the DLQ, then deleted                     the next one runs after that
 //	that matches Config.Known
-//	any other error, a panic   tried again in process; then reported, and   reported and handed back with it
-//	                           handed back for HandBack; at its third
-//	                           delivery to the DLQ instead, then deleted    the next one runs after that
-//	a RetryAfter error         as that, without tries in process; handed    reported and handed back with it
-//	                           back for its delay
-//	Unavailable(err)           reported, never to the DLQ; handed back     reported and handed back with it
-//	                           for HandBack, then for twice as long each
-//	                           time, up to 15 min
+//	any other error, a panic   tried again in process; on evidence to the   the next one runs after that
+//	                           DLQ, then deleted; else reported, and
+//	                           handed back for a pause                      reported and handed back with it
+//	a RetryAfter error         reported, and handed back for its delay      reported and handed back with it
+//	Unavailable(err)           reported, and handed back for a pause; the   reported and handed back with it
+//	                           rest of the batch is not tried
 //	what can't be decoded      as a Known error; no handler is called
 //	no time left to start it   reported and handed back                     reported and handed back with it
 //	the DLQ can't be reached   reported and handed back                     reported and handed back with it
 //
-// So a failed event is never overtaken by a later one of its device, and events of other devices are not held up. Handing
+// A pause is HandBack after the first delivery and twice as long after each further one, up to 100 s, so that all is handled within two
+// minutes after an outage; from the fourth hour on up to 15 min. So a failed event is never overtaken by a later one of its device, and events of other devices are not held up. Handing
 // back makes the messages visible at once, the last first, where they would otherwise stay hidden for the queue's
 // visibility timeout, and with them the device.
 //
+// # Evidence
+//
+// An event that fails with an unknown error may be a bad one, or may have met an outage, which must cost no dead letter. It is dead-lettered
+// on evidence that the handler works: another event of its type was handled in this process, or [Config.Check] passed, after it had failed
+// first and before an attempt that failed again; where there is a check, that must also pass after this attempt, unless another event was
+// handled meanwhile. When the check passes the event is tried again at once, so that a poison event holds its device for two seconds or so.
+// While the check fails the event waits, for as long as the queue's maxReceiveCount and retention allow. A service without a check gives up
+// on an event after [Config.MaxHold], and then on the next one of its device after as long again, as far as one process tries them.
+//
 // # Receive counts
 //
-// Every delivery counts for all messages of a batch, tried or not. The function gives up on an event at its third
-// delivery ([Config.Deliveries]); the queue's own maxReceiveCount must be well above that (the topology's is 10), because
-// when it is reached SQS moves messages to the DLQ untried. With HandBack at five seconds, an event whose handler returns Unavailable
-// reaches the tenth delivery after half an hour.
+// Every delivery counts for all messages of a batch, tried or not, and every pause ends in one. So the queue's maxReceiveCount must last for
+// an outage: 155 for four hours. The topology declares it for services on Lambda, from 155 on; [Config.MaxReceiveCount] tells it to the
+// function, which then sends what fails at its last delivery to the DLQ itself, with a record, and tries what stands behind it. Otherwise
+// SQS would move it at its next receive, without a word.
 //
 // # What it does not do
 //

@@ -3,6 +3,7 @@ package stacks
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
@@ -30,6 +31,7 @@ func (made *ServiceStack) newLambda(t target) {
 	environment := map[string]*string{
 		"FANOUT_ENV": &t.Environment.Name, "FANOUT_SERVICE": &s.Name,
 		"FANOUT_QUEUE_URL": made.Queue.QueueUrl(), "FANOUT_DLQ_URL": made.DLQ.QueueUrl(),
+		"FANOUT_HANDLER_TIMEOUT": jsii.String(s.HandlerTimeout.String()), "FANOUT_MAX_RECEIVE_COUNT": jsii.String(strconv.Itoa(s.MaxReceiveCount)),
 	}
 	if c.DatabaseSecret != "" { // resolved by CloudFormation when it deploys; the template holds a reference only
 		environment[databaseVariable] = awscdk.SecretValue_SecretsManager(&c.DatabaseSecret, nil).UnsafeUnwrap()

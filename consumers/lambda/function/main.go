@@ -3,7 +3,8 @@
 //	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -tags lambda.norpc -o bootstrap ./consumers/lambda/function
 //
 // It is set up by environment variables: FANOUT_QUEUE_URL and FANOUT_DLQ_URL of the service's queues, and
-// FANOUT_DATABASE, the URL of its PostgreSQL database (password in PGPASSWORD).
+// FANOUT_DATABASE, the URL of its PostgreSQL database (password in PGPASSWORD). The stack also sets those of the handler timeout and of the
+// queue's maxReceiveCount; see package lambda.
 package main
 
 import (
@@ -17,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/consumers/lambda"
 	_ "github.com/device-fanout/fanout/events/device" // the types that the function knows
@@ -35,9 +35,9 @@ func main() {
 // newFunction opens what the function needs, once for all of its calls.
 func newFunction(ctx context.Context, getenv func(string) string) (*lambda.Function, error) {
 	database := getenv("FANOUT_DATABASE")
-	queue := consumers.Queue{Service: "history", URL: getenv("FANOUT_QUEUE_URL"), DLQURL: getenv("FANOUT_DLQ_URL")}
-	if database == "" || queue.URL == "" || queue.DLQURL == "" {
-		return nil, errors.New("function: want FANOUT_DATABASE, FANOUT_QUEUE_URL and FANOUT_DLQ_URL in the environment")
+	queue, settings, err := lambda.FromEnvironment("history", getenv)
+	if database == "" || err != nil {
+		return nil, errors.Join(errors.New("function: want FANOUT_DATABASE, FANOUT_QUEUE_URL and FANOUT_DLQ_URL in the environment"), err)
 	}
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil)) // what a function writes, CloudWatch Logs keeps
 	cfg, err := config.LoadDefaultConfig(ctx)
@@ -48,5 +48,6 @@ func newFunction(ctx context.Context, getenv func(string) string) (*lambda.Funct
 	if err != nil {
 		return nil, fmt.Errorf("function: %w", err)
 	}
-	return lambda.New(sqs.NewFromConfig(cfg), queue, service.Handle, lambda.Config{UnknownTypes: service.UnknownTypes(), Logger: logger})
+	settings.UnknownTypes, settings.Logger = service.UnknownTypes(), logger
+	return lambda.New(sqs.NewFromConfig(cfg), queue, service.Handle, settings)
 }

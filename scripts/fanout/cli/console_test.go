@@ -93,7 +93,9 @@ func TestConsole_LetsNobodyElseIn(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("with the token: got %d %q", status, body)
 	}
-	contains(t, "overview", body, "6 dead letters", "<b>dev</b> not production", "dev-device-events.fifo", "exhausted")
+	contains(t, "overview", body, "6 dead letters", "<b>dev</b> not production", "dev-device-events.fifo", `title="the handler failed at every attempt, though`)
+	_, queue := request(t, friend, "GET", base+"/dlq/dev-history-dlq.fifo", nil, nil)
+	contains(t, "queue", queue, "What the classes mean", "<dd>SNS could not deliver it to the queue</dd>")
 	_, plan := request(t, friend, "GET", base+"/plan/redrive/dev-history-dlq.fifo?code=a", nil, nil)
 	_, secret, _ := strings.Cut(plan, `name="csrf" value="`)
 	secret, _, _ = strings.Cut(secret, `"`)
