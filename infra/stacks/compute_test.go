@@ -116,8 +116,8 @@ func TestLambda_ReportsEveryEventAndIsBounded(t *testing.T) {
 			t.Errorf("the function's environment has no %s", name)
 		}
 	}
-	if timeout, count := function.text("Environment", "Variables", "FANOUT_HANDLER_TIMEOUT"), function.text("Environment", "Variables", "FANOUT_MAX_RECEIVE_COUNT"); timeout != "10s" || count != "288" {
-		t.Errorf("the function is told of a handler timeout of %s and a maxReceiveCount of %s, want 10s and 288, as declared", timeout, count)
+	if timeout, count := function.text("Environment", "Variables", "FANOUT_HANDLER_TIMEOUT"), function.text("Environment", "Variables", "FANOUT_MAX_RECEIVE_COUNT"); timeout != "2s" || count != "533" {
+		t.Errorf("the function is told of a handler timeout of %s and a maxReceiveCount of %s, want 2s and 533, as declared", timeout, count)
 	}
 	if got := function.text("Environment", "Variables", "FANOUT_DATABASE"); !strings.Contains(got, "resolve:secretsmanager:prod/push") {
 		t.Errorf("FANOUT_DATABASE is %s, want a reference to the secret", got)
