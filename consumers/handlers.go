@@ -105,7 +105,7 @@ func (r *run) handle(j job) {
 			}
 			return ctx, func() {
 				o := outcomeOf(v)
-				if held {
+				if held && v.Kind == attempt.Dead { // what waits for a dependency has a word of its own
 					o.Verdict = VerdictHeld
 				}
 				finish(o)

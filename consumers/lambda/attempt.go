@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
-	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/events"
 )
@@ -18,27 +17,23 @@ func (c *invocation) handleOne(d *delivery) (done bool) {
 		return false // that is no attempt
 	}
 	var v attempt.Verdict
-	v.Earlier = d.ReceiveCount > 1 // the deliveries before were attempts too
 	for {
-		began := time.Now()
-		end := c.end(c.ctx)
+		began, end := time.Now(), c.end(c.ctx)
 		if !began.Before(end) {
 			if v.Attempts > 0 {
 				c.comesAgain(d, &v)
 			}
 			return false // no time left to start it; that is no attempt
 		}
-		attempts := v.Attempts
-		v = c.attempt(c.ctx, d, v.Earlier || attempts > 0, time.Until(end))
-		v.Attempts += attempts
-		// Those before it in its lane may have used up the function's time; then it had less than its own.
-		cutShort := !d.first && !time.Now().Before(end) && c.timeIsUp(c.ctx)
-		switch c.decide(d, &v, began, cutShort) {
+		var next step
+		v, next = c.attempt(d, v.Attempts, began, end)
+		switch next {
 		case deleteIt:
 			return true
 		case buryIt:
 			if done = c.sendDeadLetter(c.ctx, d, &v); done {
 				c.forget(d)
+				c.tellDeadLettered(d, &v)
 			}
 			return done
 		case reportIt:
@@ -51,40 +46,76 @@ func (c *invocation) handleOne(d *delivery) (done bool) {
 	}
 }
 
-// attempt makes one attempt on a goroutine of its own, since a handler may end it.
-func (f *Function) attempt(ctx context.Context, d *delivery, earlier bool, timeout time.Duration) (v attempt.Verdict) {
-	v.Earlier = earlier
-	t := attempt.Timing{Timeout: timeout, Judge: func(v *attempt.Verdict) {
-		if f.isLast(d) && (v.Kind == attempt.RetryAfter || v.Kind == attempt.Unavailable) {
-			v.Class = deadletter.Exhausted
-		}
+// attempt makes one attempt on a goroutine of its own, since a handler may end it, and tells what follows. attempts are those of before.
+func (c *invocation) attempt(d *delivery, attempts int, began, end time.Time) (v attempt.Verdict, next step) {
+	next = reportIt
+	v.Earlier = d.ReceiveCount > 1 || attempts > 0                                 // the deliveries before were attempts too
+	t := attempt.Timing{Timeout: end.Sub(began), Judge: func(v *attempt.Verdict) { // before the hook hears of it
+		v.Attempts += attempts
+		// Those before it in its lane may have used up the function's time; then it had less than its own.
+		cutShort := !d.first && !time.Now().Before(end) && c.timeIsUp(c.ctx)
+		next = c.decide(d, v, began, cutShort)
 	}}
-	if deadline, ok := ctx.Deadline(); ok {
-		t.Limit = deadline.Add(-f.cfg.Margin)
+	if deadline, ok := c.ctx.Deadline(); ok {
+		t.Limit = deadline.Add(-c.cfg.Margin)
 	}
-	if f.cfg.Hooks.Handle != nil {
+	if c.cfg.Hooks.Handle != nil {
 		t.Hook = func(ctx context.Context, event events.Event) (context.Context, func()) {
-			ctx, finish := f.cfg.Hooks.Handle(ctx, consumers.Delivery{
-				Service: f.queue.Service, Event: event, MessageID: d.ID, DeviceID: d.Device, Type: d.Type(), ReceiveCount: d.ReceiveCount,
-				SentAt: d.SentAt, ReceivedAt: d.receivedAt, Attributes: d.Attributes,
-			})
+			ctx, finish := c.cfg.Hooks.Handle(ctx, c.told(d, event))
 			if finish == nil {
 				return ctx, nil
 			}
 			return ctx, func() {
-				finish(consumers.Outcome{
-					Verdict: consumers.Verdict(v.Name()), Class: v.Class, Code: v.Code, Error: v.Text, Attempts: v.Attempts, Err: v.Err,
-				})
+				o := outcomeOf(&v)
+				if v.Kind == attempt.Dead && next != buryIt {
+					o.Verdict = consumers.VerdictHeld
+				}
+				finish(o)
 			}
 		}
 	}
+	onItsOwn(func() { c.service.Run(c.ctx, &d.Message, t, &v) })
+	return v, next
+}
+
+// onItsOwn runs f, which may end its goroutine, on another one, and waits for it.
+func onItsOwn(f func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		f.service.Run(ctx, &d.Message, t, &v)
+		f()
 	}()
 	<-ended
-	return v
+}
+
+// told is a delivery as hooks get it.
+func (f *Function) told(d *delivery, event events.Event) consumers.Delivery {
+	return consumers.Delivery{
+		Service: f.queue.Service, Event: event, MessageID: d.ID, DeviceID: d.Device, Type: d.Type(), ReceiveCount: d.ReceiveCount,
+		SentAt: d.SentAt, ReceivedAt: d.receivedAt, Attributes: d.Attributes,
+	}
+}
+
+func outcomeOf(v *attempt.Verdict) consumers.Outcome {
+	return consumers.Outcome{
+		Verdict: consumers.Verdict(v.Name()), Class: v.Class, Code: v.Code, Error: v.Text, Attempts: v.Attempts, Err: v.Err,
+	}
+}
+
+// tellDeadLettered tells the hook that the dead-letter queue has confirmed an event. Whatever it does, that stands.
+func (f *Function) tellDeadLettered(d *delivery, v *attempt.Verdict) {
+	if f.cfg.Hooks.DeadLettered == nil {
+		return
+	}
+	onItsOwn(func() {
+		defer func() {
+			if value := recover(); value != nil {
+				f.service.Faults.Panicked(value)
+			}
+		}()
+		event, _ := f.service.Decode(d.Body) // empty if it can't be
+		f.cfg.Hooks.DeadLettered(f.told(d, event), outcomeOf(v))
+	})
 }
 
 // end is when an attempt that begins now must end: by its handler timeout, and by the function's time without the margin.

@@ -3,11 +3,11 @@ package lambda
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/internal/check"
 )
 
 // checkEvery is the shortest time between the beginnings of two checks.
@@ -15,11 +15,10 @@ const checkEvery = time.Second
 
 // checker calls a service's check, one call at a time, and gives its answer to all who wait for one. It is safe for concurrent use.
 type checker struct {
-	check func(context.Context) error
+	guard check.Guard
 
-	mu      sync.Mutex
-	last    *checking // nil before the first
-	hanging bool      // the last one has not come back, though its time is over
+	mu   sync.Mutex
+	last *checking // nil before the first
 }
 
 // checking is one call.
@@ -29,10 +28,7 @@ type checking struct {
 	err   error
 }
 
-var (
-	errHangs   = errors.New("the check does not answer")
-	errStopped = errors.New("the check was cut off: the function's time is over")
-)
+var errStopped = errors.New("the check was cut off: the function's time is over")
 
 // ask tells whether a check passes that begins at after or later. It blocks until one has answered, which takes consumers.CheckTimeout and
 // checkEvery at most, or until the moment last, unless that is zero. Where time is over before there is an answer, neither passed nor err
@@ -92,50 +88,19 @@ func (c *checker) start(after, last time.Time) (one *checking, wait time.Duratio
 	return c.last, 0
 }
 
-// run makes the call. One that does not come back in time has failed; until it does no other is made, and each fails at once.
+// run makes the call.
 func (c *checker) run(one *checking, last time.Time) {
 	defer close(one.done)
-	c.mu.Lock()
-	hanging := c.hanging
-	c.mu.Unlock()
-	if hanging {
-		one.err = errHangs
-		return
-	}
 	timeout, cutOff := consumers.CheckTimeout, false
 	if !last.IsZero() && time.Until(last) < timeout {
 		timeout, cutOff = time.Until(last), true
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	answer := make(chan error, 1)
-	c.setHanging(true)
-	go func() {
-		err := errors.New("the check ended its goroutine")
-		defer func() {
-			if value := recover(); value != nil {
-				err = fmt.Errorf("the check panicked: %v", value)
-			}
-			c.setHanging(false)
-			answer <- err
-		}()
-		err = c.check(ctx)
-	}()
-	select {
-	case one.err = <-answer:
-		if one.err != nil && ctx.Err() != nil && cutOff {
-			one.err = errStopped
-		}
-	case <-ctx.Done():
-		one.err = errHangs
-		if cutOff {
-			one.err = errStopped
-		}
+	one.err = c.guard.Call(context.Background(), timeout)
+	late := time.Since(one.began) >= timeout
+	switch {
+	case late && cutOff:
+		one.err = errStopped
+	case late && one.err == nil: // it gave up rather than passed
+		one.err = check.ErrHangs
 	}
-}
-
-func (c *checker) setHanging(hanging bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.hanging = hanging
 }

@@ -2,12 +2,14 @@ package lambda
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/internal/check"
 )
 
 // The answer for an event is that of a check that began after it had failed; those that failed meanwhile share the next one.
@@ -16,11 +18,11 @@ func TestChecker_AnswersOfBeforeDontCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var calls []time.Duration
-		c := &checker{check: func(context.Context) error {
+		c := &checker{guard: check.Guard{Check: func(context.Context) error {
 			calls = append(calls, time.Since(began))
 			time.Sleep(2 * time.Second)
 			return nil
-		}}
+		}}}
 		var asking sync.WaitGroup
 		ask := func(at, want time.Duration) {
 			asking.Go(func() {
@@ -47,7 +49,7 @@ func TestChecker_TimeIsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		running := 0
-		c := &checker{check: func(ctx context.Context) error {
+		c := &checker{guard: check.Guard{Check: func(ctx context.Context) error {
 			running++
 			defer func() { running-- }()
 			if running > 1 {
@@ -55,7 +57,7 @@ func TestChecker_TimeIsOver(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 			return ctx.Err()
-		}}
+		}}}
 		began := time.Now()
 		if passed, err := c.ask(t.Context(), began, began.Add(time.Second)); passed || err != nil || time.Since(began) != time.Second {
 			t.Errorf("got %t, %v after %v, want neither after a second", passed, err, time.Since(began))
@@ -67,7 +69,7 @@ func TestChecker_TimeIsOver(t *testing.T) {
 			}
 		}
 		time.Sleep(20 * time.Second)
-		if passed, err := c.ask(t.Context(), time.Now(), time.Now().Add(consumers.CheckTimeout+time.Second)); passed || err != errHangs {
+		if passed, err := c.ask(t.Context(), time.Now(), time.Now().Add(consumers.CheckTimeout+time.Second)); passed || !errors.Is(err, check.ErrHangs) {
 			t.Errorf("got %t, %v, want that it hangs anew", passed, err)
 		}
 		time.Sleep(time.Minute)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/internal/pauses"
 )
@@ -48,6 +49,7 @@ func (c *invocation) decide(d *delivery, v *attempt.Verdict, began time.Time, cu
 		}
 	}
 	if c.isLast(d) && !cutShort { // SQS would move it, and say nothing about why
+		v.Class = deadletter.Exhausted
 		return buryIt
 	}
 	return reportIt

@@ -14,6 +14,7 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/internal/batch"
+	"github.com/device-fanout/fanout/consumers/internal/check"
 	"github.com/device-fanout/fanout/consumers/internal/evidence"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
@@ -47,7 +48,7 @@ func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Con
 		Faults: attempt.NewHookFaults(cfg.Logger),
 	}}
 	if cfg.Check != nil {
-		f.check = &checker{check: cfg.Check}
+		f.check = &checker{guard: check.Guard{Check: cfg.Check}}
 	}
 	return f, nil
 }

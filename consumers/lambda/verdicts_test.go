@@ -38,6 +38,9 @@ type verdictRow struct {
 	waits    bool // the message stays in the queue
 }
 
+// held tells whether the event is tried again in vain before it is a dead letter, as nothing shows that its handler works.
+func (row *verdictRow) held() bool { return row.verdict == consumers.VerdictExhausted }
+
 // verdicts is one table for the runtime and for Lambda.
 var verdicts = []verdictRow{
 	{name: "nil", handle: fails(nil), verdict: "handled", attempts: 1},
@@ -51,8 +54,8 @@ var verdicts = []verdictRow{
 	{name: "panic", handle: func(context.Context, events.Event) error { panic("nil map") }, verdict: "exhausted", class: deadletter.Exhausted, code: "panic", text: "handler panicked: nil map", attempts: 4},
 	{name: "error that panics", handle: fails((*reasonError)(nil)), verdict: "exhausted", class: deadletter.Exhausted, code: "panic", text: "handler panicked: runtime error", attempts: 4},
 	{name: "known that panics", handle: fails((*consumers.KnownError)(nil)), verdict: "exhausted", class: deadletter.Exhausted, code: "panic", text: "handler panicked: runtime error", attempts: 4},
-	{name: "ended goroutine", handle: func(context.Context, events.Event) error { runtime.Goexit(); return nil }, verdict: "exhausted", class: deadletter.Unknown, code: "panic", text: "handler ended its goroutine", attempts: 1},
-	{name: "timeout", handle: func(ctx context.Context, _ events.Event) error { <-ctx.Done(); return ctx.Err() }, verdict: "exhausted", class: deadletter.Unknown, code: "timeout", text: "context deadline exceeded", attempts: 1},
+	{name: "ended goroutine", handle: func(context.Context, events.Event) error { runtime.Goexit(); return nil }, verdict: "exhausted", class: deadletter.Exhausted, code: "panic", text: "handler ended its goroutine", attempts: 1},
+	{name: "timeout", handle: func(ctx context.Context, _ events.Event) error { <-ctx.Done(); return ctx.Err() }, verdict: "exhausted", class: deadletter.Exhausted, code: "timeout", text: "context deadline exceeded", attempts: 1},
 	{name: "retry after", handle: fails(fmt.Errorf("x: %w", consumers.RetryAfter(time.Minute, errBroken))), verdict: "retry_after", code: "error", text: "x: broken", attempts: 1, waits: true},
 	{name: "unavailable", handle: fails(fmt.Errorf("x: %w", consumers.Unavailable(errBroken))), verdict: "unavailable", code: "error", text: "x: broken", attempts: 1, waits: true},
 	{name: "no JSON", body: "no JSON", verdict: "known", class: deadletter.Known, code: "malformed_json", text: "events: malformed JSON"},
@@ -75,12 +78,12 @@ func envelope(deviceID, eventType, data string) string {
 var runners = map[string]func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks){
 	"runtime": func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks) {
 		c, err := consumers.New(s.api, s.queue, handle, consumers.Config{
-			Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second, WaitTime: time.Second,
+			Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second, WaitTime: time.Second, MaxHold: time.Second,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		enough := 10 * time.Second
+		enough := 20 * time.Second
 		if row.waits {
 			enough = time.Second / 2 // before it is tried again
 		}
@@ -92,16 +95,17 @@ var runners = map[string]func(t *testing.T, s *source, row verdictRow, handle co
 	},
 	"lambda": func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks) {
 		cfg := lambda.Config{Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second}
-		if !row.waits {
-			s.aged = consumers.DefaultMaxHold // so that the first delivery decides, as in the runtime
-		}
+		cfg.MaxHold = 10 * time.Second // the first delivery of none decides by that
 		f, err := lambda.New(s.api, s.queue, handle, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.invoke = f.Handle
-		if response, n := s.batch(t.Context()); n != 1 || (reported(response) == 1) != row.waits {
+		if response, n := s.batch(t.Context()); n != 1 || (reported(response) == 1) != (row.waits || row.held()) {
 			t.Errorf("batch of %d: %d reported, want it reported only if the event waits", n, reported(response))
+		}
+		if row.held() {
+			s.run()
 		}
 	},
 }
@@ -130,7 +134,7 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 
 	type key struct{}
 	var mu sync.Mutex
-	var told []consumers.Outcome
+	var told, dead []consumers.Outcome
 	var delivered consumers.Delivery
 	hooks := consumers.Hooks{Handle: func(ctx context.Context, d consumers.Delivery) (context.Context, func(consumers.Outcome)) {
 		return context.WithValue(ctx, key{}, true), func(o consumers.Outcome) {
@@ -138,6 +142,10 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 			defer mu.Unlock()
 			delivered, told = d, append(told, o)
 		}
+	}, DeadLettered: func(d consumers.Delivery, o consumers.Outcome) {
+		mu.Lock()
+		defer mu.Unlock()
+		delivered, dead = d, append(dead, o)
 	}}
 	run(t, s, row, func(ctx context.Context, e events.Event) error {
 		if ctx.Value(key{}) == nil {
@@ -149,12 +157,20 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 	undecodable := row.attempts == 0 && strings.HasPrefix(row.text, "events: ")
 	mu.Lock()
 	defer mu.Unlock()
-	if len(told) != 1 || told[0].Verdict != row.verdict || told[0].Class != row.class || told[0].Code != row.code || told[0].Attempts != row.attempts ||
-		!strings.HasPrefix(told[0].Error, row.text) || (told[0].Err == nil) != (row.code == "") {
-		t.Fatalf("hook: got %+v, want %+v", told, row)
+	for _, o := range told {
+		if row.held() && o.Verdict == consumers.VerdictHeld {
+			o.Verdict, o.Class = row.verdict, row.class // its dead letter comes later
+		}
+		if o.Verdict != row.verdict || o.Class != row.class || o.Code != row.code || o.Attempts < row.attempts ||
+			!strings.HasPrefix(o.Error, row.text) || (o.Err == nil) != (row.code == "") {
+			t.Errorf("hook: got %+v, want %+v", o, row)
+		}
+	}
+	if len(told) == 0 || len(told) > 1 && !row.held() || told[0].Attempts != row.attempts {
+		t.Fatalf("hook: got %d outcomes, the first %+v; want one, and more only if the event is held", len(told), told)
 	}
 	if d := delivered; d.Service != "lights" || d.MessageID == "" || d.DeviceID != "hall" || d.Type != "some.type.v1" || d.Attribute("type") != d.Type ||
-		d.ReceiveCount != 1 || d.SentAt.IsZero() || d.ReceivedAt.IsZero() || (d.Event.ID == "") != undecodable {
+		d.ReceiveCount != 1 && !row.held() || d.SentAt.IsZero() || d.ReceivedAt.IsZero() || (d.Event.ID == "") != undecodable {
 		t.Errorf("hook: got %+v", d)
 	}
 	left := 0
@@ -169,23 +185,24 @@ func checkVerdict(t *testing.T, row verdictRow, run func(*testing.T, *source, ve
 		records = append(records, r)
 	}
 	if row.class == "" {
-		if len(records) != 0 {
-			t.Errorf("dead letters: got %+v, want none", records)
+		if len(records) != 0 || len(dead) != 0 {
+			t.Errorf("dead letters: got %+v, and told of %+v, want none", records, dead)
 		}
 		return
 	}
-	if len(records) != 1 {
-		t.Fatalf("dead letters: got %+v, want one", records)
+	if len(records) != 1 || len(dead) != 1 {
+		t.Fatalf("dead letters: got %+v, and told of %+v, want one", records, dead)
 	}
 	eventType := "device.power.changed.v1"
 	if undecodable {
 		eventType = "some.type.v1" // what the attribute says, since the body can't be read
 	}
 	r := records[0]
-	if r.Class != row.class || r.Code != row.code || !strings.HasPrefix(r.Error, row.text) || r.Attempts != row.attempts || r.ReceiveCount != 1 ||
+	if r.Class != row.class || r.Code != row.code || !strings.HasPrefix(r.Error, row.text) || r.Attempts < row.attempts || r.ReceiveCount != delivered.ReceiveCount ||
 		r.Service != "lights" || r.Queue != s.arn || r.MessageID != delivered.MessageID || !r.SentAt.Equal(delivered.SentAt) || r.FailedAt.IsZero() ||
-		r.Fingerprint != deadletter.FingerprintOf("lights", eventType, row.code, deadletter.CauseOf(told[0].Err, "e1", "hall")) {
-		t.Errorf("record: got %+v, want %+v", r, row)
+		r.Fingerprint != deadletter.FingerprintOf("lights", eventType, row.code, deadletter.CauseOf(dead[0].Err, "e1", "hall")) ||
+		dead[0].Verdict != row.verdict || dead[0].Class != r.Class || dead[0].Code != r.Code || dead[0].Attempts != r.Attempts || !strings.HasPrefix(dead[0].Error, r.Error[:min(len(r.Error), 50)]) {
+		t.Errorf("record: got %+v, told of %+v, want %+v", r, dead[0], row)
 	}
 }
 

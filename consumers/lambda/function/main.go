@@ -48,6 +48,6 @@ func newFunction(ctx context.Context, getenv func(string) string) (*lambda.Funct
 	if err != nil {
 		return nil, fmt.Errorf("function: %w", err)
 	}
-	settings.UnknownTypes, settings.Logger = service.UnknownTypes(), logger
+	settings.UnknownTypes, settings.Check, settings.Logger = service.UnknownTypes(), service.Check, logger
 	return lambda.New(sqs.NewFromConfig(cfg), queue, service.Handle, settings)
 }
