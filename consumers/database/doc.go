@@ -9,7 +9,7 @@
 //	}
 //	defer db.Close()
 //	err = db.Migrate(ctx, "lights", `CREATE TABLE lights (device_id TEXT PRIMARY KEY, lit INTEGER NOT NULL)`)
-//	…
+//	… // or both at once, and also while the database is down: OpenService
 //	err = db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
 //		_, err := tx.ExecContext(ctx, `INSERT INTO lights (device_id, lit) VALUES ($1, $2)`, "lamp-7", 1)
 //		return err
@@ -30,7 +30,8 @@
 // committed together: one goroutine opens a transaction, hands the turn to each waiting Write, one after another, and
 // commits once. Every Write runs under a savepoint of its own, so to its function it is a transaction like any other:
 // if it fails or panics, only its own changes are rolled back. If the commit fails, it fails for all. Nothing waits in
-// order to fill a group: while one group is being committed, the next one gathers by itself.
+// order to fill a group: while one group is being committed, the next one gathers by itself. A group takes no more in once it has run for
+// 100 ms, so that slow writes don't hold up the commit of those before them.
 // Constraints that are deferred to the commit would fail the neighbours too, so do not use them on SQLite.
 //
 // # Batches on PostgreSQL
@@ -39,8 +40,21 @@
 // can be said in one statement goes by [DB.ExecContext] instead: the statements of all goroutines that write at the same
 // time, one for each lane of a consumer for instance, go out in a single round trip with a single commit.
 //
+// # When the database is down
+//
+// An error that says so is marked: it is what consumers.Unavailable makes, so a handler that returns it has its event wait for the database,
+// rather than go to the dead-letter queue. [Verdict] has the table of what counts. A connection whose server stops, or can only be read any
+// more, is thrown away with those that were opened with it: after a failover the pool finds the new primary behind the same name, without a
+// restart and also without target_session_attrs=read-write in the URL. Serialization failures and deadlocks are run again at once.
+//
+// A service opens its database with [OpenService], which succeeds also while the database is down, and hands [DB.Check] to
+// consumers.Config.Check, which tells a database that can't be written from an event that can't be handled.
+//
+// Waiting for the turn to write, for a connection or for a commit does not use up the time that a consumer gives its handler: the transactions
+// of other handlers are what is waited for. A wait ends after 30 seconds, as unavailable.
+//
 // # What it does not do
 //
-// It does not retry: what fails goes back to the caller, whose message is delivered again. There is no query builder
+// Other than that it does not retry: what fails goes back to the caller, whose message is delivered again. There is no query builder
 // and no mapping to structs. Databases in memory are refused, because each connection would have one of its own.
 package database

@@ -42,6 +42,9 @@
 // that follows the table by [Service.After] must not take the greatest position it has seen as a promise that all
 // smaller ones came; it should look back some seconds by recorded_at and pass over the event IDs it knows.
 //
+// While the database is down, locked, full or can only be read, Handle returns errors that are consumers.Unavailable, so events wait for it. Open
+// succeeds then too, and [Service.Check] is for consumers.Config.Check.
+//
 // # What it does not do
 //
 // It never deletes. It does not check that an event is newer than the one before: a redriven event stands where it was

@@ -38,6 +38,9 @@
 // An event changes state once, however often it is delivered: its ID goes into the inbox in the same transaction. When
 // Handle returns nil, that transaction is committed and on disk.
 //
+// While the database is down, locked, full or can only be read, Handle returns errors that are consumers.Unavailable, so events wait for it. Open
+// succeeds then too, and [Service.Check] is for consumers.Config.Check.
+//
 // # What it does not do
 //
 // It trusts the clock of the device. An event from the year 2099 stays until an event from later than that.
