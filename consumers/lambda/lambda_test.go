@@ -22,6 +22,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/deadletter"
+	"github.com/device-fanout/fanout/consumers/internal/handlertime"
 	"github.com/device-fanout/fanout/consumers/lambda"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/events/device"
@@ -338,6 +339,28 @@ func TestFunction_StopsWhenItsTimeRunsOut(t *testing.T) {
 		}
 		if got, want := l.String(), "hall-0 hall-1 hall-2 hall-2 hall-3 hall-4 hall-4 hall-5"; got != want {
 			t.Errorf("started: got %q, want %q", got, want)
+		}
+	})
+}
+
+// Waiting for a turn does not use up the handler's time, but what it waits is bounded by the function's own, and the margin stays.
+func TestFunction_WaitingForATurnLeavesTheMargin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var ended time.Duration
+		s := bench(t, func(ctx context.Context, _ events.Event) error {
+			defer handlertime.Pause(ctx)()
+			<-ctx.Done()
+			ended = time.Since(began)
+			return ctx.Err()
+		}, lambda.Config{HandlerTimeout: 3 * time.Second})
+		s.send(lamp("hall", 1))
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		response, _ := s.batch(ctx)
+		if want := 20*time.Second - lambda.DefaultMargin; ended != want || reported(response) != 1 {
+			t.Errorf("handler ended after %v, %d reported, want it after %v and reported", ended, reported(response), want)
 		}
 	})
 }
