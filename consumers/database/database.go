@@ -88,7 +88,7 @@ func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx Tx) err
 	if ctx.Value(writingKey{db}) != nil {
 		return ErrNested
 	}
-	if err := db.ready(); err != nil {
+	if err := db.ready(ctx); err != nil {
 		return err
 	}
 	inner := context.WithValue(ctx, writingKey{db}, true)
@@ -104,7 +104,7 @@ type writingKey struct{ db *DB }
 // QueryContext runs a query that only reads, outside of any write. It sees everything that was committed before. Close
 // the rows. On SQLite it does not wait for writers nor hold them up, and a statement that writes is refused.
 func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if err := db.ready(); err != nil {
+	if err := db.ready(ctx); err != nil {
 		return nil, err
 	}
 	rows, err := db.pool.QueryContext(ctx, query, args...)
@@ -117,7 +117,7 @@ func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql
 
 // QueryRowContext is like [DB.QueryContext] for at most one row. Scan the row: that frees its connection.
 func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if err := db.ready(); err != nil && db.opening != nil {
+	if err := db.ready(ctx); err != nil && db.opening != nil {
 		return db.opening.row(err)
 	}
 	return db.pool.QueryRowContext(ctx, query, args...)

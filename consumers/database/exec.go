@@ -28,7 +28,7 @@ func (db *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	if ctx.Value(writingKey{db}) != nil {
 		return nil, ErrNested
 	}
-	if err := db.ready(); err != nil {
+	if err := db.ready(ctx); err != nil {
 		return nil, err
 	}
 	return db.batches.exec(ctx, query, args)

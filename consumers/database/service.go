@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/handlertime"
 )
 
 // Setup is what a service wants of its database, see [OpenService].
@@ -33,8 +34,8 @@ type Setup struct {
 
 // OpenService opens the database that target names, as [Open] does, and brings the tables of a service up to date, as [DB.Migrate] does.
 // Other than these it also succeeds while the database is down, locked, full or can only be read: then it tries again in the background, with
-// pauses of up to five seconds, until it has succeeded or the DB is closed. Until then every method fails with an error that is marked as
-// [Verdict] does. So a service starts before its database, and works when that comes.
+// pauses of up to five seconds, and whenever it is used, until it has succeeded or the DB is closed. Until then every method fails with an error
+// that is marked as [Verdict] does, after it has waited for an attempt, at most two seconds. So a service starts before its database, and works when that comes.
 //
 // What no waiting can mend is an error at once: a target that is none, a wrong password, an unknown host, a missing database or folder, a
 // file that is something else, tables of a newer program. If one of these shows only when the database has come, Logger hears of it as an
@@ -75,22 +76,26 @@ type opening struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup // who tries
 	done   chan struct{}  // closed when the database is open: the other fields of DB are set then, and not changed any more
+	wanted chan struct{}  // somebody wants it now; holds one
 
-	mu   sync.Mutex // guards what is below
-	err  error      // why it was not there at the last attempt
-	rows *sql.DB    // for rows that carry the error; nil until there is one
+	mu    sync.Mutex    // guards what is below
+	tried chan struct{} // closed at the end of the next attempt
+	err   error         // why it was not there at the last attempt
+	rows  *sql.DB       // for rows that carry the error; nil until there is one
 }
 
 func newOpening(err error) *opening {
-	o := &opening{err: err, done: make(chan struct{})}
+	o := &opening{err: err, done: make(chan struct{}), wanted: make(chan struct{}, 1), tried: make(chan struct{})}
 	o.ctx, o.cancel = context.WithCancel(context.Background())
 	return o
 }
 
-// Pauses between attempts to open a database.
 const (
+	// firstPause and longestPause are those between attempts to open a database that nobody wants to use meanwhile.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
+	// attemptPatience is how long a use waits for the attempt that it has caused.
+	attemptPatience = 2 * time.Second
 )
 
 // openLater tries until it has opened the database, or Close is called.
@@ -98,15 +103,14 @@ func (db *DB) openLater(t target, s Setup) {
 	o := db.opening
 	hopeless := false
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		select {
-		case <-time.After(pause):
-		case <-o.ctx.Done():
+		if !o.rest(pause) {
 			return
 		}
 		fresh, err := openAndMigrate(o.ctx, t, s)
 		if err == nil {
 			db.pool, db.writer, db.batches, db.close = fresh.pool, fresh.writer, fresh.batches, fresh.close
 			close(o.done)
+			o.attempted(nil)
 			s.Logger.Info("database has come", "service", s.Service, "database", db.target)
 			return
 		}
@@ -118,33 +122,70 @@ func (db *DB) openLater(t target, s Setup) {
 		} else if hopeless = true; !was {
 			s.Logger.Error("database can't be used, and waiting alone won't mend that", "service", s.Service, "database", db.target, "err", err)
 		}
-		o.mu.Lock()
-		o.err = err
-		o.mu.Unlock()
+		o.attempted(err)
 	}
 }
 
-// ready returns nil if the database is open, and else why it is not.
-func (db *DB) ready() error {
+// rest waits for that long, or, once there was a short pause, until somebody wants the database. It returns false when Close was called.
+func (o *opening) rest(pause time.Duration) bool {
+	select {
+	case <-time.After(firstPause):
+	case <-o.ctx.Done():
+		return false
+	}
+	select {
+	case <-time.After(pause - firstPause):
+		return true
+	case <-o.wanted:
+		return true
+	case <-o.ctx.Done():
+		return false
+	}
+}
+
+// attempted tells everybody who waits that an attempt has ended.
+func (o *opening) attempted(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = err
+	close(o.tried)
+	o.tried = make(chan struct{})
+}
+
+// ready returns nil if the database is open, and else why it is not. It waits for an attempt to open it, for a short while.
+func (db *DB) ready(ctx context.Context) error {
 	if db.closed.Load() {
 		return ErrClosed
 	}
-	if db.opening == nil {
+	o := db.opening
+	if o == nil {
 		return nil
 	}
 	select {
-	case <-db.opening.done:
+	case <-o.done:
 		return nil
 	default:
-		return db.opening.reason()
 	}
-}
-
-// reason says why the database is not open. It is a verdict whatever the cause: nothing is wrong with any event.
-func (o *opening) reason() error {
+	o.mu.Lock()
+	tried := o.tried
+	o.mu.Unlock()
+	select {
+	case o.wanted <- struct{}{}:
+	default: // it knows
+	}
+	defer handlertime.Pause(ctx)()
+	select {
+	case <-tried:
+	case <-time.After(attemptPatience):
+	case <-ctx.Done():
+	case <-o.ctx.Done():
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return &failure.UnavailableError{Err: o.err}
+	if o.err == nil {
+		return nil
+	}
+	return &failure.UnavailableError{Err: o.err} // whatever the cause: nothing is wrong with any event
 }
 
 // row returns a row that carries err.
@@ -229,7 +270,7 @@ func comesLater(err error) bool {
 // database that is full or can only be read fails it. It blocks until then, or until ctx ends. It is meant for consumers.Config.Check, and it is
 // safe to call it at any time and from many processes, though hardly more often than once a second.
 func (db *DB) Check(ctx context.Context) error {
-	if err := db.ready(); err != nil {
+	if err := db.ready(ctx); err != nil {
 		return err
 	}
 	table := `fanout_check_` + strings.ToLower(rand.Text())

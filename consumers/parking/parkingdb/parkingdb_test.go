@@ -1,6 +1,7 @@
 package parkingdb_test
 
 import (
+	"net"
 	"testing"
 
 	"github.com/device-fanout/fanout/consumers/database"
@@ -24,6 +25,13 @@ func TestStore_KeepsDevicesAndTheirVersions(t *testing.T) {
 		}
 		if _, err := parkingdb.Open(ctx, db); err != nil {
 			t.Fatalf("opened again: %v", err)
+		}
+		if another, anotherDB, err := parkingdb.OpenService(ctx, target, nil); err != nil {
+			t.Errorf("OpenService: %v", err)
+		} else if _, err := another.Find(ctx, "lights"); err != nil {
+			t.Errorf("OpenService: %v", err)
+		} else if err := anotherDB.Close(); err != nil {
+			t.Errorf("OpenService: %v", err)
 		}
 		for _, device := range []string{"b", "B", "a"} {
 			if err := parking.Park(ctx, store, "lights", device, parking.Cause{MessageID: "m-" + device, Code: "refused", Error: "no \"such\" lamp"}); err != nil {
@@ -64,4 +72,27 @@ func TestStore_KeepsDevicesAndTheirVersions(t *testing.T) {
 			t.Errorf("got %+v after it was removed", left)
 		}
 	})
+}
+
+// A service that parks devices starts before its database.
+func TestOpenService_WhileTheDatabaseIsDown(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // a port that nobody else will listen on, once it is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	store, db, err := parkingdb.OpenService(t.Context(), "postgres://"+listener.Addr().String()+"/x?sslmode=disable", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Find(t.Context(), "lights"); err == nil {
+		t.Error("Find: got no error while the database is down")
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := parkingdb.OpenService(t.Context(), t.TempDir(), nil); err == nil {
+		t.Error("a folder: got no error, want one")
+	}
 }
