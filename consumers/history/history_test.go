@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -25,6 +26,12 @@ import (
 func TestMain(m *testing.M) {
 	handleUntilKilled()
 	lockUntilInputEnds()
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen { // those with an outage mostly wait: more of them can run than there are cores
+		_ = flag.Set("test.parallel", "12")
+	}
 	goleak.VerifyTestMain(m)
 }
 
