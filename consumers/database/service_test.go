@@ -191,6 +191,9 @@ func TestOpenService_WaitsOnlyForWhatComes(t *testing.T) {
 			log := newLines()
 			db, err := database.OpenService(t.Context(), answering(t, &now), setup(log))
 			if (err == nil) != comes {
+				if err == nil {
+					db.Close()
+				}
 				t.Fatalf("got %v, want an error %t", err, !comes)
 			}
 			if err != nil {

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // openGroups opens a SQLite database with a table t(n) for tests of the writer.
@@ -197,6 +199,9 @@ func TestWriter_LostTransactionFailsAllThatWereInIt(t *testing.T) {
 				if errs[0] == nil || errs[1] == nil {
 					t.Errorf("writes of the lost transaction: got errors %v and %v, want both", errs[0], errs[1])
 				}
+				if !isUnavailable(errs[0]) {
+					t.Errorf("write that had nothing to do with it: got %v, want that the database is unavailable", errs[0])
+				}
 				if errs[2] != nil {
 					t.Errorf("write after it: %v", errs[2])
 				}
@@ -310,6 +315,72 @@ func TestWriter_CloseFinishesTheGroupAndRefusesTheRest(t *testing.T) {
 		}
 		if err := <-closed; err != nil {
 			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// Slow writes don't hold up the commit of those before them for longer than one of them takes.
+func TestWriter_GroupEndsAfterAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := openGroups(t)
+		release := make(chan struct{})
+		var group sync.WaitGroup
+		write := func(fn func(context.Context, Tx) error, then func()) { // and wait until it is in line
+			group.Go(func() {
+				if err := db.Write(context.Background(), fn); err != nil {
+					t.Error(err)
+				}
+				then()
+			})
+			synctest.Wait()
+		}
+		nothing := func() {}
+		write(func(context.Context, Tx) error { <-release; return nil }, nothing)
+		var quick time.Duration
+		began := time.Now()
+		write(put(1), func() { quick = time.Since(began) })
+		for range 5 {
+			write(func(context.Context, Tx) error { time.Sleep(time.Second); return nil }, nothing)
+		}
+		close(release)
+		group.Wait()
+		if quick > time.Second {
+			t.Errorf("quick write: took %v, want no more than a slow one takes", quick)
+		}
+	})
+}
+
+// When the database is locked, all who wait hear of it together, and not one after the other.
+func TestWriter_LockedForAllAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := openGroups(t)
+		locker, err := sql.Open("sqlite", "file:"+db.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer locker.Close()
+		other, err := locker.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		if _, err := other.ExecContext(t.Context(), `BEGIN IMMEDIATE`); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		results := make(chan error)
+		for n := range 4 {
+			go func() { results <- db.Write(t.Context(), put(n)) }()
+		}
+		for range 4 {
+			if err := <-results; !isUnavailable(err) {
+				t.Errorf("got %v, want that the database is unavailable", err)
+			}
+		}
+		if took := time.Since(began); took > 2*busyTimeout {
+			t.Errorf("the last one heard of it after %v, want all after %v", took, busyTimeout)
 		}
 	})
 }
