@@ -49,12 +49,15 @@ func Verdict(err error) error {
 
 // marked makes err one that says that the database is down, for that reason. Without a reason, or as a verdict already, it stays.
 func marked(err error, reason string) error {
+	if err == nil || reason == "" {
+		return err
+	}
 	var (
 		known       *failure.KnownError
 		after       *failure.RetryAfterError
 		unavailable *failure.UnavailableError
 	)
-	if err == nil || reason == "" || errors.As(err, &known) || errors.As(err, &after) || errors.As(err, &unavailable) {
+	if errors.As(err, &known) || errors.As(err, &after) || errors.As(err, &unavailable) {
 		return err
 	}
 	return &failure.UnavailableError{Err: fmt.Errorf("%s: %w", reason, err)}
