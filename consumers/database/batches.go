@@ -48,9 +48,9 @@ type statement struct {
 	args  []any
 	done  chan result // holds one, so that nobody waits for a caller who has left
 
-	sent    chan struct{} // closed when there is a connection to send it on
-	wasSent bool          // by its sender, who alone looks at this
-	left    atomic.Bool   // the caller waits no more
+	resume func()      // the clock of the caller's handler, which stands until the statement is sent
+	sent   atomic.Bool // there was a connection to send it on
+	left   atomic.Bool // the caller waits no more
 }
 
 type result struct {
@@ -63,7 +63,8 @@ func (b *batches) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("database: run statement: %w", err)
 	}
-	s := &statement{ctx: ctx, query: query, args: args, done: make(chan result, 1), sent: make(chan struct{})}
+	s := &statement{ctx: ctx, query: query, args: args, done: make(chan result, 1), resume: handlertime.Pause(ctx)}
+	defer s.resume()
 	if err := b.add(s); err != nil {
 		return nil, err
 	}
@@ -81,25 +82,22 @@ func (b *batches) exec(ctx context.Context, query string, args []any) (sql.Resul
 // wait waits for the result, or for the end of the caller's context. Until the statement is sent that does not use up a handler's time,
 // but it is bounded.
 func (s *statement) wait() (result, error) {
-	resume := handlertime.Pause(s.ctx)
-	defer resume()
 	patience := time.NewTimer(turnTimeout)
 	defer patience.Stop()
-	select {
-	case r := <-s.done:
-		return r, nil
-	case <-s.sent:
-	case <-s.ctx.Done():
-		return result{}, waitEnded(s.ctx, "turn to write")
-	case <-patience.C:
-		return result{}, waitEnded(s.ctx, "turn to write")
-	}
-	resume()
-	select {
-	case r := <-s.done:
-		return r, nil
-	case <-s.ctx.Done():
-		return result{}, fmt.Errorf("database: run statement: %w", s.ctx.Err())
+	for {
+		select {
+		case r := <-s.done:
+			return r, nil
+		case <-s.ctx.Done():
+			if s.sent.Load() {
+				return result{}, fmt.Errorf("database: run statement: %w", s.ctx.Err())
+			}
+			return result{}, waitEnded(s.ctx, "turn to write")
+		case <-patience.C:
+			if !s.sent.Load() {
+				return result{}, waitEnded(s.ctx, "turn to write")
+			}
+		}
 	}
 }
 
@@ -208,10 +206,8 @@ func (b *batches) together(batch []*statement, results []result) error {
 		var queue pgx.Batch
 		for _, s := range batch {
 			queue.Queue(s.query, s.args...)
-			if !s.wasSent {
-				s.wasSent = true
-				close(s.sent)
-			}
+			s.sent.Store(true)
+			s.resume()
 		}
 		replies := raw.(*stdlib.Conn).Conn().SendBatch(ctx, &queue)
 		for i := range batch {

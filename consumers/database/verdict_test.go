@@ -349,7 +349,7 @@ func TestPostgres_SlowStatementIsNotAnOutage(t *testing.T) {
 		"ExecContext":  func(ctx context.Context) error { _, err := db.ExecContext(ctx, slow); return err },
 		"QueryContext": func(ctx context.Context) error { _, err := db.QueryContext(ctx, slow); return err },
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		ctx, cancel := handlertime.WithTimeout(t.Context(), 500*time.Millisecond, time.Time{}) // it does not stand once it is sent
 		err := write(ctx)
 		cancel()
 		if err == nil || isUnavailable(err) {
