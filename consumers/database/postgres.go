@@ -26,6 +26,10 @@ const (
 	defaultMaxConns = 16
 	// connectTimeout bounds connecting when neither the URL nor the context does.
 	connectTimeout = 10 * time.Second
+	// pingAfter is how long a connection that nobody has used may be taken for one that works, and pingTimeout how long it has to show that
+	// it does. A server that has vanished says nothing at all.
+	pingAfter   = time.Second
+	pingTimeout = 3 * time.Second
 	// idleTime is how long a connection that nobody uses stays open.
 	idleTime = 5 * time.Minute
 )
@@ -57,7 +61,7 @@ func openPostgres(ctx context.Context, target string) (*DB, error) {
 			return nil
 		}
 	}
-	pool := openPool(*config)
+	pool := openPool(*config, pingAfter)
 	pool.SetMaxOpenConns(maxConns)
 	pool.SetMaxIdleConns(maxConns)
 	pool.SetConnMaxIdleTime(idleTime)
@@ -72,18 +76,25 @@ func openPostgres(ctx context.Context, target string) (*DB, error) {
 const generation = "fanout.generation"
 
 // openPool makes a pool that prepares statements with arguments once per connection and reuses them. A connection whose server says
-// that it stops, or that it can only be read, is thrown away, and so are those that were open with it, as soon as they are not in use: after
-// a failover they all lead to the old primary, and a new one leads to the new primary.
-func openPool(config pgx.ConnConfig) *sql.DB {
+// that it stops, or that it can only be read, is thrown away, and so is one whose server does not answer to a ping after it was idle for
+// pingAfter; and with it those that were opened before that, as soon as they are not in use: after a failover they all lead to the old
+// primary, and a new one leads to the new primary.
+func openPool(config pgx.ConnConfig, pingAfter time.Duration) *sql.DB {
 	var current atomic.Int64 // generation
+	throwAway := func(conn *pgconn.PgConn) {
+		if own, ok := conn.CustomData()[generation].(int64); ok {
+			current.CompareAndSwap(own, own+1)
+		}
+	}
 	config.OnPgError = func(conn *pgconn.PgConn, answer *pgconn.PgError) (keep bool) {
 		if answer.Code == stateReadOnly || strings.HasPrefix(answer.Code, stateStopping) {
-			if own, ok := conn.CustomData()[generation].(int64); ok {
-				current.CompareAndSwap(own, own+1)
-			}
+			throwAway(conn)
 			return false
 		}
 		return !isFatal(answer)
+	}
+	isCurrent := func(conn *pgx.Conn) bool {
+		return !conn.IsClosed() && conn.PgConn().CustomData()[generation] == current.Load()
 	}
 	return stdlib.OpenDB(
 		config,
@@ -91,8 +102,18 @@ func openPool(config pgx.ConnConfig) *sql.DB {
 			conn.PgConn().CustomData()[generation] = current.Load()
 			return nil
 		}),
+		stdlib.OptionShouldPing(func(ctx context.Context, p stdlib.ShouldPingParams) bool {
+			if p.IdleDuration > pingAfter && isCurrent(p.Conn) {
+				short, cancel := context.WithTimeout(ctx, pingTimeout)
+				defer cancel()
+				if err := p.Conn.Ping(short); err != nil && ctx.Err() == nil {
+					throwAway(p.Conn.PgConn()) // ResetSession, which is next, sees it
+				}
+			}
+			return false // it has been done
+		}),
 		stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
-			if conn.PgConn().CustomData()[generation] != current.Load() {
+			if !isCurrent(conn) {
 				return driver.ErrBadConn
 			}
 			return nil

@@ -16,12 +16,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/consumers/internal/handlertime"
+	"github.com/device-fanout/fanout/consumers/internal/postgrestest"
 )
 
 func isUnavailable(err error) bool {
@@ -486,5 +488,43 @@ func TestPostgres_ThrowsConnectionsAwayThatCanOnlyRead(t *testing.T) {
 		if before[pid] {
 			t.Errorf("connection of backend %d is still used", pid)
 		}
+	}
+}
+
+// A server that has vanished closes no connection. The first ping that is not answered is enough for all of them.
+func TestPostgres_ThrowsConnectionsAwayThatSayNothing(t *testing.T) {
+	t.Parallel()
+	target, err := url.Parse(databasetest.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := postgrestest.NewProxy(t, target.Host)
+	target.Host = proxy.Address()
+	config, err := pgx.ParseConfig(target.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := openPool(*config, 0)
+	defer pool.Close()
+	const open = 4
+	pool.SetMaxOpenConns(open)
+	pool.SetMaxIdleConns(open)
+	var conns [open]*sql.Conn
+	for i := range conns {
+		if conns[i], err = pool.Conn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	proxy.Freeze()
+	if err := writePostgres(t.Context(), pool, func(tx Tx) error {
+		return tx.QueryRowContext(t.Context(), `SELECT 1`).Scan(new(int))
+	}); err != nil {
+		t.Error(err)
+	}
+	if got := proxy.Unanswered(); got != 1 {
+		t.Errorf("pings: got %d, want 1 for all connections", got)
 	}
 }

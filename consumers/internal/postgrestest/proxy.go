@@ -1,7 +1,6 @@
 package postgrestest
 
 import (
-	"io"
 	"net"
 	"sync"
 	"testing"
@@ -17,6 +16,9 @@ type Proxy struct {
 	target string
 	open   map[net.Conn]bool
 	closed bool
+	silent map[net.Conn]bool // what comes from these goes nowhere
+
+	unanswered int
 }
 
 // NewProxy starts a proxy to that address. It ends with the test.
@@ -26,7 +28,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: listener, target: target, open: map[net.Conn]bool{}}
+	p := &Proxy{listener: listener, target: target, open: map[net.Conn]bool{}, silent: map[net.Conn]bool{}}
 	p.group.Go(p.accept) // ends with the listener
 	t.Cleanup(func() {
 		listener.Close()
@@ -43,6 +45,45 @@ func NewProxy(t testing.TB, target string) *Proxy {
 
 // Address is where the proxy listens.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Freeze has the connections that are open say nothing any more, as if the server had vanished, and nothing gets through to it. They are
+// not closed. New connections work.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.open {
+		p.silent[conn] = true
+	}
+}
+
+// Unanswered is how many simple queries, such as pings, came over connections that are frozen.
+func (p *Proxy) Unanswered() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unanswered
+}
+
+// copy passes bytes on until one of the connections closes.
+func (p *Proxy) copy(to, from net.Conn) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		p.mu.Lock()
+		silent := p.silent[from]
+		if silent && n > 0 && buffer[0] == 'Q' { // a simple query
+			p.unanswered++
+		}
+		p.mu.Unlock()
+		if n > 0 && !silent {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
 
 // Switch leads new connections to another address.
 func (p *Proxy) Switch(target string) {
@@ -78,10 +119,10 @@ func (p *Proxy) pass(client net.Conn) {
 	defer p.remove(client, server)
 	var back sync.WaitGroup
 	back.Go(func() {
-		_, _ = io.Copy(client, server)
+		p.copy(client, server)
 		client.Close()
 	})
-	_, _ = io.Copy(server, client)
+	p.copy(server, client)
 	server.Close()
 	back.Wait()
 }
@@ -100,5 +141,6 @@ func (p *Proxy) remove(conns ...net.Conn) {
 	defer p.mu.Unlock()
 	for _, conn := range conns {
 		delete(p.open, conn)
+		delete(p.silent, conn)
 	}
 }
