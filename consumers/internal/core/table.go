@@ -69,7 +69,6 @@ var laneSteps = []laneStep{
 	{Isolating, Ready, "no other of its kind runs"},
 	{Isolating, Free, "draining"},
 	{Withheld, Free, "answered"},
-	{Ended, Free, "a message of its device came before it was forgotten"},
 }
 
 var messageMay, laneMay = func() (m [Gone + 1][Gone + 1]bool, l [Ended + 1][Ended + 1]bool) {
