@@ -17,6 +17,8 @@ const (
 	requestTimeout = 10 * time.Second
 	// lastGrace is how long after DrainTimeout the last requests may take.
 	lastGrace = 5 * time.Second
+	// longestBeat is the longest time between two turns of the loop, so that Health can tell that it turns.
+	longestBeat = 10 * time.Second
 )
 
 // run is one Run of a Consumer: the shell around the core, which decides everything. Its loop owns the core; requests and handlers run on
@@ -85,7 +87,7 @@ func (r *run) loop(ctx context.Context) error {
 	defer close(r.ended)
 	defer r.cutOff()
 	defer r.abort(ErrStopping)
-	heartbeat := time.NewTicker(r.facts.visibility / 12)
+	heartbeat := time.NewTicker(min(r.facts.visibility/12, longestBeat))
 	defer heartbeat.Stop()
 	wake := time.NewTimer(time.Hour)
 	defer wake.Stop()

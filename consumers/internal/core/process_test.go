@@ -359,6 +359,7 @@ func (p *worker) try(r *running) {
 		return
 	}
 	r.attempts++
+	e.started = r.m.ReceiveCount
 	w.tries[e.event]++
 	w.tellf("process %d runs e%d", p.n, e.event)
 	takes, kind := simWork, w.down()

@@ -1,7 +1,10 @@
 package core
 
 import (
+	"fmt"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers/failure"
 )
 
 // A model of a FIFO queue with a dead-letter queue, as far as a consumer can tell.
@@ -15,6 +18,7 @@ type entry struct {
 	handle    int     // of its last delivery
 	holder    *worker // that has it, as far as it knows
 	gone      bool    // deleted or moved
+	started   int     // the delivery whose handler was started last
 }
 
 type queueModel struct {
@@ -68,6 +72,9 @@ func (q *queueModel) take(p *poll, visibility time.Duration) []*entry {
 			continue
 		case q.max > 0 && e.receives >= q.max:
 			e.gone = true
+			if w := q.w; w.story.policy == failure.Park && e.started == e.receives && !w.handled[e.event] && w.store.devices[fmt.Sprint("d", e.group)].State == "" {
+				w.failf("the queue moves e%d, and its device is not parked", e.event)
+			}
 			q.copies[e.event] = append(q.copies[e.event], copied{moved: true})
 			q.w.tellf("the queue moves e%d to the dead-letter queue after %d receives", e.event, e.receives)
 			continue

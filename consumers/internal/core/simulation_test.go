@@ -393,6 +393,15 @@ func play(s *story, trace bool) (w *world) {
 			w.queue.wake()
 		})
 	}
+	if s.outage != noOutage {
+		w.after(s.to+90*time.Second, func() {
+			for _, p := range w.workers {
+				if !p.over && !p.draining && p.core.breaker.open && len(p.core.held) > 0 {
+					w.failf("process %d still waits for the dependency", p.n)
+				}
+			}
+		})
+	}
 	w.after(simEnd, func() {
 		w.peace = true
 		w.tellf("peace")
@@ -416,6 +425,12 @@ func play(s *story, trace bool) (w *world) {
 		w.judge()
 	}
 	return w
+}
+
+// isCalm tells whether every request is answered and every process drains.
+func (w *world) isCalm() bool {
+	s := w.story
+	return !w.killed && s.trouble == trouble{} && s.storeDown[1] == 0 && s.dlqDown[1] == 0 && len(s.expiries) == 0
 }
 
 // holds tells whether a process holds anything.
@@ -442,10 +457,30 @@ func (w *world) judge() {
 			w.failf("e%d is lost", i)
 		case len(dead) > 0 && !moved && !follows && w.tries[i] == 0 && e.does != unreadable:
 			w.failf("e%d was dead-lettered untried", i)
+		case follows && w.isCalm() && !w.parkedFor(i):
+			w.failf("e%d went to the dead-letter queue because of nothing", i)
 		case e.does == poison && w.handled[i]:
 			w.failf("e%d was handled, though it can't be", i)
 		}
 	}
+}
+
+// parkedFor tells whether a device is parked for a reason: one of its events before is a dead letter of its own.
+func (w *world) parkedFor(event int) bool {
+	for _, e := range w.queue.entries {
+		if e.group != w.story.events[event].device {
+			continue
+		}
+		if e.event == event {
+			return false
+		}
+		for _, c := range w.queue.copies[e.event] {
+			if !c.follow {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // innocent tells whether an event must not be dead-lettered by a consumer: nothing is wrong with it, and there is a check that says so, or the
