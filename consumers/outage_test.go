@@ -228,7 +228,7 @@ func (o *outage) handle(ctx context.Context, e events.Event) (err error) {
 func (o *outage) send(b *bench) {
 	random := rand.New(rand.NewPCG(1, 2))
 	whole := outageWarmUp + o.lasts + outageSequel
-	gap := max(10*time.Second/time.Duration(o.devices), whole/1500)
+	gap := max(10*time.Second/time.Duration(o.devices), whole/1000) // so that the backlog of one device can be handled in time
 	needsPoison := o.poison != nil
 	for i := range int(whole / gap) {
 		e := motion(fmt.Sprintf("d%03d", i%o.devices), fmt.Sprintf("e%05d", i))
