@@ -51,10 +51,11 @@ type Config struct {
 	// DrainTimeout is how long running handlers may go on after Run's context has ended, at least WaitTime. Then their
 	// contexts end. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// Check tells whether what the handlers depend on works: nil when it does. It is called when an event has failed with an unknown error
-	// and nothing else shows that the handler works, at most once a second, and has CheckTimeout. While it fails the event waits; once it
-	// passes and the event fails again, the event is dead-lettered. A Check that panics has failed. Nil means that the service has none; see
-	// MaxHold.
+	// Check tells whether what the handlers depend on works: nil when it does. It is called before the first receive, while events that have
+	// failed with unknown errors wait for evidence, and before the open circuit breaker lets one be tried: one call at a time, at most two in
+	// a second, and every ten seconds while it fails. Each has CheckTimeout. While it fails an event that fails waits; once it passes, the
+	// event fails again and it passes once more, the event is dead-lettered. A Check that panics or does not return has failed. It must look
+	// at everything without which handlers fail, or an outage of that makes dead letters. Nil means that the service has none; see MaxHold.
 	Check func(ctx context.Context) error
 	// MaxHold is how long an event is held and tried again that fails with unknown errors in a service without a Check, while no other event
 	// of its type is handled; then it is dead-lettered as exhausted. Zero means DefaultMaxHold. At most 11 hours, as SQS lets nobody hold a

@@ -75,7 +75,10 @@ type Stats struct {
 func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, error) {
 	cfg = cfg.withDefaults()
 	err := errors.Join(attempt.CheckQueue("consumers", queue), cfg.validate())
-	if handler == nil {
+	switch {
+	case handler == nil && cfg.Check != nil:
+		err = errors.Join(err, errors.New("consumers: handler is nil: Config.Check tells whether what a handler needs works, and there is none"))
+	case handler == nil:
 		err = errors.Join(err, errors.New("consumers: handler is nil"))
 	}
 	if err != nil {

@@ -21,16 +21,17 @@
 //	nil                       deleted                                the next one runs at once     –
 //	a Known error, or one     to the DLQ at once, then deleted       the next one runs after that  –
 //	that matches Config.Known
-//	any other error, a panic  tried again in process, at once; when  wait meanwhile; the next one  unchanged by retries
-//	                          Retries or HandlerTimeout are used up, to the  runs after that
-//	                          DLQ, then deleted
+//	any other error, a panic  tried again in process, at once, for     wait meanwhile; the next one  unchanged by retries
+//	                          Retries and HandlerTimeout; then to the   runs after that
+//	                          DLQ if there is evidence that the
+//	                          handler works, else held; see below
 //	what can't be decoded     as a Known error; no handler is called
 //	RetryAfter(d, err)        handed back, hidden for d; when it has handed back first, last one   one more for each
 //	                          been received maxReceiveCount times,   first; they come after it
 //	                          to the DLQ as exhausted
-//	Unavailable(err), or      kept, tried again every 1 s to 1 min   kept                          –
-//	BreakAfter devices failed until one succeeds; nothing is
-//	in a row                  received meanwhile
+//	Unavailable(err)          kept, tried again every 1 s to 30 s      kept                          –
+//	                          until one succeeds; nothing else is
+//	                          started meanwhile
 //	lease lost                nothing: it is delivered again         handed back, to come after it one more
 //	                          (the handler's context ends)
 //	stopping, DrainTimeout    handed back; counts as not attempted   handed back, last first       one more when it
@@ -79,18 +80,32 @@
 // order and untried, until the device is released. Which devices are parked is recorded in [Config.Parking], which all processes of
 // the service share, so that it survives restarts. Package parking tells how, lists them and releases them.
 //
-// # When a dependency is down
+// # Evidence
 //
-// A handler that returns [Unavailable] opens the circuit breaker, and so does a run of failures, see [Config.BreakAfter]: nothing is
-// received and nothing started, what is held stays held, and one event is tried now and then. As soon as one succeeds all go on.
-// So an outage costs a few dead letters at most, and no receives. [Consumer.Pause] stops the intake by hand.
+// Is it the event, or what its handler depends on? An event that fails with an unknown error is dead-lettered only on evidence that its
+// handler works: since it first failed, another event of its type was handled by this process, or [Config.Check] has passed; and it has
+// failed once more after that. Where only the Check speaks against the event, it has to pass once more as well. So an outage of a
+// dependency costs no dead letter in a service that has a Check, however long it takes and however often the process restarts; and a bad
+// event holds its device up for about a second.
+//
+// Without evidence the event is held and tried again after pauses of 1 s to 30 s: its lease is kept, and its device waits. While a Check
+// fails that goes on for as long as it takes. A service without a Check dead-letters the event after [Config.MaxHold] all the same, five
+// minutes by default.
+//
+// While nothing shows that events can be handled, and in a new process before its first success, messages are received one at a time,
+// and only as many as finding out needs; by a new process whose Check fails, none. A device whose last event failed shares one half of the
+// slots with others of its kind, so that they don't stop those that are well.
+//
+// A handler that returns [Unavailable] says that a dependency is down, and opens the circuit breaker: nothing is started but one event now
+// and then, after the Check has passed if there is one, and it is never dead-lettered for that. As soon as one succeeds all go on.
+// [Consumer.Pause] stops the intake by hand.
 //
 // # Draining
 //
 // When Run's context ends: no new receive begins, and the last one ends by itself, since one cut off could leave messages hidden;
 // what was not started goes back, the last of a device first; handlers go on for up to [Config.DrainTimeout], then their
 // contexts end with [ErrStopping]; what was finished is deleted. Run then returns, at the latest a few seconds after
-// DrainTimeout.
+// DrainTimeout. An event that is held goes back too; one that SQS would move at its next receive is dead-lettered with its record instead.
 //
 // # Load
 //
@@ -101,8 +116,9 @@
 // # What can be seen
 //
 // [Consumer.Stats] counts everything, [Consumer.Blocked] lists the devices whose events can't be handled at the moment: which event,
-// why, since when, how many behind it. [Config.Hooks] hear of every event; package telemetry makes OpenTelemetry spans and metrics of
-// them, and package health answers /healthz, /readyz and /blocked.
+// why, what it waits for, since when and until when, how many behind it. [Consumer.Health] tells whether the process lives and whether events
+// can be handled. [Config.Hooks] hear of every event; package telemetry makes OpenTelemetry spans and metrics of them, and package health
+// answers /livez, /readyz, /startupz and /blocked.
 //
 // # What it does not do
 //
