@@ -284,7 +284,7 @@ func BenchmarkHeldLane(b *testing.B) {
 		before := heap()
 		release := make(chan struct{})
 		c, err := consumers.New(k.api, k.queue, func(context.Context, events.Event) error { <-release; return nil },
-			consumers.Config{Slots: devices, WaitTime: time.Second})
+			consumers.Config{Slots: devices, WaitTime: time.Second, Check: works})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -21,7 +21,7 @@ type breaker struct {
 }
 
 func (b *breaker) before(l *Lane, m *Message) decision {
-	if !b.open || b.chosen == l || b.c.draining {
+	if !b.open || b.chosen == l {
 		return run
 	}
 	b.gate(l, m.trouble != nil)

@@ -24,6 +24,7 @@ type worker struct {
 	turning  bool
 	beating  bool
 	changing int
+	passed   bool // a check has
 	runs     map[*Message]*running
 	active   []int         // by device: handlers
 	lastEnd  time.Duration // when the last handler ended
@@ -243,6 +244,9 @@ func (p *worker) request(at func(fate) (reply func())) {
 }
 
 func (p *worker) receive(c Receive) {
+	if p.w.story.check && !p.passed {
+		p.w.failf("process %d receives, though its check has not passed", p.n)
+	}
 	p.request(func(what fate) func() {
 		switch what {
 		case throttledFate, unsentFate:
@@ -492,6 +496,11 @@ func (p *worker) change(c Change) {
 	if c.Release {
 		p.checkOrder(c)
 	}
+	for _, m := range c.Messages {
+		if !c.Release && p.released[m] {
+			w.failf("process %d hides e%d, which it has released", p.n, entryOf(m).event)
+		}
+	}
 	sent := w.time()
 	p.request(func(what fate) func() {
 		answers := make(awsx.Answers, len(c.Messages))
@@ -617,6 +626,7 @@ func (p *worker) check() {
 			err = errSimCheck
 		}
 		w.tellf("process %d: the check says %v", p.n, err)
+		p.passed = p.passed || err == nil
 		p.step(Checked{began, err})
 	})
 }
