@@ -24,7 +24,7 @@ const (
 func (c *invocation) decide(d *delivery, v *attempt.Verdict, began time.Time, cutShort bool) step {
 	switch v.Kind {
 	case attempt.Handled:
-		c.handled(d, v.EventType)
+		c.handled(d, v.EventType, began)
 		return deleteIt
 	case attempt.Released:
 		return reportIt
@@ -74,11 +74,11 @@ func (c *invocation) failed(d *delivery, v *attempt.Verdict, began time.Time) st
 	if shown && fresh {
 		return buryIt
 	}
-	switch passed, err := c.check.ask(c.ctx, now, c.lastMoment()); {
+	switch passed, err := c.check.ask(c.ctx, now, c.lastMoment()); { // it begins after the failure
 	case passed && shown:
 		return buryIt
 	case passed:
-		c.passed()
+		c.passed(now)
 		return repeatIt
 	case err != nil:
 		c.doubt()
@@ -111,11 +111,11 @@ func (f *Function) look(d *delivery, eventType string, began, now time.Time) (sh
 	return f.seen.Shows(d.ID), f.seen.Fresh(d.ID), since
 }
 
-func (f *Function) handled(d *delivery, eventType string) {
+func (f *Function) handled(d *delivery, eventType string, began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen.Forget(d.ID)
-	f.seen.Handled(eventType, time.Now())
+	f.seen.Handled(eventType, began, time.Now())
 }
 
 func (f *Function) forget(d *delivery) {
@@ -124,10 +124,11 @@ func (f *Function) forget(d *delivery) {
 	f.seen.Forget(d.ID)
 }
 
-func (f *Function) passed() {
+// passed notes that a check has passed that began then or later.
+func (f *Function) passed(began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.seen.Passed(time.Now())
+	f.seen.Passed(began, time.Now())
 }
 
 func (f *Function) doubt() {

@@ -326,7 +326,8 @@ func TestCheck_Fails(t *testing.T) {
 	}
 }
 
-// What another event shows counts only for what fails again after it.
+// What another event shows counts only for what fails again after it, and only if its handler began after the first failure: it may have
+// done its work before an outage, and end in it.
 func TestEvidence_AnotherEventWasHandled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -336,18 +337,21 @@ func TestEvidence_AnotherEventWasHandled(t *testing.T) {
 			if e.DeviceID == "hall" {
 				return errBroken
 			}
+			time.Sleep(2 * time.Second)
 			return nil
 		}, lambda.Config{})
 		s.send(lamp("hall", 1), lamp("attic", 1))
-		if response, _ := p.batch(t.Context()); reported(response) != 1 {
-			t.Errorf("%d reported, want hall-1: attic-1 was handled before it had failed", reported(response))
+		for delivery := range 2 {
+			if response, _ := p.batch(t.Context()); reported(response) != 1 {
+				t.Errorf("delivery %d: %d reported, want hall-1: attic-1 was begun before it had failed", delivery, reported(response))
+			}
+			time.Sleep(2 * lambda.DefaultHandBack)
 		}
 		s.send(lamp("attic", 2))
-		p.batch(t.Context())
 		p.run()
 		record := s.deadLetters()["hall-1"]
-		if at := record.FailedAt.Sub(began); record.ReceiveCount != 2 || at > 10*time.Second {
-			t.Errorf("got %+v at %v, want hall-1 at its second delivery", record, at)
+		if at := record.FailedAt.Sub(began); record.ReceiveCount < 3 || record.ReceiveCount > 4 || at > time.Minute {
+			t.Errorf("got %+v at %v, want hall-1 when attic-2 was handled", record, at)
 		}
 	})
 }

@@ -1,8 +1,8 @@
 // Package evidence tells whether something shows that a service's handler works, so that an event that goes on failing is to blame itself.
 //
 // An event that fails with an unknown error may be a bad one, or may have met an outage. Two things tell them apart: another event of its
-// type was handled, or the service's check of what it depends on passed. Both count only if they lie between the event's first failure and
-// the beginning of an attempt that failed again: an attempt that began in an outage may end long after it.
+// type was handled, or the service's check of what it depends on passed. Both count only if they began after the event's first failure and
+// ended before an attempt began that failed again: what began before an outage may end in it, and what began in it may end long after it.
 //
 //	first failure ──── another is handled, or the check passes ──── an attempt begins ──── it fails: Shows
 //
@@ -26,7 +26,7 @@ type Evidence struct {
 	order   list.List                // the longest failing first
 	open    map[string]set           // those that nothing is known for yet, by type
 	shown   set                      // the others
-	handled map[string]time.Time     // when one was last, by type
+	handled map[string]time.Time     // when the handler began whose event was handled, by type: the last to begin
 }
 
 type failing struct {
@@ -64,31 +64,44 @@ func (e *Evidence) nothingShown(f *failing) {
 	e.open[f.eventType][f] = struct{}{}
 }
 
-// Handled notes that an event of the type was handled.
-func (e *Evidence) Handled(eventType string, now time.Time) {
-	e.show(eventType, now)
+// Handled notes that an event of the type was handled: its attempt began at began, and ended now.
+func (e *Evidence) Handled(eventType string, began, now time.Time) {
+	e.show(eventType, began, now)
 	if e.handled == nil {
 		e.handled = map[string]time.Time{}
 	}
 	if _, there := e.handled[eventType]; !there && len(e.handled) == MaxTypes {
 		clear(e.handled)
 	}
-	e.handled[eventType] = now
-}
-
-// Passed notes that the service's check has passed, which counts for every type.
-func (e *Evidence) Passed(now time.Time) {
-	for eventType := range e.open {
-		e.show(eventType, now)
+	if e.handled[eventType].Before(began) {
+		e.handled[eventType] = began
 	}
 }
 
-func (e *Evidence) show(eventType string, now time.Time) {
+// Passed notes that the service's check, called at began, has passed now. That counts for every type.
+func (e *Evidence) Passed(began, now time.Time) {
+	for eventType := range e.open {
+		e.show(eventType, began, now)
+	}
+}
+
+func (e *Evidence) show(eventType string, began, now time.Time) {
 	for f := range e.open[eventType] {
+		if began.Before(f.first) {
+			continue
+		}
 		f.shownAt = now
 		e.shown[f] = struct{}{}
+		e.close(f)
 	}
-	delete(e.open, eventType)
+}
+
+// close takes an event out of those that nothing is known for.
+func (e *Evidence) close(f *failing) {
+	delete(e.open[f.eventType], f)
+	if len(e.open[f.eventType]) == 0 {
+		delete(e.open, f.eventType)
+	}
 }
 
 // Doubt voids what has been shown so far, of every type: the service's check has failed, or a handler says that a dependency is down. The
@@ -109,10 +122,7 @@ func (e *Evidence) Forget(id string) {
 	f := e.order.Remove(at).(*failing)
 	delete(e.failing, id)
 	delete(e.shown, f)
-	delete(e.open[f.eventType], f)
-	if len(e.open[f.eventType]) == 0 {
-		delete(e.open, f.eventType)
-	}
+	e.close(f)
 }
 
 // Shows tells whether the handler was seen to work after the event had failed first, and before the attempt began that failed last.
@@ -121,7 +131,7 @@ func (e *Evidence) Shows(id string) bool {
 	return f != nil && !f.shownAt.IsZero() && !f.began.Before(f.shownAt)
 }
 
-// Fresh tells whether an event of the same type was handled since the attempt began that failed last. With a check at hand, it need
+// Fresh tells whether an event of the same type was handled whose attempt began no earlier than the one that failed last. With a check at hand, it need
 // not be asked then.
 func (e *Evidence) Fresh(id string) bool {
 	f := e.find(id)

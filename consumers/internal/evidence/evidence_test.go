@@ -18,8 +18,10 @@ func at(second float64) time.Time {
 	return began.Add(time.Duration(second * float64(time.Second)))
 }
 
-func (s *story) failed(id string, from, to float64)       { s.Failed(id, "bell", at(from), at(to)) }
-func (s *story) another(eventType string, second float64) { s.Handled(eventType, at(second)) }
+func (s *story) failed(id string, from, to float64) { s.Failed(id, "bell", at(from), at(to)) }
+func (s *story) another(eventType string, second float64) {
+	s.Handled(eventType, at(second), at(second))
+}
 
 func (s *story) want(id string, shows bool) {
 	s.t.Helper()
@@ -66,6 +68,21 @@ func TestShows(t *testing.T) {
 			s.failed("a", 4, 30)
 			s.want("a", true)
 		},
+		"another that began before it failed": func(s *story) { // and may have done its work before the outage
+			s.failed("a", 1, 2)
+			s.Handled("bell", at(1), at(3))
+			s.failed("a", 4, 5)
+			s.want("a", false)
+		},
+		"a check that began before it failed": func(s *story) {
+			s.failed("a", 1, 2)
+			s.Passed(at(1.5), at(3))
+			s.failed("a", 4, 5)
+			s.want("a", false)
+			s.Passed(at(6), at(7))
+			s.failed("a", 8, 9)
+			s.want("a", true)
+		},
 		"others of another type": func(s *story) {
 			s.failed("a", 1, 2)
 			s.another("lamp", 3)
@@ -74,12 +91,12 @@ func TestShows(t *testing.T) {
 		},
 		"a check": func(s *story) {
 			s.failed("a", 1, 2)
-			s.Passed(at(3))
+			s.Passed(at(2.5), at(3))
 			s.failed("a", 4, 5)
 			s.want("a", true)
 		},
 		"a check before it failed": func(s *story) {
-			s.Passed(at(0))
+			s.Passed(at(0), at(0))
 			s.failed("a", 1, 2)
 			s.failed("a", 4, 5)
 			s.want("a", false)
@@ -166,7 +183,7 @@ func TestBounds(t *testing.T) {
 	for i := range MaxEvents + 10 {
 		id := strconv.Itoa(i)
 		s.Failed(id, id, at(3), at(4))
-		s.Handled(id, at(5))
+		s.Handled(id, at(5), at(5))
 	}
 	s.want("a", false)
 	s.failed("0", 6, 7)
