@@ -47,6 +47,7 @@ func (b *breaker) opens(v *attempt.Verdict) {
 	b.open, b.since, b.pauses = true, c.now, 0
 	b.pause()
 	c.counts.Breaks++
+	c.doubt()
 	c.note(Note{Kind: NoteBreakerOpens, Verdict: v})
 	for _, l := range c.slots.clear() {
 		c.turnLane(l, Free)

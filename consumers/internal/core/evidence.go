@@ -10,9 +10,9 @@ import (
 
 // When is an event that fails with unknown errors itself to blame? Only when something shows that its handler works: since it first failed, another event
 // of its type was handled whose handler began after that, or the service's own check of its dependencies has passed. With that evidence the
-// event is tried once more, and if it fails again it is dead-lettered; where only the check speaks against it, the check has to pass after
-// that, too. So a dependency that goes and comes back is never mistaken for a fault of the event. Without evidence the event rests, its lease is
-// kept, and it is tried again with growing pauses. A service without a check dead-letters it after MaxHold all the same.
+// event is tried once more, and if it fails again it is dead-lettered as soon as such evidence comes once more, since the dependency may have been
+// away just then. Without evidence the event rests, its lease is kept, and it is tried again with growing pauses. A service without a check
+// dead-letters it after MaxHold all the same.
 
 const (
 	// handful is how many messages a process asks for without a pause while events can't be handled.
@@ -33,6 +33,7 @@ type evidence struct {
 	worked     bool                 // an event was handled, or refused by the handler, in this process
 	lastWorked time.Time            // when that was last
 	types      map[string]time.Time // by type: when the handler began whose event was handled last
+	doubts     int                  // how often all that was voided
 	waiting    []*Message           // that rest until there is evidence
 
 	checking bool
@@ -56,7 +57,8 @@ type hold struct {
 	last     time.Time // its last
 	rests    int
 	trial    proof // the evidence with which its attempt has begun
-	confirm  bool  // it has failed with the check's word, which has to be given again
+	doubts   int   // evidence.doubts then
+	confirm  bool  // it has failed with that evidence, which has to be given again
 	waiting  bool  // it is in evidence.waiting
 	share    bool  // it uses a slot of those that fail
 }
@@ -75,7 +77,7 @@ func (c *Core) proof(m *Message) proof {
 	e := &c.evidence
 	switch {
 	case m.hold.failedAt.IsZero():
-	case e.types[m.Type].After(m.hold.failedAt):
+	case c.worksSince(m, m.hold.failedAt):
 		return bySuccess
 	case !e.passed.Before(m.hold.last) && !e.passed.IsZero():
 		return byCheck
@@ -100,10 +102,29 @@ func (c *Core) works(m *Message, in AttemptEnded) {
 		return
 	}
 	for _, w := range slices.Clone(e.waiting) {
-		if !w.hold.confirm && w.Type == m.Type && c.proof(w) == bySuccess {
+		switch {
+		case w.Type != m.Type:
+		case w.hold.confirm:
+			if c.worksSince(w, w.hold.last) {
+				c.dead(w, w.trouble)
+			}
+		case c.proof(w) == bySuccess:
 			c.again(w)
 		}
 	}
+}
+
+// worksSince tells whether an event of a message's type was handled whose handler began after that.
+func (c *Core) worksSince(m *Message, since time.Time) bool {
+	return c.evidence.types[m.Type].After(since)
+}
+
+// doubt voids what has shown until now that events can be handled: the check fails, or a handler says that a dependency is down.
+func (c *Core) doubt() {
+	e := &c.evidence
+	e.doubts++
+	clear(e.types)
+	e.passed = time.Time{}
 }
 
 // unknown does what an unknown failure asks for.
@@ -121,8 +142,9 @@ func (c *Core) unknown(m *Message, in AttemptEnded) {
 		}
 	}
 	h.last = c.now
+	tried := h.trial != noProof && h.doubts == c.evidence.doubts
 	switch {
-	case h.trial == bySuccess, c.heldEnough(m):
+	case tried && c.worksSince(m, in.Began), c.heldEnough(m):
 		c.dead(m, v)
 		return
 	case c.draining && c.isSpent(m):
@@ -133,7 +155,7 @@ func (c *Core) unknown(m *Message, in AttemptEnded) {
 		c.handBackAll(m.lane)
 		c.proceed(m.lane)
 		return
-	case h.trial == byCheck:
+	case tried:
 		h.confirm = true
 	}
 	m.fails(c.now, ReasonEvidence, v)
@@ -149,7 +171,7 @@ func (c *Core) unknown(m *Message, in AttemptEnded) {
 	c.rest(m, pause)
 	h.waiting = true
 	c.evidence.waiting = append(c.evidence.waiting, m)
-	if !h.confirm && c.proof(m) == bySuccess {
+	if !h.confirm && !tried && c.proof(m) == bySuccess {
 		c.again(m)
 		return
 	}
@@ -179,7 +201,7 @@ func (c *Core) heldEnough(m *Message) bool {
 
 // rested lets a message go on whose pause is over; when it has been held for long enough, for the last time.
 func (c *Core) rested(m *Message) {
-	if m.hold.confirm { // the check will tell
+	if m.hold.confirm && c.cfg.Check { // it will tell
 		c.at(m, minRest)
 		return
 	}
@@ -262,6 +284,7 @@ func (c *Core) checked(in Checked) {
 		if e.failures == 1 {
 			c.note(Note{Kind: NoteCheckFailed, Failures: e.failures, In: again, Err: in.Err})
 		}
+		c.doubt()
 		for _, m := range e.waiting {
 			m.hold.confirm = m.hold.confirm && m.hold.last.After(in.Began)
 		}

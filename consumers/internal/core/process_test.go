@@ -346,7 +346,7 @@ func (w *world) movedOnly(event int) bool {
 
 // down tells whether the dependency is down.
 func (w *world) down() outageKind {
-	if s := w.story; w.now >= s.from && w.now < s.to {
+	if s := w.story; w.now >= s.from && (w.now < s.to || w.now >= s.to+s.gap && w.now < s.ends()) {
 		return s.outage
 	}
 	return noOutage
@@ -376,6 +376,9 @@ func (p *worker) try(r *running) {
 		takes = 5 * time.Millisecond
 	case hanging:
 		takes = max(takes, w.story.to-w.now)
+		if w.now >= w.story.to {
+			takes = max(takes, w.story.ends()-w.now)
+		}
 	}
 	if does.does != hangs {
 		takes = min(takes, r.until-w.now)

@@ -136,6 +136,7 @@ type story struct {
 	lives      []life
 	outage     outageKind
 	from, to   time.Duration
+	gap, again time.Duration // after which it is down once more, for how long
 	trouble    trouble
 	expiries   []time.Duration // when all visibility timeouts end at once
 	storeDown  [2]time.Duration
@@ -201,6 +202,9 @@ func tell(seed uint64) *story {
 		s.outage = outageKind(1 + pick(3))
 		s.from = span(20 * time.Second)
 		s.to = s.from + span(3*time.Minute)
+		if pick(2) == 0 {
+			s.gap, s.again = span(5*time.Second), 5*time.Second+span(20*time.Second)
+		}
 	}
 	if pick(2) == 0 {
 		rate := func() int { return []int{0, 0, 20, 100, 300}[pick(5)] }
@@ -243,6 +247,9 @@ func (s *story) String() string {
 	if s.outage > 0 {
 		fmt.Fprintf(&b, "  dependency %s from %v to %v\n", [...]string{"", "refuses", "hangs", "is unavailable"}[s.outage], s.from, s.to)
 	}
+	if s.again > 0 {
+		fmt.Fprintf(&b, "  and once more %v later for %v\n", s.gap, s.again)
+	}
 	if s.trouble != (trouble{}) {
 		fmt.Fprintf(&b, "  requests of 1,000: %+v\n", s.trouble)
 	}
@@ -256,6 +263,9 @@ func (s *story) String() string {
 	}
 	return b.String()
 }
+
+// ends is when the dependency is there for good.
+func (s *story) ends() time.Duration { return s.to + s.gap + s.again }
 
 // shrink takes from a failing story what it does not need to fail.
 func shrink(s *story) *story {
@@ -288,7 +298,8 @@ func shrink(s *story) *story {
 			func(c *story) { c.trouble.partly = 0 },
 			func(c *story) { c.trouble.unsent = 0 },
 			func(c *story) { c.trouble.hang = 0 },
-			func(c *story) { c.outage, c.from, c.to = 0, 0, 0 },
+			func(c *story) { c.outage, c.from, c.to, c.gap, c.again = 0, 0, 0, 0, 0 },
+			func(c *story) { c.gap, c.again = 0, 0 },
 			func(c *story) { c.storeDown = [2]time.Duration{} },
 			func(c *story) { c.dlqDown = [2]time.Duration{} },
 			func(c *story) { c.moto = false },
@@ -394,7 +405,7 @@ func play(s *story, trace bool) (w *world) {
 		})
 	}
 	if s.outage != noOutage {
-		w.after(s.to+90*time.Second, func() {
+		w.after(s.ends()+90*time.Second, func() {
 			for _, p := range w.workers {
 				if !p.over && !p.draining && p.core.breaker.open && len(p.core.held) > 0 {
 					w.failf("process %d still waits for the dependency", p.n)
@@ -493,7 +504,7 @@ func (w *world) innocent(i int, m *Message) bool {
 	case s.outage == noOutage || s.check:
 		return true
 	}
-	return s.to-s.from+simTimeout < s.maxHold
+	return s.ends()-s.from+simTimeout < s.maxHold
 }
 
 type due struct {

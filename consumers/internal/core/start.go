@@ -107,7 +107,7 @@ func (c *Core) run(m *Message) {
 	}
 	c.breaker.started(m)
 	c.isolate.started(m)
-	m.hold.trial = c.proof(m)
+	m.hold.trial, m.hold.doubts = c.proof(m), c.evidence.doubts
 	c.work.Run = append(c.work.Run, Run{Message: m, Once: !m.hold.failedAt.IsZero()})
 }
 
