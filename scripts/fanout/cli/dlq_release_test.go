@@ -79,7 +79,17 @@ func TestDLQ_RedriveOfParkedDevices(t *testing.T) {
 		}
 		return d.Visible
 	}
-	eventually(t, "all of two parked devices", func() bool { return depth() == 13 })
+	eventually(t, "all of two parked devices, and that the store knows", func() bool {
+		found, err := store.Find(t.Context(), "history")
+		if err != nil {
+			t.Fatal(err)
+		}
+		followers := 0
+		for _, d := range found {
+			followers += d.Followers
+		}
+		return depth() == 13 && followers == 10
+	})
 	mended.Store(true)
 	out := newOutput()
 	g := &globals{app: testApp(), streams: streams{out: out, err: newOutput()}, env: "dev"}
