@@ -102,7 +102,7 @@ func (r *run) loop(ctx context.Context) error {
 			return nil
 		}
 		r.do(r.core.Turn(time.Now()))
-		r.core.Start()
+		r.core.Advance()
 		r.publish()
 		if at := r.core.Wake(); !at.IsZero() {
 			wake.Reset(time.Until(at))

@@ -85,7 +85,7 @@ func (c *Core) Doubt() (reason Reason, check error) {
 	switch {
 	case c.breaker.open:
 		return ReasonBreaker, c.evidence.err
-	case c.isUnchecked() && c.evidence.err != nil, len(c.evidence.waiting) > 0 && c.isInDoubt():
+	case c.isUnchecked() && c.evidence.err != nil, c.evidence.resting > 0 && c.isInDoubt():
 		return ReasonEvidence, c.evidence.err
 	}
 	return "", nil

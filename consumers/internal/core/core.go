@@ -141,8 +141,8 @@ func (c *Core) Turn(now time.Time) *Work {
 	return &c.work
 }
 
-// Start must be called before Step and Turn of what follows a Turn whose Work was done.
-func (c *Core) Start() { c.work.reset() }
+// Advance must be called once the Work of the last Turn has been begun, before the next Step.
+func (c *Core) Advance() { c.work.reset() }
 
 // Wake is when the next turn must be although nothing has happened; zero for never.
 func (c *Core) Wake() time.Time { return c.wakeAt }

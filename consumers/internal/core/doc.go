@@ -5,7 +5,8 @@
 //	c := core.New(core.Config{…})
 //	for {
 //		work := c.Turn(time.Now()) // receive so many, run these, delete those, …
-//		…                          // start all of it, on goroutines that report by Inputs
+//		…                          // begin all of it, on goroutines that report by Inputs
+//		c.Advance()
 //		c.Step(time.Now(), input)  // for what has been reported, or once c.Wake() has come
 //	}
 //

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -30,11 +31,12 @@ const (
 
 // evidence is what is known of whether events can be handled.
 type evidence struct {
-	worked     bool                 // an event was handled, or refused by the handler, in this process
-	lastWorked time.Time            // when that was last
-	types      map[string]time.Time // by type: when the handler began whose event was handled last
-	doubts     int                  // how often all that was voided
-	waiting    []*Message           // that rest until there is evidence
+	worked     bool                  // an event was handled, or refused by the handler, in this process
+	lastWorked time.Time             // when that was last
+	types      map[string]time.Time  // by type: when the handler began whose event was handled last
+	doubts     int                   // how often all that was voided
+	waiting    map[string][]*Message // by type: messages that rest until there is evidence
+	resting    int                   // how many that are
 
 	checking bool
 	passed   time.Time // when the last check that passed began
@@ -98,12 +100,8 @@ func (c *Core) works(m *Message, in AttemptEnded) {
 	if in.Began.After(e.types[m.Type]) {
 		e.types[m.Type] = in.Began
 	}
-	if len(e.waiting) == 0 {
-		return
-	}
-	for _, w := range slices.Clone(e.waiting) {
+	for _, w := range slices.Clone(e.waiting[m.Type]) {
 		switch {
-		case w.Type != m.Type:
 		case w.hold.confirm:
 			if c.worksSince(w, w.hold.last) {
 				c.dead(w, w.trouble)
@@ -169,8 +167,7 @@ func (c *Core) unknown(m *Message, in AttemptEnded) {
 		pause = min(pause, c.heldUntil(m).Sub(c.now))
 	}
 	c.rest(m, pause)
-	h.waiting = true
-	c.evidence.waiting = append(c.evidence.waiting, m)
+	c.evidence.add(m)
 	if !h.confirm && !tried && c.proof(m) == bySuccess {
 		c.again(m)
 		return
@@ -234,6 +231,25 @@ func (c *Core) relieve(l *Lane) {
 	c.releaseWaiting(l)
 }
 
+// add lets a message wait for evidence.
+func (e *evidence) add(m *Message) {
+	if e.waiting == nil {
+		e.waiting = map[string][]*Message{}
+	}
+	m.hold.waiting = true
+	e.waiting[m.Type] = append(e.waiting[m.Type], m)
+	e.resting++
+}
+
+// all lists the messages that wait for evidence, in an order that is always the same.
+func (e *evidence) all() []*Message {
+	list := make([]*Message, 0, e.resting)
+	for _, eventType := range slices.Sorted(maps.Keys(e.waiting)) {
+		list = append(list, e.waiting[eventType]...)
+	}
+	return list
+}
+
 // drop takes a message from those that wait for evidence.
 func (e *evidence) drop(m *Message) {
 	m.hold.confirm = false
@@ -241,9 +257,14 @@ func (e *evidence) drop(m *Message) {
 		return
 	}
 	m.hold.waiting = false
-	if i := slices.Index(e.waiting, m); i >= 0 {
-		e.waiting = slices.Delete(e.waiting, i, i+1)
+	e.resting--
+	list := e.waiting[m.Type]
+	if len(list) == 1 {
+		delete(e.waiting, m.Type)
+		return
 	}
+	i := slices.Index(list, m)
+	e.waiting[m.Type] = slices.Delete(list, i, i+1)
 }
 
 // check has the service's check called when it is needed: before the first receive, while events wait for evidence, and before the open breaker
@@ -253,7 +274,7 @@ func (c *Core) check() {
 	if !c.cfg.Check || e.checking || c.draining {
 		return
 	}
-	if !(c.isUnchecked() || len(e.waiting) > 0 || c.breaker.wantsCheck()) {
+	if !(c.isUnchecked() || e.resting > 0 || c.breaker.wantsCheck()) {
 		return
 	}
 	if wait := e.next.Sub(c.now); wait > 0 {
@@ -285,7 +306,7 @@ func (c *Core) checked(in Checked) {
 			c.note(Note{Kind: NoteCheckFailed, Failures: e.failures, In: again, Err: in.Err})
 		}
 		c.doubt()
-		for _, m := range e.waiting {
+		for _, m := range e.all() {
 			m.hold.confirm = m.hold.confirm && m.hold.last.After(in.Began)
 		}
 		c.breaker.probeFailed()
@@ -295,7 +316,7 @@ func (c *Core) checked(in Checked) {
 		c.note(Note{Kind: NoteCheckPassed, In: c.now.Sub(e.since)})
 	}
 	e.passed, e.failures, e.fresh, e.came, e.err = in.Began, 0, 0, false, nil
-	for _, m := range slices.Clone(e.waiting) {
+	for _, m := range e.all() {
 		switch {
 		case m.hold.last.After(in.Began):
 		case m.hold.confirm:
@@ -317,7 +338,7 @@ func (c *Core) isInDoubt() bool {
 	if e.failures == 0 && e.passed.After(last) {
 		last = e.passed
 	}
-	return len(e.waiting) > 0 && c.now.Sub(last) > quiet
+	return e.resting > 0 && c.now.Sub(last) > quiet
 }
 
 // probes is how many messages to ask for while in doubt: one at a time, so that none of its device come along that are only to wait. At first as many

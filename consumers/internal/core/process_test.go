@@ -162,7 +162,7 @@ func (p *worker) turn() {
 			p.tell(n)
 		}
 	}
-	p.core.Start()
+	p.core.Advance()
 	p.turning = false
 	if wake := p.core.Wake(); !wake.IsZero() {
 		at := wake.Sub(simBase)
