@@ -39,11 +39,11 @@ type story struct {
 	producer  *producer.Producer
 	published int           // of each device
 	handled   atomic.Int64  // events
-	failed    atomic.Int64  // attempts
-	progress  chan struct{} // an attempt has ended
+	failed    atomic.Int64  // attempts, and checks
+	progress  chan struct{} // an attempt or a check has ended
 }
 
-// during runs the service, has the outage begin and, once that many attempts have failed, end while events come in, and then wants every
+// during runs the service, has the outage begin and, once that many attempts and checks have failed, end while events come in, and then wants every
 // event to be there, in order, with none in the dead-letter queue and no restart in between. Without a begin the outage is there already.
 func during(t *testing.T, target string, failures int64, begin, end func()) {
 	t.Helper()
@@ -57,7 +57,7 @@ func during(t *testing.T, target string, failures int64, begin, end func()) {
 	queues := s.fanout.Queues["history"]
 	queue := consumers.Queue{Service: "history", URL: queues.URL, DLQURL: queues.DLQURL}
 	consumer, err := consumers.New(s.fanout.SQS, queue, s.handle, consumers.Config{
-		WaitTime: time.Second, Check: s.service.Check, UnknownTypes: true, Logger: logger,
+		WaitTime: time.Second, Check: s.check, UnknownTypes: true, Logger: logger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func during(t *testing.T, target string, failures int64, begin, end func()) {
 		s.await()
 		begin()
 	}
-	for s.failed.Load() < failures { // each attempt that ends makes room for more
+	for s.failed.Load() < failures { // at each attempt and check that ends
 		s.publish(1)
 		<-s.progress
 	}
@@ -94,7 +94,7 @@ func during(t *testing.T, target string, failures int64, begin, end func()) {
 	if err := errors.Join(<-ended, s.producer.Close(context.Background())); err != nil {
 		t.Error(err)
 	}
-	s.check(deadletter.ReadDepth(t.Context(), s.fanout.SQS, queues.DLQURL))
+	s.compare(deadletter.ReadDepth(t.Context(), s.fanout.SQS, queues.DLQURL))
 }
 
 // handle wants whatever the database fails with to be an outage.
@@ -109,11 +109,25 @@ func (s *story) handle(ctx context.Context, e events.Event) error {
 	default:
 		s.t.Errorf("event %s of %s: got %v, want that the database is unavailable", e.ID, e.DeviceID, err)
 	}
+	s.ended()
+	return err
+}
+
+// check is the check of the consumer, which attempts nothing while it fails.
+func (s *story) check(ctx context.Context) error {
+	err := s.service.Check(ctx)
+	if err != nil {
+		s.failed.Add(1)
+	}
+	s.ended()
+	return err
+}
+
+func (s *story) ended() {
 	select {
 	case s.progress <- struct{}{}:
 	default:
 	}
-	return err
 }
 
 // publish publishes rounds of events, one of each device.
@@ -137,7 +151,7 @@ func (s *story) await() {
 	}
 }
 
-func (s *story) check(deadLetters deadletter.Depth, err error) {
+func (s *story) compare(deadLetters deadletter.Depth, err error) {
 	s.t.Helper()
 	if err != nil || deadLetters.Total() > 0 {
 		s.t.Errorf("dead letters: got %+v, %v, want none", deadLetters, err)
