@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,11 +22,11 @@ import (
 
 // Server is a PostgreSQL server. It is for the goroutine of its test.
 type Server struct {
-	t      testing.TB
-	bin    string // folder of PostgreSQL's programs
-	folder string
-	port   int
-	as     *syscall.Credential // who runs the programs; nil for us
+	t       testing.TB
+	bin     string // folder of PostgreSQL's programs
+	folder  string
+	port    int
+	account account // who runs the programs
 
 	process *exec.Cmd     // nil when it is down
 	ended   chan struct{} // closed when no process of the server is left
@@ -48,21 +47,13 @@ func New(t testing.TB) *Server {
 func prepare(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{t: t, bin: programs(t)}
-	if os.Geteuid() == 0 { // initdb refuses to run as root
-		account, err := user.Lookup("postgres")
-		if err != nil {
-			t.Skipf("needs the user postgres, as root can't run a server: %v", err)
-		}
-		s.as = &syscall.Credential{Uid: number(t, account.Uid), Gid: number(t, account.Gid)}
-	}
+	s.account = accountFor(t)
 	var err error
 	if s.folder, err = os.MkdirTemp("", "fanout-postgres-"); err != nil { // the test's own temporary folder is closed to others
 		t.Fatal(err)
 	}
-	if s.as != nil {
-		if err := os.Chown(s.folder, int(s.as.Uid), int(s.as.Gid)); err != nil {
-			t.Fatal(err)
-		}
+	if err := s.account.own(s.folder); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if s.process != nil {
@@ -95,24 +86,13 @@ func programs(t testing.TB) string {
 	return filepath.Dir(path)
 }
 
-func number(t testing.TB, text string) uint32 {
-	t.Helper()
-	n, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return uint32(n)
-}
-
 func (s *Server) data() string { return filepath.Join(s.folder, "data") }
 
 func (s *Server) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, program), args...)
 	cmd.Dir = s.folder                         // the user may not be allowed to enter the folder that we come from
 	cmd.Env = append(os.Environ(), "LC_ALL=C") // Start reads what the server says
-	if s.as != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
-	}
+	s.account.run(cmd)
 	return cmd
 }
 
