@@ -36,8 +36,8 @@ type Config struct {
 	// WaitTime is how long one receive waits for a message, in whole seconds from 1 to 20. Zero means 20 s. A Consumer that
 	// stops lets its last receive end by itself: cut off, it could leave messages in flight until their visibility timeout.
 	WaitTime time.Duration
-	// HandlerTimeout is how long the handling of one event may take, its quick retries included; then its context ends.
-	// Zero means DefaultHandlerTimeout.
+	// HandlerTimeout is how long the handling of one event may take, its quick retries included; then its context ends. Waiting for its turn
+	// to write, by package database, does not count. Zero means DefaultHandlerTimeout.
 	HandlerTimeout time.Duration
 	// Retries is how often an event is tried again at once after an unknown error. Zero means DefaultRetries; a negative
 	// value means never.

@@ -173,6 +173,7 @@ func (c *Core) take(m *Message, in Received, i int) {
 			if before.lane == l && before.Sequence > m.Sequence {
 				c.untrusted = true
 				c.note(Note{Kind: NoteOutOfOrder, Message: m})
+				break
 			}
 		}
 	}

@@ -90,11 +90,14 @@ func (c *Core) start() {
 	}
 }
 
+// longestTurn is how long a handler may wait for its turn to write to its database, while its time stands.
+const longestTurn = 30 * time.Second
+
 // run starts a message's handler.
 func (c *Core) run(m *Message) {
 	c.to(m, Running)
 	m.busy = true
-	m.overdue = c.now.Add(2 * c.cfg.HandlerTimeout)
+	m.overdue = c.now.Add(2*c.cfg.HandlerTimeout + longestTurn)
 	c.slots.running++
 	c.slots.since++
 	if m.lane.aside {

@@ -123,33 +123,14 @@ func (c *Core) dead(m *Message, v *attempt.Verdict) {
 	}
 }
 
-// Pauses between attempts at an event that blocks its device, or for which nothing shows that the handler works.
+// Pauses between attempts at an event that rests.
 const (
-	minRest  = time.Second
-	maxRest  = 30 * time.Second
-	maxBlock = time.Minute
+	minRest = time.Second
+	maxRest = 30 * time.Second
 )
 
 func restPause(rests int, most time.Duration) time.Duration {
 	return awsx.Backoff{First: minRest, Most: most}.Doubled(rests)
-}
-
-// block keeps an event at the head of its device and tries it again later. Its followers go back, so that they are not held: they
-// stay withheld behind it.
-func (c *Core) block(m *Message, v *attempt.Verdict) {
-	l := m.lane
-	m.fails(c.now, ReasonBlock, v)
-	if c.draining {
-		c.handBackAll(l)
-		c.proceed(l)
-		return
-	}
-	c.setAside(l, true)
-	c.releaseWaiting(l)
-	m.hold.rests++
-	pause := restPause(m.hold.rests, maxBlock)
-	c.rest(m, pause)
-	c.note(Note{Kind: NoteBlocks, Message: m, Verdict: v, In: pause})
 }
 
 // rest lets a message wait before it is tried again.
