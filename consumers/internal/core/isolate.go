@@ -81,11 +81,14 @@ func (p *isolatePolicy) answered(m *Message) {
 // turn lets the next message that is to be isolated wait for a slot, once it can take no other one along: the one before it has
 // a verdict and is deleted, or hangs rather than kills; and those that wait for their turn are hidden for longer than it is.
 func (p *isolatePolicy) turn() {
-	if len(p.list) == 0 {
-		return
+	for len(p.list) > 0 && p.takeTurn() {
 	}
+}
+
+// takeTurn gives the first one its turn, if it may have it.
+func (p *isolatePolicy) takeTurn() (taken bool) {
 	c := p.c
-	if l := p.next; l != nil && (l.state == Ended || l.state == Free) { // it was lost before its turn came
+	if p.next != nil && p.next.state != Ready { // it was lost before its turn came, or waits for something else first, such as the breaker
 		p.next = nil
 	}
 	alone := p.next == nil && !p.mayStillKill(p.last)
@@ -103,22 +106,23 @@ func (p *isolatePolicy) turn() {
 		}
 	}
 	if !alone {
-		return
+		return false
 	}
 	l := p.list[0]
 	if m := l.first(); m != nil && m.lease.hidden { // it waited for its turn, and is to come back before the others
 		if m.lease.changing {
-			return
+			return false
 		}
 		m.lease.hidden = false
 		c.hideFor(m, c.cfg.Visibility)
 	}
 	if l.hiding > 0 {
-		return
+		return false
 	}
 	p.next = shift(&p.list)
 	c.turnLane(l, Free)
 	c.proceed(l)
+	return true
 }
 
 // mayStillKill tells whether an isolated message may still kill the process, or would come again if another one did.

@@ -190,8 +190,10 @@ func (p *worker) turn() {
 }
 
 func (p *worker) tell(n Note) {
-	what := [...]string{"ILLEGAL", "lost its lease", "extension failed", "release failed", "delete failed", "receive failed", "store failed", "send failed",
-		"dead-lettered", "blocks", "held", "check failed", "check passed", "breaker opens", "breaker closes", "stuck", "released meanwhile", "out of order"}[n.Kind]
+	what := [...]string{
+		"ILLEGAL", "lost its lease", "extension failed", "release failed", "delete failed", "receive failed", "store failed", "send failed",
+		"dead-lettered", "blocks", "held", "check failed", "check passed", "breaker opens", "breaker closes", "stuck", "released meanwhile", "out of order",
+	}[n.Kind]
 	id := ""
 	if n.Message != nil {
 		id = fmt.Sprintf(" e%d", entryOf(n.Message).event)

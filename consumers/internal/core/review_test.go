@@ -1,0 +1,177 @@
+package core
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
+	awsx "github.com/device-fanout/fanout/internal/aws"
+)
+
+// stage drives a core by hand, for stories that the simulation tells too rarely.
+type stage struct {
+	t    *testing.T
+	c    *Core
+	now  time.Time
+	last int // sequence number
+	// What the core has asked for and was not answered yet.
+	runs    map[string]Run
+	changes []Change
+	deletes [][]*Message
+	sends   []Send
+	asks    []Ask
+	polls   []Receive
+	checks  int
+	notes   []Note
+}
+
+func newStage(t *testing.T, cfg Config) *stage {
+	t.Helper()
+	ids := 0
+	cfg.NewID, cfg.Strict = func() string { ids++; return strconv.Itoa(ids) }, true
+	cfg.Rand = func(below time.Duration) time.Duration { return below / 3 }
+	cfg.Pollers, cfg.WaitTime, cfg.HandlerTimeout, cfg.DeleteLinger = 2, 20*time.Second, 10*time.Second, 10*time.Millisecond
+	cfg.Visibility = 30 * time.Second
+	s := &stage{t: t, c: New(cfg), now: simBase, runs: map[string]Run{}}
+	s.turn()
+	return s
+}
+
+func (s *stage) turn() {
+	w := s.c.Turn(s.now)
+	s.polls = append(s.polls, w.Receive...)
+	for _, r := range w.Run {
+		s.runs[r.Message.ID] = r
+	}
+	s.changes = append(s.changes, w.Change...)
+	s.deletes = append(s.deletes, w.Delete...)
+	s.sends = append(s.sends, w.Send...)
+	s.asks = append(s.asks, w.Ask...)
+	if w.Check {
+		s.checks++
+	}
+	s.notes = append(s.notes, w.Notes...)
+	s.c.Start()
+}
+
+func (s *stage) step(in Input) {
+	s.c.Step(s.now, in)
+	s.turn()
+}
+
+// message makes a message of a device.
+func (s *stage) message(device string, receives int) *Message {
+	s.last++
+	return &Message{
+		ID: fmt.Sprint("m", s.last), Group: device, Device: device, Type: "a", Sequence: fmt.Sprintf("%020d", s.last), ReceiveCount: receives, ReceivedAt: s.now,
+	}
+}
+
+// receive answers a poll, or brings messages that were asked for before.
+func (s *stage) receive(messages ...*Message) {
+	in := Received{Messages: messages, Lease: s.now.Add(s.c.cfg.Visibility)}
+	if len(s.polls) > 0 {
+		in.Asked, s.polls = s.polls[0].Max, s.polls[1:]
+	} else {
+		s.c.intake.underWay++
+	}
+	s.step(in)
+}
+
+// ends ends the handler of a message.
+func (s *stage) ends(m *Message, f attempt.Failure) {
+	s.t.Helper()
+	if _, ok := s.runs[m.ID]; !ok {
+		s.t.Fatalf("%s does not run but is %v, its lane %v", m.ID, m.state, m.lane.state)
+	}
+	delete(s.runs, m.ID)
+	s.step(AttemptEnded{Message: m, Verdict: &attempt.Verdict{Failure: f, Attempts: 1}, Began: s.now.Add(-time.Millisecond)})
+}
+
+// changed answers all visibility changes.
+func (s *stage) changed() {
+	for len(s.changes) > 0 {
+		c := s.changes[0]
+		s.changes = s.changes[1:]
+		s.step(Changed{Change: c, Answers: over(len(c.Messages), okAnswer), Sent: s.now})
+	}
+}
+
+// pass lets time pass as the shell would: it turns at every wake time and beats.
+func (s *stage) pass(d time.Duration) {
+	end := s.now.Add(d)
+	beat := s.now.Add(s.c.cfg.Visibility / 12)
+	for {
+		next := beat
+		if at := s.c.Wake(); !at.IsZero() && at.Before(next) {
+			next = at
+		}
+		if next.After(end) {
+			s.now = end
+			s.turn()
+			return
+		}
+		s.now = next
+		if s.now.Equal(beat) {
+			beat = beat.Add(s.c.cfg.Visibility / 12)
+			s.step(Heartbeat{})
+		} else {
+			s.turn()
+		}
+		s.changed()
+	}
+}
+
+var (
+	handled = attempt.Failure{Kind: attempt.Handled}
+	isDown  = attempt.Failure{Kind: attempt.Unavailable, Code: "error"}
+	fails   = attempt.Failure{Kind: attempt.Dead, Code: "error", Text: "scripted"}
+)
+
+// TestIsolation_IsNotStoppedByTheBreaker: two messages that may have killed processes wait behind the open breaker, the one whose turn it
+// is to run alone as well as the one that the breaker has chosen.
+func TestIsolation_IsNotStoppedByTheBreaker(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, Config{Slots: 4, Policy: failure.Skip})
+	// It works, so that nothing is in doubt.
+	first := s.message("d0", 1)
+	s.receive(first)
+	s.ends(first, handled)
+	// d1 runs. d2 and d3 are to be isolated: d2 runs, d3 waits for it.
+	down, b, p := s.message("d1", 1), s.message("d2", 3), s.message("d3", 3)
+	s.receive(down)
+	s.receive(b)
+	s.receive(p)
+	s.changed()
+	if _, ok := s.runs[b.ID]; !ok {
+		t.Fatalf("d2 does not run: %v", b.lane.state)
+	}
+	if p.lane.state != Isolating {
+		t.Fatalf("d3 is not isolated: %v", p.lane.state)
+	}
+	s.ends(down, isDown)
+	// While the breaker is open another one comes that must be isolated.
+	q := s.message("d4", 3)
+	s.receive(q)
+	s.ends(b, isDown)
+	for range 20 {
+		s.pass(10 * time.Second)
+		for _, r := range s.runs {
+			s.ends(r.Message, handled)
+		}
+		for _, d := range s.deletes {
+			s.step(Deleted{d, over(len(d), okAnswer)})
+		}
+		s.deletes = nil
+	}
+	for _, m := range []*Message{down, b, p, q} {
+		if m.state != Gone {
+			t.Errorf("%s of %s is still %v after the dependency came back, its lane %v", m.ID, m.Device, m.state, m.lane.state)
+		}
+	}
+}
+
+var okAnswer = awsx.Answer{}
