@@ -169,7 +169,7 @@ func (c *Core) answered(in Answered) {
 	case Find:
 		switch in.Standing {
 		case MayRun:
-			m.park.cleared, m.park.failed, m.park.recorded = true, nil, false
+			m.park, m.hold = parkStep{cleared: true}, hold{} // it begins anew, and is announced anew
 			m.trouble, m.reason, m.since = nil, "", time.Time{}
 			l.asks = m.Released // of a release, each message asks: an earlier one may have failed
 			m.long = false

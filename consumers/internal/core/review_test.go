@@ -175,3 +175,39 @@ func TestIsolation_IsNotStoppedByTheBreaker(t *testing.T) {
 }
 
 var okAnswer = awsx.Answer{}
+
+// answer answers the next question to the parking store.
+func (s *stage) answer(question Question, standing Standing) {
+	s.t.Helper()
+	if len(s.asks) == 0 || s.asks[0].Question != question {
+		s.t.Fatalf("asked %+v, want %d", s.asks, question)
+	}
+	a := s.asks[0]
+	s.asks = s.asks[1:]
+	s.step(Answered{Ask: a, Standing: standing})
+}
+
+// TestDrain_AfterARelease: a message failed for the last time, its device was released meanwhile so that it may run once more, and then the
+// process drains.
+func TestDrain_AfterARelease(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, Config{Slots: 1, Policy: failure.Park, MaxReceives: 3, MaxHold: time.Second})
+	m := s.message("d1", 3)
+	s.receive(m)
+	s.answer(Announce, Noted)
+	s.ends(m, fails)
+	s.pass(900 * time.Millisecond)
+	other := s.message("d2", 1)
+	s.pass(200 * time.Millisecond)
+	s.receive(other)
+	s.ends(m, fails)
+	s.answer(Record, Noted)
+	s.answer(Find, MayRun)
+	s.answer(Announce, Noted) // what was announced before was taken back by the release
+	if m.state != Waiting {
+		t.Fatalf("it is %v", m.state)
+	}
+	s.step(Drain{})
+	s.ends(other, handled)
+	s.ends(m, handled)
+}
