@@ -42,12 +42,7 @@ func (r *run) enoughWorkers() {
 
 // worker runs one handler after the other until the loop has ended, or until a handler ends its goroutine.
 func (r *run) worker() {
-	defer func() {
-		select {
-		case r.exited <- struct{}{}:
-		case <-r.ended:
-		}
-	}()
+	defer r.signal(r.exited)
 	id := goroutineID()
 	for j := range r.jobs {
 		j.m.goroutine.Store(id)
@@ -59,11 +54,12 @@ func (r *run) worker() {
 func (r *run) handle(j job) {
 	v := &verdict{Earlier: j.m.Attempts() > 0}
 	ended := core.AttemptEnded{Message: &j.m.Message, Verdict: v, Began: time.Now()}
-	posted, held := false, false
+	posted, becomes := false, core.None
 	defer func() { // deferred, since a handler may end its goroutine
 		value := recover()
 		j.cancel(nil)
 		if posted {
+			r.signal(r.returned)
 			return
 		}
 		if value != nil {
@@ -90,11 +86,11 @@ func (r *run) handle(j job) {
 			if v.Kind == attempt.Handled || v.Kind == attempt.Released {
 				return
 			}
-			decided := make(chan bool, 1)
+			decided := make(chan core.State, 1)
 			ended.Ref, posted = decided, true
 			r.post(ended)
 			select {
-			case held = <-decided:
+			case becomes = <-decided:
 			case <-r.ended:
 			}
 		}
@@ -105,8 +101,13 @@ func (r *run) handle(j job) {
 			}
 			return ctx, func() {
 				o := outcomeOf(v)
-				if held && v.Kind == attempt.Dead { // what waits for a dependency has a word of its own
-					o.Verdict = VerdictHeld
+				if v.Kind == attempt.Dead {
+					switch becomes {
+					case core.Resting, core.Waiting: // what waits for a dependency has a word of its own
+						o.Verdict = VerdictHeld
+					case core.Gone, core.Lost: // it comes again, and may be handled then
+						o.Verdict, o.Class = VerdictReleased, ""
+					}
 				}
 				finish(o)
 			}

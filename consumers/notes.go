@@ -51,6 +51,7 @@ func (r *run) tell(n core.Note) {
 	case core.NoteDeadLettered:
 		log.Error("event dead-lettered", r.failure(n))
 		if hook := r.cfg.Hooks.DeadLettered; hook != nil {
+			r.hooks++
 			go r.watch(func() {
 				m := of(n.Message)
 				event, _ := r.service.Decode(m.in.Body) // empty if it can't be
@@ -85,6 +86,7 @@ func (r *run) tell(n core.Note) {
 
 // watch calls a hook, which changes nothing.
 func (r *run) watch(hook func()) {
+	defer r.signal(r.heard)
 	defer func() {
 		if value := recover(); value != nil {
 			r.service.Faults.Panicked(value)

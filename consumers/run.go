@@ -39,10 +39,13 @@ type run struct {
 	requests context.Context // of requests; ends a little later
 	cutOff   context.CancelFunc
 
-	running int           // handlers
-	workers int           // goroutines for them
-	exited  chan struct{} // one of those has ended
-	jobs    chan job      // what they are to do; never full, as there is room for every slot
+	running  int           // handlers, with the hooks that hear of their verdicts
+	returned chan struct{} // one of them has whose verdict was reported before, as its hook waited for that
+	workers  int           // goroutines for them
+	exited   chan struct{} // one of those has ended
+	jobs     chan job      // what they are to do; never full, as there is room for every slot
+	hooks    int           // that hear of dead letters
+	heard    chan struct{} // one of them has
 }
 
 func newRun(c *Consumer, f facts) *run {
@@ -53,7 +56,9 @@ func newRun(c *Consumer, f facts) *run {
 		queries:  make(chan func()),
 		ended:    make(chan struct{}),
 		toSend:   make(chan func()),
+		returned: make(chan struct{}),
 		exited:   make(chan struct{}),
+		heard:    make(chan struct{}),
 		jobs:     make(chan job, c.cfg.Slots),
 		core: core.New(core.Config{
 			Slots: c.cfg.Slots, Pollers: c.cfg.Pollers, WaitTime: c.cfg.WaitTime, HandlerTimeout: c.cfg.HandlerTimeout,
@@ -82,6 +87,14 @@ func (r *run) post(in core.Input) {
 	}
 }
 
+// signal tells the loop that something has ended. It returns at once after the loop has exited.
+func (r *run) signal(what chan struct{}) {
+	select {
+	case what <- struct{}{}:
+	case <-r.ended:
+	}
+}
+
 func (r *run) loop(ctx context.Context) error {
 	defer close(r.jobs)
 	defer close(r.ended)
@@ -96,7 +109,7 @@ func (r *run) loop(ctx context.Context) error {
 	var drained, last <-chan time.Time
 	r.core.Step(time.Now(), core.SetPaused{Paused: r.paused.Load()})
 	for {
-		if draining && r.core.Idle() {
+		if draining && r.core.Idle() && r.running+r.hooks == 0 {
 			r.publish()
 			r.cfg.Logger.Info("consumer stopped")
 			return nil
@@ -115,6 +128,10 @@ func (r *run) loop(ctx context.Context) error {
 			}
 		case query := <-r.queries:
 			query()
+		case <-r.returned:
+			r.running--
+		case <-r.heard:
+			r.hooks--
 		case <-r.exited:
 			r.workers--
 			r.enoughWorkers()
@@ -136,8 +153,8 @@ func (r *run) loop(ctx context.Context) error {
 			last = time.After(lastGrace)
 		case <-last:
 			n := r.core.Counts()
-			return fmt.Errorf("consumers: %s: drain timeout of %v is over: %d handlers did not end, %d messages are still held and will be delivered again",
-				r.queue.Service, r.cfg.DrainTimeout, n.Running, n.Held)
+			return fmt.Errorf("consumers: %s: drain timeout of %v is over: %d handlers or hooks did not end, %d messages are still held and will be delivered again",
+				r.queue.Service, r.cfg.DrainTimeout, r.running+r.hooks, n.Held)
 		}
 	}
 }
@@ -147,9 +164,10 @@ func (r *run) step(in core.Input) {
 	r.core.Step(time.Now(), in)
 	switch in := in.(type) {
 	case core.AttemptEnded:
-		r.running--
-		if decided, ok := in.Ref.(chan bool); ok {
-			decided <- in.Message.IsHeld()
+		if decided, ok := in.Ref.(chan core.State); ok {
+			decided <- in.Message.State()
+		} else {
+			r.running--
 		}
 	case core.Changed:
 		for _, m := range in.Messages {

@@ -60,9 +60,6 @@ const (
 	Gone                  // no longer ours
 )
 
-// IsHeld tells whether the message is kept and tried again.
-func (m *Message) IsHeld() bool { return m.state == Resting || m.state == Waiting }
-
 // State tells where the message stands.
 func (m *Message) State() State { return m.state }
 
