@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
@@ -29,7 +30,9 @@ func (env *localEnvironment) show(ctx context.Context, program string, view *ter
 		last := []reading{env.reading()}
 		for {
 			if view.Live() {
-				last = append(last[max(0, len(last)-rateSpan):], env.reading())
+				now := env.reading()
+				now.blocked = env.blocked()
+				last = append(last[max(0, len(last)-rateSpan):], now)
 				how := "Ctrl-C ends it"
 				if ctx.Err() != nil {
 					how = "draining, Ctrl-C again quits at once"
@@ -61,6 +64,7 @@ type reading struct {
 	p50, p99                time.Duration
 	handled                 []int64
 	queues                  map[string]local.QueueStatus
+	blocked                 []consumers.Blocked // of all services, one after the other
 }
 
 func (env *localEnvironment) reading() reading {
@@ -75,6 +79,18 @@ func (env *localEnvironment) reading() reading {
 		r.handled = append(r.handled, env.audit.handledBy(svc.name))
 	}
 	return r
+}
+
+// blocked asks the services which devices can't go on. One that does not answer at once is left out.
+func (env *localEnvironment) blocked() []consumers.Blocked {
+	ctx, cancel := context.WithTimeout(context.Background(), drawEvery)
+	defer cancel()
+	var all []consumers.Blocked
+	for _, svc := range env.services {
+		list, _ := svc.consumer.Blocked(ctx) // the error is that of ctx
+		all = append(all, list...)
+	}
+	return all
 }
 
 // progress is one line for where there is no terminal.
@@ -115,6 +131,10 @@ func (env *localEnvironment) view(program string, before, now reading, how strin
 	}
 	line("")
 	line("publish to handler: p50 %.1f ms, p99 %.1f ms", now.p50.Seconds()*1000, now.p99.Seconds()*1000)
+	if len(now.blocked) > 0 {
+		line("")
+		lines = append(lines, blockedLines(now.blocked, now.at)...)
+	}
 	line("")
 	return lines
 }

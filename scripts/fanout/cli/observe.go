@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -162,12 +163,34 @@ func consumerView(program, service string, s consumers.Stats, blocked []consumer
 		fmt.Sprintf("%10d %10d %13d %11d %8d %8d", s.Handled, s.Retries, s.DeadLettered, s.Redelivered, s.Held, s.Devices),
 	}
 	if len(blocked) > 0 {
-		lines = append(lines, "", fmt.Sprintf("%-20s %-12s %8s %6s %8s  %-36s %s", "BLOCKED DEVICE", "WHY", "ATTEMPTS", "BEHIND", "SINCE", "EVENT", "ERROR"))
-		for _, b := range blocked {
-			first, _, _ := strings.Cut(b.Error, "\n")
-			lines = append(lines, fmt.Sprintf("%-20s %-12s %8d %6d %8s  %-36s %s", terminal.Shorten(b.DeviceID, 20), b.Reason, b.Attempts, b.Behind,
-				time.Since(b.Since).Round(time.Second), b.EventID, first))
-		}
+		lines = append(append(lines, ""), blockedLines(blocked, time.Now())...)
 	}
 	return append(lines, "")
+}
+
+// blockedLines is what a view says of blocked devices: one line for each, under one that says what they wait for.
+func blockedLines(blocked []consumers.Blocked, now time.Time) []string {
+	row := func(device, why, attempts, behind, since, until, failure, event string) string {
+		return strings.TrimRight(fmt.Sprintf("%-20s %-11s %8s %6s %7s %9s  %-44s %s", device, why, attempts, behind, since, until, failure, event), " ")
+	}
+	lines := []string{row("BLOCKED DEVICE", "WHY", "ATTEMPTS", "BEHIND", "SINCE", "UNTIL", "ERROR", "EVENT")}
+	var above string
+	for _, b := range blocked {
+		if waits := fmt.Sprintf("%s waits for %s", b.Service, firstLine(b.WaitsFor)); waits != above {
+			lines, above = append(lines, waits), waits
+		}
+		until := "open"
+		if !b.Until.IsZero() {
+			until = "in " + max(0, b.Until.Sub(now)).Round(time.Second).String()
+		}
+		lines = append(lines, row(terminal.Shorten("  "+firstLine(b.DeviceID), 20), string(b.Reason), strconv.Itoa(b.Attempts), strconv.Itoa(b.Behind),
+			now.Sub(b.Since).Round(time.Second).String(), until, terminal.Shorten(firstLine(b.Error), 44), firstLine(b.EventID)))
+	}
+	return lines
+}
+
+// firstLine is the first line of a text from elsewhere, with nothing in it that a terminal would obey.
+func firstLine(text string) string {
+	first, _, _ := strings.Cut(text, "\n")
+	return strings.ReplaceAll(terminal.Printable(first), "\t", " ")
 }

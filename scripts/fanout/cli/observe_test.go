@@ -13,16 +13,43 @@ import (
 func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
 	t.Parallel()
 	view := strings.Join(consumerView("acme", "lights", consumers.Stats{Handled: 12, Held: 3, Open: true}, []consumers.Blocked{{
-		DeviceID: "lamp-7", Reason: consumers.BlockedBreaker, EventID: "0197-event", Attempts: 4, Behind: 2,
-		Since: time.Now().Add(-90 * time.Second), Error: "database is down\nstack",
+		Service: "lights", DeviceID: "lamp-7", Reason: consumers.BlockedBreaker, EventID: "0197-event", Attempts: 4, Behind: 2,
+		Since: time.Now().Add(-90 * time.Second), Error: "database is down\nstack", WaitsFor: "the service's check to pass, which says: refused\nmore",
 	}}, time.Minute), "\n")
-	for _, want := range []string{"acme consume lights", "circuit breaker open", "lamp-7", "breaker", "0197-event", "1m30s", "database is down"} {
+	for _, want := range []string{
+		"acme consume lights", "circuit breaker open", "lamp-7", "breaker", "0197-event", "1m30s", "database is down",
+		"lights waits for the service's check to pass, which says: refused",
+	} {
 		if !strings.Contains(view, want) {
 			t.Errorf("got\n%s\nwant it to say %q", view, want)
 		}
 	}
-	if strings.Contains(view, "stack") {
+	if strings.Contains(view, "stack") || strings.Contains(view, "more") {
 		t.Errorf("got\n%s\nwant one line for each device", view)
+	}
+}
+
+// TestBlockedLines_SayWhatIsWaitedFor once for all that wait for the same, since when and until when.
+func TestBlockedLines_SayWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	const check, another = "the service's check to pass", "another event of its type to be handled"
+	got := strings.Join(blockedLines([]consumers.Blocked{
+		{Service: "lights", DeviceID: "lamp-1", Reason: consumers.BlockedEvidence, Since: now.Add(-time.Hour), WaitsFor: check, Attempts: 9, Error: "refused", EventID: "e-1"},
+		{Service: "lights", DeviceID: "lamp-2", Reason: consumers.BlockedEvidence, Since: now.Add(-time.Minute), WaitsFor: check, Attempts: 4, Behind: 3},
+		{Service: "bells", DeviceID: "bell\x1b[2J", Reason: consumers.BlockedEvidence, Since: now, Until: now.Add(5 * time.Minute), WaitsFor: another},
+		{Service: "bells", DeviceID: "bell-2", Reason: consumers.BlockedPolicy, Since: now, Until: now.Add(-time.Second), WaitsFor: another},
+	}, now), "\n")
+	want := `
+BLOCKED DEVICE       WHY         ATTEMPTS BEHIND   SINCE     UNTIL  ERROR                                        EVENT
+lights waits for the service's check to pass
+  lamp-1             evidence           9      0  1h0m0s      open  refused                                      e-1
+  lamp-2             evidence           4      3    1m0s      open
+bells waits for another event of its type to be handled
+  bell\ufffd[2J           evidence           0      0      0s   in 5m0s
+  bell-2             block              0      0      0s     in 0s`
+	if want = strings.ReplaceAll(want[1:], `\ufffd`, "\ufffd"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
