@@ -190,7 +190,8 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 	m := makeTrouble(t, engine)
 	silent := "http://" + unusedAddress(t)
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`[{"service": "push", "device_id": "hub-9", "reason": "stuck", "attempts": 3, "behind": 17, "since": "2026-01-31T12:00:00Z"}]`))
+		_, _ = w.Write([]byte(`[{"service": "push", "device_id": "hub-9", "reason": "stuck", "attempts": 3, "behind": 17, "since": "2026-01-31T12:00:00Z",
+			"waits_for": "its handler to <end>", "until": "2026-01-31T13:00:00Z"}]`))
 	}))
 	defer other.Close()
 	client := browserless(t)
@@ -207,7 +208,8 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 	})
 	contains(t, "blocked", cardOf(body, "blocked"), "Consumer "+silent+" can’t be asked", "connection refused",
 		"hub-3", `<span class="chip">push</span>`, "hub-1", "device.connectivity.changed.v1", "gateway is down &lt;again&gt;",
-		"hub-9", `data-label="Attempts" class="r num">3<`, `data-label="Behind it" class="r num">17<`, "2026-01-31 12:00:00 UTC")
+		"waits for its event to be handled: the group policy is block", `data-label="Until"`,
+		"hub-9", "waits for its handler to &lt;end&gt;", `title="2026-01-31 13:00:00 UTC">now<`, `data-label="Attempts" class="r num">3<`, `data-label="Behind it" class="r num">17<`, "2026-01-31 12:00:00 UTC")
 	if card := cardOf(body, "blocked"); strings.Index(card, "hub-9") > strings.Index(card, "hub-3") {
 		t.Errorf("blocked: want the longest first, got %s", card)
 	}

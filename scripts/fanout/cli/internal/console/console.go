@@ -73,7 +73,7 @@ var assets embed.FS
 // New makes a console with a token of its own.
 func New(api API, cfg Config) *Console {
 	c := &Console{api: api, cfg: cfg, token: rand.Text(), depths: newDepths(api, cfg.Services), blocked: newBlocked(cfg.Consumers), surveys: map[string]*surveys{}}
-	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"ago": ago, "clock": clockTime, "pretty": pretty, "spark": spark}).ParseFS(assets, "assets/*.html"))
+	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"ago": ago, "until": until, "clock": clockTime, "pretty": pretty, "spark": spark}).ParseFS(assets, "assets/*.html"))
 	for _, s := range cfg.Services {
 		for _, from := range s.DLQs {
 			c.surveys[from.URL] = &surveys{api: api, from: from}

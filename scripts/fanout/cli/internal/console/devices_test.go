@@ -76,3 +76,15 @@ func TestParseConsumer(t *testing.T) {
 		}
 	}
 }
+
+func TestUntil_SaysWhenAtTheLatest(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for want, at := range map[string]time.Time{
+		"open": {}, "now": now.Add(-time.Hour), "in 90 s": now.Add(90 * time.Second), "in 5 min": now.Add(5 * time.Minute), "in 11 h": now.Add(11 * time.Hour),
+	} {
+		if got := until(now, at); got != want {
+			t.Errorf("%v: got %q, want %q", at, got, want)
+		}
+	}
+}

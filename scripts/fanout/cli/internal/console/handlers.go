@@ -355,6 +355,22 @@ func ago(now, t time.Time) string {
 	return fmt.Sprintf("%d days ago", d/(24*time.Hour))
 }
 
+// until says when something is to happen; a time that is zero is open.
+func until(now, t time.Time) string {
+	d := t.Sub(now)
+	switch {
+	case t.IsZero():
+		return "open"
+	case d < 2*time.Second:
+		return "now"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("in %d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("in %d min", d/time.Minute)
+	}
+	return fmt.Sprintf("in %d h", d/time.Hour)
+}
+
 func clockTime(t time.Time) string {
 	if t.IsZero() {
 		return "–"
