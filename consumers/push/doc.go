@@ -4,7 +4,7 @@
 //
 //	service := push.New(push.Config{})
 //	server := &http.Server{Addr: "127.0.0.1:8080", Handler: service.Handler()}
-//	… // serve, and hand service.Handle to the consumer of queue {env}-push.fifo
+//	… // serve, and hand service.Handle and service.Check to the consumer of queue {env}-push.fifo
 //	service.Close(ctx) // after the consumer has stopped; Shutdown of the server does not know WebSockets
 //
 // # What a client does

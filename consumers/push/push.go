@@ -107,6 +107,15 @@ func New(cfg Config) *Service {
 // consumers.Config.
 func (*Service) UnknownTypes() bool { return true }
 
+// Check returns nil, or [ErrClosed] after Close: what Handle does needs nothing but memory. So an event that it can't pass on is a dead letter
+// within a second or two, rather than to hold its device up as if something were down. It is meant for consumers.Config.Check.
+func (s *Service) Check(context.Context) error {
+	if !s.audience.open() {
+		return ErrClosed
+	}
+	return nil
+}
+
 // Handle passes event on to the clients that chose its device and type. It never waits for them. The event is encoded
 // once, and not at all when nobody wants it. The error is that of [events.Encode], or [ErrClosed].
 func (s *Service) Handle(_ context.Context, event events.Event) error {

@@ -427,6 +427,9 @@ func TestService_CloseSaysGoodbye(t *testing.T) {
 		if err := b.Close(t.Context()); err != nil {
 			t.Errorf("second Close: %v", err)
 		}
+		if err := b.Check(t.Context()); !errors.Is(err, push.ErrClosed) {
+			t.Errorf("Check: got %v, want %v", err, push.ErrClosed)
+		}
 		if err := b.Handle(t.Context(), event("hall", 1)); !errors.Is(err, push.ErrClosed) {
 			t.Errorf("Handle: got %v, want %v", err, push.ErrClosed)
 		}

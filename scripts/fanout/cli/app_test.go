@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -141,6 +142,26 @@ func TestApp_IsCalledByItsNameInHints(t *testing.T) {
 			if strings.Contains(text, called) {
 				t.Errorf("%s: got\n%s\nwant the program called acme in it, not fanout", strings.Join(args, " "), text)
 			}
+		}
+	}
+}
+
+// TestServices_CanAllBeChecked: without a Check an event that fails would hold its device up for minutes.
+func TestServices_CanAllBeChecked(t *testing.T) {
+	t.Parallel()
+	g := &globals{app: testApp(), streams: streams{out: newOutput(), err: newOutput()}}
+	for name := range g.app.Services {
+		s, err := g.openService(t.Context(), name, serviceOptions{data: t.TempDir(), pushAddr: "127.0.0.1:0", logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Check == nil {
+			t.Errorf("%s: got no Check", name)
+		} else if err := s.Check(t.Context()); err != nil {
+			t.Errorf("%s: its check says %v, want nil", name, err)
+		}
+		if err := s.Close(context.Background()); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -236,7 +236,7 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener) // ends with server.Shutdown
 	return &Service{
-		Handle: s.Handle, UnknownTypes: s.UnknownTypes(),
+		Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Check: s.Check,
 		Address: listener.Addr().String(),
 		Close: func(ctx context.Context) error {
 			return errors.Join(s.Close(ctx), server.Shutdown(ctx), closePast())
