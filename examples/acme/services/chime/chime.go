@@ -39,7 +39,8 @@ func Open(ctx context.Context, target string) (*Service, error) {
 	return &Service{db: db}, nil
 }
 
-// Check returns nil if the database can be written, and else why not. While it fails, no event is given up.
+// Check returns nil if the database can be written, and else why not. While it fails, no event is given up. If the handler comes to need more
+// than the database, ask for that here, too: what Check leaves out is taken for a fault of the event when it is down.
 func (s *Service) Check(ctx context.Context) error { return s.db.Check(ctx) }
 
 // Close waits for the events that are being handled, and closes the database. It may be called more than once.
@@ -47,8 +48,9 @@ func (s *Service) Close() error { return s.db.Close() }
 
 // Handle handles an event. What it writes and the fact that it was handled are committed together, or not at all. Its error
 // is the verdict: nil deletes the message, consumers.Known sends it to the dead-letter queue at once, consumers.RetryAfter
-// hands the device back for a while, and any other error is tried again quickly and then goes to the dead-letter queue. What says that
-// the database is down is consumers.Unavailable already, see [database.Verdict]: the event waits for it.
+// hands the device back for a while, and any other error is tried again quickly, and goes to the dead-letter queue if the event fails while
+// Check passes or others are handled. What says that the database is down is consumers.Unavailable already, see [database.Verdict]: the
+// event waits for it.
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
 		first, err := inbox.First(ctx, tx, name, event.ID)
