@@ -47,6 +47,8 @@
 // # What it does not do
 //
 // It does not make an event come only once. A crash can leave a second copy in the dead-letter queue, and so can a send that takes longer
-// than a whole release; that event is then handled twice, in its place. See package inbox. Dead letters must not be redriven one by one
+// than a whole release; that event is then handled twice, in its place. Where the reply to a dead letter is lost just when its device is
+// released, and an event before it fails again in that release, its copy stands in the dead-letter queue in front of that event's: the next
+// release sends it back first. See package inbox. Dead letters must not be redriven one by one
 // while their device is parked: a redriven event is behind the live ones, and follows them to the dead-letter queue again.
 package parking

@@ -29,6 +29,7 @@ type worker struct {
 	active   []int         // by device: handlers
 	lastEnd  time.Duration // when the last handler ended
 	released map[*Message]bool
+	parked   map[*Message]parking.Device // what the store said last
 }
 
 // delivery is what the shell keeps of a message.
@@ -52,7 +53,7 @@ type running struct {
 
 func (w *world) live(n int, l life) *worker {
 	s := w.story
-	p := &worker{w: w, n: n, runs: map[*Message]*running{}, active: make([]int, 64), released: map[*Message]bool{}}
+	p := &worker{w: w, n: n, runs: map[*Message]*running{}, active: make([]int, 64), released: map[*Message]bool{}, parked: map[*Message]parking.Device{}}
 	p.core = New(Config{
 		Slots: l.slots, Pollers: 2, WaitTime: 5 * time.Second, HandlerTimeout: simTimeout, DeleteLinger: 10 * time.Millisecond, MaxHold: s.maxHold,
 		Check: s.check, Policy: s.policy, Visibility: s.visibility, MaxReceives: s.max, Strict: true,
@@ -106,9 +107,9 @@ func (p *worker) drain() {
 		}
 		excused := false
 		for m := range p.runs {
-			excused = excused || w.story.events[entryOf(m).event].does == hangs
+			excused = excused || entryOf(m).event >= 0 && w.story.events[entryOf(m).event].does == hangs
 		}
-		if calm && !excused {
+		if calm && !excused && w.now-p.lastEnd > time.Second { // after the end of a handler that hung
 			w.failf("process %d does not end its drain", p.n)
 		}
 		w.tellf("process %d ends its drain with %d messages", p.n, p.core.Counts().Held)
@@ -302,8 +303,9 @@ func (p *worker) received(q *poll, got []*entry) {
 				id = id * 0x9e3779b97f4a7c15 >> 20
 			}
 			in.Messages = append(in.Messages, &Message{
-				ID: fmt.Sprint("m", e.id), Group: fmt.Sprint("d", e.group), Device: fmt.Sprint("d", e.group), Type: [2]string{"a", "b"}[e.event%2],
+				ID: fmt.Sprint("m", e.id), Group: fmt.Sprint("d", e.group), Device: fmt.Sprint("d", e.device()), Type: [2]string{"a", "b"}[e.event&1],
 				Sequence: fmt.Sprintf("%020d", id), ReceiveCount: e.receives, ReceivedAt: w.time(), Ref: delivery{e, handles[i]},
+				Released: e.release != "", Mark: e.event < 0,
 			})
 		}
 		p.step(in)
@@ -317,17 +319,20 @@ func (p *worker) run(c Run) {
 		w.failf("process %d has two handlers of d%d at once", p.n, e.group)
 	}
 	p.active[e.group]++
-	for _, other := range w.queue.entries {
-		if other.group != e.group || other.id >= e.id {
+	for _, other := range w.sent { // in order
+		if other == e.event || e.event < 0 {
+			break
+		}
+		if w.story.events[other].device != e.device() {
 			continue
 		}
-		dead := len(w.queue.copies[other.event]) > 0
-		if !w.handled[other.event] && (!dead || w.story.policy == failure.Park && !w.movedOnly(other.event)) {
-			w.failf("e%d runs before e%d was handled", e.event, other.event)
+		dead := len(w.queue.copies[other]) > 0
+		if !w.handled[other] && (!dead || w.story.policy == failure.Park && !w.movedOnly(other)) {
+			w.failf("e%d runs before e%d was handled", e.event, other)
 		}
 	}
 	for _, h := range p.core.held {
-		if o := entryOf(h); h.lane == m.lane && o.id < e.id && o.hides(h.Ref.(delivery).handle, w.now) && !((h.state == Done || h.state == Deleting) && (w.handled[o.event] || h.ReceiveCount > 1 && len(w.queue.copies[o.event]) > 0)) {
+		if o := entryOf(h); h.lane == m.lane && o.id < e.id && o.hides(h.Ref.(delivery).handle, w.now) && o.event >= 0 && !((h.state == Done || h.state == Deleting) && (w.handled[o.event] || h.ReceiveCount > 1 && len(w.queue.copies[o.event]) > 0)) {
 			w.failf("e%d runs while the process has e%d before it, which is %v", e.event, o.event, h.state)
 		}
 	}
@@ -357,7 +362,14 @@ func (w *world) down() outageKind {
 // try is one try of an attempt.
 func (p *worker) try(r *running) {
 	w, e := p.w, entryOf(r.m)
+	if e.event < 0 {
+		p.ended(r, &attempt.Verdict{Failure: attempt.Failure{Kind: attempt.Handled}})
+		return
+	}
 	does := w.story.events[e.event]
+	if w.mended && (does.does == known || does.does == poison || does.does == unreadable) {
+		does.does = succeeds
+	}
 	if does.does == unreadable {
 		v := deadVerdict
 		v.Known, v.Class = true, failure.Known
@@ -455,7 +467,7 @@ func (p *worker) cancel(c Cancel) {
 		return
 	}
 	p.w.tellf("process %d cancels e%d", p.n, entryOf(c.Message).event)
-	if p.w.story.events[entryOf(c.Message).event].does == hangs {
+	if e := entryOf(c.Message).event; e < 0 || p.w.story.events[e].does == hangs {
 		return
 	}
 	p.w.after(time.Millisecond, func() {
@@ -478,7 +490,7 @@ func (p *worker) delete(messages []*Message) {
 			case !d.e.hides(d.handle, w.now):
 				answers[i] = overAnswer
 			default:
-				if !w.handled[d.e.event] && len(w.queue.copies[d.e.event]) == 0 {
+				if _, dead := w.queue.seen[m.ID]; d.e.event >= 0 && !w.handled[d.e.event] && !dead {
 					w.failf("process %d deletes e%d without a verdict", p.n, d.e.event)
 				}
 				d.e.gone = true
@@ -577,7 +589,7 @@ func (p *worker) send(c Send) {
 		case what == throttledFate, what == unsentFate, w.within(w.story.dlqDown):
 			err = errSim
 		default:
-			w.queue.copies[e.event] = append(w.queue.copies[e.event], copied{follow: c.Verdict == nil})
+			w.queue.bury(e.event, copied{id: c.Message.ID, follow: c.Verdict == nil})
 			w.tellf("process %d dead-letters e%d", p.n, e.event)
 			if what == lostFate {
 				err = errSim
@@ -598,13 +610,20 @@ func (p *worker) ask(a Ask) {
 		ctx, cause := context.Background(), parking.Cause{MessageID: m.ID}
 		switch a.Question {
 		case Find:
-			answer.Standing = StandingOf(w.store.devices[m.Device], m)
+			p.parked[m] = w.store.devices[m.Device]
+			answer.Standing = StandingOf(p.parked[m], m)
 		case Record, Announce:
-			answer.Err = parking.Park(ctx, &w.store, "", m.Device, cause)
+			if m.Released {
+				answer.Err = parking.FailAgain(ctx, &w.store, "", m.Device, cause)
+			} else {
+				answer.Err = parking.Park(ctx, &w.store, "", m.Device, cause)
+			}
+		case EndMark:
+			answer.Err = parking.End(ctx, &w.store, "", m.Device, e.release)
 		case Withdraw:
 			answer.Err = parking.Withdraw(ctx, &w.store, "", m.Device, m.ID)
 		case Confirm:
-			ok, err := parking.Confirm(ctx, &w.store, "", m.Device, m.ID, false)
+			ok, err := parking.Confirm(ctx, &w.store, "", m.Device, m.ID, m.Released && p.parked[m].State == parking.Releasing)
 			if answer.Err = err; err == nil && !ok {
 				answer.Standing = TooLate
 			}

@@ -10,8 +10,9 @@ import (
 // A model of a FIFO queue with a dead-letter queue, as far as a consumer can tell.
 
 type entry struct {
-	id        int // its place in the order of the queue
-	event     int // of the story
+	id        int    // its place in the order of the queue
+	event     int    // of the story; less than zero for the end mark of a release
+	release   string // that has sent it
 	group     int
 	receives  int
 	visibleAt time.Duration
@@ -29,13 +30,29 @@ type queueModel struct {
 	handles int
 	replies map[string][]*entry // what a receive with an attempt ID was given
 	waiting []*poll
-	looksAt time.Duration // when wake is called next
-	copies  [][]copied    // by event: dead letters
+	looksAt time.Duration            // when wake is called next
+	copies  [][]copied               // by event: dead letters
+	buried  []int                    // their events, in the order in which they came
+	seen    map[string]time.Duration // when a message came there
 }
 
 type copied struct {
-	moved  bool // by the queue itself
-	follow bool // its device was parked
+	id     string // of the message
+	moved  bool   // by the queue itself
+	follow bool   // its device was parked
+}
+
+// bury puts an event into the dead-letter queue.
+func (q *queueModel) bury(event int, c copied) {
+	if at, ok := q.seen[c.id]; ok && q.w.now-at < 5*time.Minute { // deduplicated
+		return
+	}
+	if q.seen == nil {
+		q.seen = map[string]time.Duration{}
+	}
+	q.seen[c.id] = q.w.now
+	q.copies[event] = append(q.copies[event], c)
+	q.buried = append(q.buried, event)
 }
 
 // poll is a receive that waits for messages.
@@ -45,10 +62,19 @@ type poll struct {
 	until  time.Duration
 }
 
-func (q *queueModel) send(event, group int) {
-	q.entries = append(q.entries, &entry{id: len(q.entries), event: event, group: group})
+func (q *queueModel) send(event, device int, release string) {
+	e := &entry{id: len(q.entries), event: event, group: device, release: release}
+	if release != "" {
+		e.group += releasedGroup
+	}
+	q.entries = append(q.entries, e)
 	q.wake()
 }
+
+// releasedGroup is added to a device for the group in which its dead letters come back.
+const releasedGroup = 32
+
+func (e *entry) device() int { return e.group % releasedGroup }
 
 // hides tells whether a delivery with this handle still hides the message.
 func (e *entry) hides(handle int, now time.Duration) bool {
@@ -72,10 +98,12 @@ func (q *queueModel) take(p *poll, visibility time.Duration) []*entry {
 			continue
 		case q.max > 0 && e.receives >= q.max:
 			e.gone = true
-			if w := q.w; w.story.policy == failure.Park && e.started == e.receives && !w.handled[e.event] && w.store.devices[fmt.Sprint("d", e.group)].State == "" {
+			if w := q.w; w.story.policy == failure.Park && len(w.story.releases) == 0 && e.started == e.receives && e.event >= 0 && !w.handled[e.event] && w.store.devices[fmt.Sprint("d", e.device())].State == "" {
 				w.failf("the queue moves e%d, and its device is not parked", e.event)
 			}
-			q.copies[e.event] = append(q.copies[e.event], copied{moved: true})
+			if e.event >= 0 {
+				q.bury(e.event, copied{id: fmt.Sprint("m", e.id), moved: true})
+			}
 			q.w.tellf("the queue moves e%d to the dead-letter queue after %d receives", e.event, e.receives)
 			continue
 		case len(out) == p.c.Max:

@@ -54,7 +54,7 @@ func (s *stage) turn() {
 		s.checks++
 	}
 	s.notes = append(s.notes, w.Notes...)
-	s.c.Start()
+	s.c.Advance()
 }
 
 func (s *stage) step(in Input) {
