@@ -31,7 +31,7 @@ func (env *localEnvironment) show(ctx context.Context, program string, view *ter
 		for {
 			if view.Live() {
 				now := env.reading()
-				now.blocked = env.blocked()
+				now.blocked, now.notReady = env.blocked(), env.notReady()
 				last = append(last[max(0, len(last)-rateSpan):], now)
 				how := "Ctrl-C ends it"
 				if ctx.Err() != nil {
@@ -65,6 +65,7 @@ type reading struct {
 	handled                 []int64
 	queues                  map[string]local.QueueStatus
 	blocked                 []consumers.Blocked // of all services, one after the other
+	notReady                []string            // services that can't receive or handle events, and why
 }
 
 func (env *localEnvironment) reading() reading {
@@ -89,6 +90,20 @@ func (env *localEnvironment) blocked() []consumers.Blocked {
 	for _, svc := range env.services {
 		list, _ := svc.consumer.Blocked(ctx) // the error is that of ctx
 		all = append(all, list...)
+	}
+	return all
+}
+
+// notReady says which services can't receive or handle events, and why.
+func (env *localEnvironment) notReady() []string {
+	var all []string
+	for _, svc := range env.services {
+		if s := svc.consumer.Stats(); !s.Running || s.Draining {
+			continue
+		}
+		if err := svc.consumer.Health().Ready; err != nil {
+			all = append(all, svc.name+": "+firstLine(err.Error()))
+		}
 	}
 	return all
 }
@@ -131,6 +146,9 @@ func (env *localEnvironment) view(program string, before, now reading, how strin
 	}
 	line("")
 	line("publish to handler: p50 %.1f ms, p99 %.1f ms", now.p50.Seconds()*1000, now.p99.Seconds()*1000)
+	if len(now.notReady) > 0 {
+		lines = append(append(lines, ""), now.notReady...)
+	}
 	if len(now.blocked) > 0 {
 		line("")
 		lines = append(lines, blockedLines(now.blocked, now.at)...)

@@ -132,7 +132,7 @@ func showConsumer(view *terminal.Screen, program, service string, c *consumers.C
 			blocked, err := c.Blocked(ctx)
 			cancel()
 			if err == nil {
-				view.Draw(consumerView(program, service, c.Stats(), blocked, time.Since(start)))
+				view.Draw(consumerView(program, service, c.Stats(), c.Health().Ready, blocked, time.Since(start)))
 			}
 			select {
 			case <-tick:
@@ -144,16 +144,18 @@ func showConsumer(view *terminal.Screen, program, service string, c *consumers.C
 	})
 }
 
-// consumerView is what the view of a consumer says.
-func consumerView(program, service string, s consumers.Stats, blocked []consumers.Blocked, running time.Duration) []string {
+// consumerView is what the view of a consumer says. ready says why events can't be received or handled, if that is so.
+func consumerView(program, service string, s consumers.Stats, ready error, blocked []consumers.Blocked, running time.Duration) []string {
 	state := "Ctrl-C ends it"
 	switch {
 	case s.Draining:
 		state = "draining"
 	case s.Open:
-		state = "circuit breaker open: nothing is received until an event can be handled"
+		state = "circuit breaker open: nothing is started but one event now and then, until one can be handled"
 	case s.Paused:
 		state = "paused"
+	case s.Running && ready != nil: // also when no device is blocked, as nothing is received until its check passes
+		state = firstLine(ready.Error())
 	}
 	lines := []string{
 		"",

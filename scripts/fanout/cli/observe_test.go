@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
 	t.Parallel()
-	view := strings.Join(consumerView("acme", "lights", consumers.Stats{Handled: 12, Held: 3, Open: true}, []consumers.Blocked{{
+	view := strings.Join(consumerView("acme", "lights", consumers.Stats{Handled: 12, Held: 3, Open: true}, nil, []consumers.Blocked{{
 		Service: "lights", DeviceID: "lamp-7", Reason: consumers.BlockedBreaker, EventID: "0197-event", Attempts: 4, Behind: 2,
 		Since: time.Now().Add(-90 * time.Second), Error: "database is down\nstack", WaitsFor: "the service's check to pass, which says: refused\nmore",
 	}}, time.Minute), "\n")
@@ -26,6 +27,19 @@ func TestConsumerView_ShowsWhoIsBlockedAndWhy(t *testing.T) {
 	}
 	if strings.Contains(view, "stack") || strings.Contains(view, "more") {
 		t.Errorf("got\n%s\nwant one line for each device", view)
+	}
+}
+
+// TestConsumerView_SaysWhyNothingIsReceived, which leaves no device blocked.
+func TestConsumerView_SaysWhyNothingIsReceived(t *testing.T) {
+	t.Parallel()
+	ready := errors.New("events can't be handled: the service's check says: refused\nmore")
+	for state, s := range map[string]consumers.Stats{
+		"check says: refused": {Running: true}, "paused": {Running: true, Paused: true}, "draining": {Running: true, Draining: true}, "Ctrl-C ends it": {},
+	} {
+		if view := consumerView("acme", "lights", s, ready, nil, time.Minute); !strings.HasSuffix(view[1], state) {
+			t.Errorf("got %q, want it to end in %q", view[1], state)
+		}
 	}
 }
 
