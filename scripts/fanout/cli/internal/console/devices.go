@@ -49,9 +49,10 @@ type blocked struct {
 
 // answer is what one consumer said, or why it said nothing.
 type answer struct {
-	Address string
-	Devices []consumers.Blocked
-	Err     error
+	Address  string
+	Devices  []consumers.Blocked
+	NotReady string // why it can't receive or handle events; empty if it can, or does not tell
+	Err      error
 }
 
 func newBlocked(addresses []string) *blocked {
@@ -71,7 +72,10 @@ func (b *blocked) get(ctx context.Context) []answer {
 	for i, address := range b.addresses {
 		wait.Go(func() {
 			devices, err := b.ask(ctx, address)
-			seen[i] = answer{strings.TrimSuffix(address, "/blocked"), devices, err}
+			seen[i] = answer{Address: strings.TrimSuffix(address, "/blocked"), Devices: devices, Err: err}
+			if err == nil {
+				seen[i].NotReady = b.whyNotReady(ctx, seen[i].Address)
+			}
 		})
 	}
 	wait.Wait()
@@ -105,10 +109,29 @@ func (b *blocked) ask(ctx context.Context, address string) ([]consumers.Blocked,
 	return devices, nil
 }
 
+// whyNotReady asks a consumer why it can't receive or handle events: one whose service waits for what it depends on may have no blocked device.
+func (b *blocked) whyNotReady(ctx context.Context, address string) string {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/readyz", nil)
+	if err != nil {
+		return ""
+	}
+	got, err := b.client.Do(r)
+	if err != nil {
+		return ""
+	}
+	defer got.Body.Close()
+	var says struct{ Reason string }
+	if got.StatusCode != http.StatusServiceUnavailable || json.NewDecoder(io.LimitReader(got.Body, answerMax)).Decode(&says) != nil {
+		return ""
+	}
+	return says.Reason
+}
+
 // devicesView is the devices that do not go on.
 type devicesView struct {
 	Consumers int // how many were asked
 	Silent    []answer
+	NotReady  []answer
 	Blocked   []consumers.Blocked // the longest first
 	Parked    []parkedView        // the longest first
 	Faults    []error             // of what records the parked devices
@@ -137,6 +160,9 @@ func (v *devicesView) addBlocked(answers []answer) {
 	for _, a := range answers {
 		if a.Err != nil {
 			v.Silent = append(v.Silent, a)
+		}
+		if a.NotReady != "" {
+			v.NotReady = append(v.NotReady, a)
 		}
 		v.Blocked = append(v.Blocked, a.Devices...)
 	}

@@ -33,6 +33,9 @@ func TestBlocked_ConsumersThatDoNotAnswer(t *testing.T) {
 			case "html":
 				return says(http.StatusOK, "<html>")
 			}
+			if r.URL.Path == "/readyz" {
+				return says(http.StatusServiceUnavailable, `{"status": "not_ready", "reason": "the check says: refused"}`)
+			}
 			asked++
 			return says(http.StatusOK, `[{"service": "push", "device_id": "hub-3", "since": "2026-01-31T12:00:00Z"}]`)
 		})
@@ -45,6 +48,9 @@ func TestBlocked_ConsumersThatDoNotAnswer(t *testing.T) {
 		v.addBlocked(answers)
 		if v.Consumers != 4 || len(v.Blocked) != 1 || v.Blocked[0].DeviceID != "hub-3" || len(v.Silent) != 3 {
 			t.Fatalf("got %+v", v)
+		}
+		if len(v.NotReady) != 1 || v.NotReady[0].Address != "http://works" || v.NotReady[0].NotReady != "the check says: refused" {
+			t.Errorf("got %+v, want the one that is not ready", v.NotReady)
 		}
 		for i, want := range []string{"did not answer within 1s", "Service Unavailable", "not a list of blocked devices"} {
 			if got := v.Silent[i].Err.Error(); !strings.Contains(got, want) {
