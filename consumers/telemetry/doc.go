@@ -18,7 +18,8 @@
 //
 //	messaging.process.duration           histogram, s               of all attempts at an event, by verdict, class and error.type
 //	fanout.consumer.latency              histogram, s               from the event's time to its handling
-//	fanout.consumer.verdicts             counter                    events, by verdict, class and error.type
+//	fanout.consumer.verdicts             counter                    events, by verdict, class and error.type; one that is held counts at each attempt
+//	fanout.consumer.dead_letters         counter                    events that failed and are dead letters, by class and error.type
 //	fanout.consumer.received             counter                    messages, repeated deliveries included
 //	fanout.consumer.redelivered          counter                    of them, those that had been delivered before
 //	fanout.consumer.retries              counter                    handlers started again at once

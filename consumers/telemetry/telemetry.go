@@ -33,8 +33,8 @@ type Telemetry struct {
 	common []attribute.KeyValue
 	span   string // name
 
-	duration, latency metric.Float64Histogram
-	verdicts          metric.Int64Counter
+	duration, latency     metric.Float64Histogram
+	verdicts, deadLetters metric.Int64Counter
 }
 
 // seconds are the histograms' boundaries.
@@ -56,18 +56,28 @@ func New(cfg Config) (*Telemetry, error) {
 	if name != "" {
 		t.common = append(t.common, semconv.MessagingDestinationName(name))
 	}
-	var faults [3]error
+	var faults [4]error
 	t.duration, faults[0] = t.meter.Float64Histogram("messaging.process.duration", metric.WithUnit("s"),
 		metric.WithDescription("Duration of all attempts at an event"), metric.WithExplicitBucketBoundaries(seconds...))
 	t.latency, faults[1] = t.meter.Float64Histogram("fanout.consumer.latency", metric.WithUnit("s"),
 		metric.WithDescription("Time from the event to its handling"), metric.WithExplicitBucketBoundaries(seconds...))
 	t.verdicts, faults[2] = t.meter.Int64Counter("fanout.consumer.verdicts", metric.WithUnit("{event}"),
 		metric.WithDescription("Events by verdict"))
+	t.deadLetters, faults[3] = t.meter.Int64Counter("fanout.consumer.dead_letters", metric.WithUnit("{event}"),
+		metric.WithDescription("Events that failed and that the dead-letter queue has confirmed"))
 	return t, errors.Join(faults[:]...)
 }
 
 // Hooks are what [consumers.Config] wants.
-func (t *Telemetry) Hooks() consumers.Hooks { return consumers.Hooks{Handle: t.handle} }
+func (t *Telemetry) Hooks() consumers.Hooks {
+	return consumers.Hooks{Handle: t.handle, DeadLettered: t.deadLettered}
+}
+
+// deadLettered counts an event that has become a dead letter; one that was held does so between two attempts, and has no verdict of its own.
+func (t *Telemetry) deadLettered(_ consumers.Delivery, o consumers.Outcome) {
+	attributes := append(t.common[:len(t.common):len(t.common)], semconv.ErrorTypeKey.String(o.Code), attribute.String("fanout.class", string(o.Class)))
+	t.deadLetters.Add(context.Background(), 1, metric.WithAttributeSet(attribute.NewSet(attributes...)))
+}
 
 // handle starts the span of an event.
 func (t *Telemetry) handle(ctx context.Context, d consumers.Delivery) (context.Context, func(consumers.Outcome)) {

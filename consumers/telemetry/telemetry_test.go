@@ -45,7 +45,7 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 			return aws.ToString(out.QueueUrl)
 		}
 		queue := consumers.Queue{Service: "lights", URL: create("dev-lights.fifo"), DLQURL: create("dev-lights-dlq.fifo")}
-		for _, deviceID := range []string{"good", "bad"} {
+		for _, deviceID := range []string{"good", "bad", "broken"} {
 			e := events.New(deviceID, device.MotionChanged{Detected: true})
 			e.ID, e.Source = deviceID, "test"
 			body, err := events.Encode(e)
@@ -75,11 +75,16 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 			if !trace.SpanContextFromContext(ctx).IsValid() {
 				t.Error("the handler's context has no span")
 			}
-			if e.ID == "bad" {
+			switch e.ID {
+			case "bad":
 				return consumers.Known("refused", errors.New("no"))
+			case "broken": // it is held first, and becomes a dead letter between two attempts
+				return errors.New("broken")
 			}
 			return nil
-		}, consumers.Config{WaitTime: time.Second, Hooks: watch.Hooks(), Slots: 1})
+		}, consumers.Config{
+			WaitTime: time.Second, Hooks: watch.Hooks(), Slots: 1, Retries: -1, Check: func(context.Context) error { return nil },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +125,9 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 			case metricdata.Sum[int64]:
 				for _, p := range d.DataPoints {
 					verdict, _ := p.Attributes.Value("fanout.verdict")
+					class, _ := p.Attributes.Value("fanout.class")
 					got[strings.TrimSpace(m.Name+" "+verdict.AsString())] += float64(p.Value)
+					got[strings.TrimSpace(m.Name+" of class "+class.AsString())] += float64(p.Value)
 				}
 			case metricdata.Gauge[int64]:
 				for _, p := range d.DataPoints {
@@ -136,8 +143,9 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 			}
 		}
 		for name, want := range map[string]float64{
-			"fanout.consumer.verdicts handled": 1, "fanout.consumer.verdicts known": 1, "messaging.process.duration": 2,
-			"fanout.consumer.latency": 1, "fanout.consumer.received": 2, "fanout.consumer.dead_lettered": 1, "fanout.consumer.delete.entries": 2,
+			"fanout.consumer.verdicts handled": 1, "fanout.consumer.verdicts known": 1, "fanout.consumer.verdicts held": 2, "messaging.process.duration": 4,
+			"fanout.consumer.dead_letters of class known": 1, "fanout.consumer.dead_letters of class exhausted": 1,
+			"fanout.consumer.latency": 1, "fanout.consumer.received": 3, "fanout.consumer.dead_lettered": 2, "fanout.consumer.delete.entries": 3,
 			"fanout.consumer.held": 0, "fanout.consumer.breaker.open": 0,
 			"fanout.consumer.receive.failures": 0,
 		} {
@@ -146,8 +154,8 @@ func TestTelemetry_LinksToTheProducerAndCounts(t *testing.T) {
 			}
 		}
 		spans := recorder.Ended()
-		if len(spans) != 2 {
-			t.Fatalf("%d spans, want 2", len(spans))
+		if len(spans) != 4 {
+			t.Fatalf("%d spans, want 4", len(spans))
 		}
 		for _, s := range spans {
 			if s.Name() != "process dev-lights.fifo" || len(s.Links()) != 1 || s.Links()[0].SpanContext.SpanID().String() != "b7ad6b7169203331" ||
