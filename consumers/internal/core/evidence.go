@@ -142,7 +142,7 @@ func (c *Core) unknown(m *Message, in AttemptEnded) {
 	h.last = c.now
 	tried := h.trial != noProof && h.doubts == c.evidence.doubts
 	switch {
-	case tried && c.worksSince(m, in.Began), c.heldEnough(m):
+	case c.heldEnough(m):
 		c.dead(m, v)
 		return
 	case c.draining && c.isSpent(m):
