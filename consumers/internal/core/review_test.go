@@ -211,3 +211,64 @@ func TestDrain_AfterARelease(t *testing.T) {
 	s.ends(other, handled)
 	s.ends(m, handled)
 }
+
+// checked answers the check that was asked for, which began when it was.
+func (s *stage) checked(err error) {
+	s.t.Helper()
+	for range 100 {
+		if s.checks > 0 {
+			break
+		}
+		s.pass(100 * time.Millisecond)
+	}
+	if s.checks == 0 {
+		s.t.Fatal("no check is asked for")
+	}
+	s.checks--
+	s.step(Checked{Began: s.now, Err: err})
+}
+
+// TestEvidence_IsTakenBackByACheckThatFails: an attempt shows nothing during which the check has failed, though it passed before and after.
+func TestEvidence_IsTakenBackByACheckThatFails(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, Config{Slots: 8, Policy: failure.Skip, Check: true})
+	s.checked(nil)
+	m, other := s.message("d1", 1), s.message("d2", 1)
+	s.receive(m)
+	s.receive(other)
+	s.ends(m, fails)
+	s.ends(other, fails)
+	s.checked(nil)
+	s.ends(other, fails) // m's handler takes longer
+	s.checked(errSimCheck)
+	s.ends(m, fails)
+	s.checked(nil)
+	if len(s.sends) > 0 || m.state != Running {
+		t.Errorf("%d dead letters, and the event is %v: want it tried again", len(s.sends), m.state)
+	}
+	// Now it is the event's own fault.
+	s.ends(m, fails)
+	s.checked(nil)
+	if len(s.sends) != 1 || m.state != Sending {
+		t.Errorf("%d dead letters, and the event is %v: want it dead-lettered", len(s.sends), m.state)
+	}
+}
+
+// TestEvidence_OfASuccessNeedsTheCheckToo: a dependency that was there for a moment makes no dead letters of all that were held.
+func TestEvidence_OfASuccessNeedsTheCheckToo(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, Config{Slots: 8, Policy: failure.Skip, Check: true})
+	s.checked(nil)
+	m, other := s.message("d1", 1), s.message("d2", 1)
+	s.receive(m)
+	s.ends(m, fails)
+	s.now = s.now.Add(10 * time.Millisecond)
+	s.receive(other)
+	s.now = s.now.Add(10 * time.Millisecond)
+	s.ends(other, handled) // the dependency is there
+	s.ends(m, fails)       // and has gone again
+	s.checked(errSimCheck)
+	if len(s.sends) > 0 || m.state != Resting {
+		t.Errorf("%d dead letters, and the event is %v: want it held", len(s.sends), m.state)
+	}
+}

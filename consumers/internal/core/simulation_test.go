@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -293,6 +294,11 @@ func (s *story) String() string {
 	return b.String()
 }
 
+// hasBad tells whether events fail without saying why: then a handler that works looks like one that does not.
+func (s *story) hasBad() bool {
+	return slices.ContainsFunc(s.events, func(e told) bool { return e.does == poison || e.does == flaky || e.does == hangs })
+}
+
 // ends is when the dependency is there for good.
 func (s *story) ends() time.Duration { return s.to + s.gap + s.again }
 
@@ -444,7 +450,7 @@ func play(s *story, trace bool) (w *world) {
 	if s.mends > 0 {
 		w.after(s.mends, func() { w.mended = true })
 	}
-	if s.outage != noOutage {
+	if s.outage != noOutage && !s.hasBad() {
 		w.after(s.ends()+90*time.Second, func() {
 			for _, p := range w.workers {
 				if !p.over && !p.draining && p.core.breaker.open && len(p.core.held) > 0 {
