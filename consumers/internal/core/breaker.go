@@ -65,12 +65,8 @@ func (b *breaker) turn() {
 	if !b.open || b.probe != nil {
 		return
 	}
-	if l := b.chosen; l != nil {
-		switch l.state {
-		case Ready, Isolating, Withheld, Busy:
-			return
-		}
-		b.chosen = nil
+	if b.mayTry() {
+		return
 	}
 	c := b.c
 	if wait := b.until.Sub(c.now); wait > 0 {
@@ -86,10 +82,29 @@ func (b *breaker) turn() {
 				b.chosen = l
 				c.turnLane(l, Free)
 				c.proceed(l)
-				return
+				if b.mayTry() {
+					return
+				}
 			}
 		}
 	}
+}
+
+// mayTry tells whether the chosen lane is still about to try it. One that has lost its message is not, nor one that waits for what may take long,
+// such as the end of a release, whose events may wait for the breaker in their turn.
+func (b *breaker) mayTry() bool {
+	if l := b.chosen; l != nil {
+		switch l.state {
+		case Ready, Isolating, Withheld:
+			return true
+		case Busy:
+			if !l.head.long {
+				return true
+			}
+		}
+	}
+	b.chosen = nil
+	return false
 }
 
 // wantsCheck tells whether the service's check must pass before the next attempt.

@@ -129,10 +129,12 @@ func (c *Core) Turn(now time.Time) *Work {
 		}
 	}
 	c.check()
-	c.breaker.turn()
+	for again := true; again; {
+		c.breaker.turn()
+		c.isolate.turn()
+		again = c.start()
+	}
 	c.receive()
-	c.isolate.turn()
-	c.start()
 	c.startDeletes()
 	c.startChanges()
 	if len(c.timers) > 0 {

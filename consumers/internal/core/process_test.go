@@ -22,6 +22,7 @@ type worker struct {
 	began    time.Duration // of the drain
 	wakesAt  time.Duration
 	turning  bool
+	again    bool // something has happened in a turn
 	beating  bool
 	changing int
 	passed   bool // a check has
@@ -128,7 +129,11 @@ func (p *worker) step(in Input) {
 }
 
 func (p *worker) turn() {
-	if p.over || p.turning {
+	if p.over {
+		return
+	}
+	if p.turning {
+		p.again = true
 		return
 	}
 	p.turning = true
@@ -165,6 +170,12 @@ func (p *worker) turn() {
 	}
 	p.core.Advance()
 	p.turning = false
+	if p.again {
+		p.again = false
+		p.turn()
+		return
+	}
+	p.checkQuiet("twice at once")
 	if wake := p.core.Wake(); !wake.IsZero() {
 		at := wake.Sub(simBase)
 		if p.wakesAt <= w.now || at < p.wakesAt {
@@ -181,12 +192,26 @@ func (p *worker) turn() {
 		p.beating = true
 		w.after(w.story.visibility/12, func() {
 			p.beating = false
+			if p.wakesAt != w.now {
+				p.checkQuiet("before a heartbeat")
+			}
 			p.step(Heartbeat{})
 		})
 	}
 	if p.draining && !p.over && p.core.Idle() {
 		w.tellf("process %d has drained", p.n)
 		p.end()
+	}
+}
+
+// checkQuiet checks that the core wants nothing more than it did in its last turn: what it wants by now it must have said when it wants to be woken.
+func (p *worker) checkQuiet(when string) {
+	if p.over {
+		return
+	}
+	work := p.core.Turn(p.w.time())
+	if n := len(work.Receive) + len(work.Run) + len(work.Cancel) + len(work.Delete) + len(work.Change) + len(work.Send) + len(work.Ask) + len(work.Notes); n > 0 || work.Check {
+		p.w.failf("process %d was not woken for %+v, %s", p.n, *work, when)
 	}
 }
 

@@ -272,3 +272,48 @@ func TestEvidence_OfASuccessNeedsTheCheckToo(t *testing.T) {
 		t.Errorf("%d dead letters, and the event is %v: want it held", len(s.sends), m.state)
 	}
 }
+
+// TestBreaker_DoesNotWaitForARelease whose own events wait for the breaker.
+func TestBreaker_DoesNotWaitForARelease(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, Config{Slots: 4, Policy: failure.Park})
+	opens, m := s.message("d0", 1), s.message("d1", 1)
+	s.receive(opens)
+	s.ends(opens, isDown)
+	s.receive(m)
+	if m.lane.state != Gated {
+		t.Fatalf("the lane is %v", m.lane.state)
+	}
+	// Meanwhile m's lease ends unnoticed, another process parks its device for it, and somebody releases that.
+	again, released := *m, s.message("d1", 1)
+	again.ReceiveCount, again.state, again.lane = 2, None, nil
+	again.lease = lease{}
+	released.Group, released.Released = "r1", true
+	in := Received{Messages: []*Message{&again, released}, Lease: s.now.Add(s.c.cfg.Visibility), Parked: map[string]bool{"d1": true}}
+	s.c.intake.underWay++
+	s.step(in)
+	for range 300 {
+		s.pass(time.Second)
+		for len(s.asks) > 0 {
+			standing := MayRun
+			if s.asks[0].Message == &again && released.state != Gone {
+				standing = MustWait
+			}
+			s.answer(Find, standing)
+		}
+		for _, d := range s.deletes {
+			s.step(Deleted{d, over(len(d), okAnswer)})
+		}
+		s.deletes = nil
+		for _, r := range s.runs {
+			if r.Message == opens {
+				s.ends(opens, isDown)
+			} else {
+				s.ends(r.Message, handled)
+			}
+		}
+	}
+	if released.state != Gone || again.state != Gone {
+		t.Errorf("the released event is %v, in lane %v, and the live one %v, in lane %v", released.state, released.lane.state, again.state, again.lane.state)
+	}
+}

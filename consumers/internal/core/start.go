@@ -65,15 +65,16 @@ func shift(list *[]*Lane) *Lane {
 	return l
 }
 
-// start fills the free slots.
-func (c *Core) start() {
+// start fills the free slots. It tells whether a lane had nothing to run, so that it may be another's turn.
+func (c *Core) start() (passed bool) {
 	for {
 		l := c.slots.next(c.cfg.Slots)
 		if l == nil {
-			return
+			return passed
 		}
 		m := l.first()
 		if m == nil {
+			passed = true
 			c.turnLane(l, Free)
 			c.proceed(l)
 			continue
@@ -81,6 +82,7 @@ func (c *Core) start() {
 		c.turnLane(l, Busy)
 		c.takeFirst(l)
 		if c.done.has(m.ID) { // it ended while this delivery of it was waiting
+			passed = true
 			c.finish(m)
 			c.dropHead(l)
 			c.proceed(l)
