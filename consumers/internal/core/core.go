@@ -351,7 +351,7 @@ func (c *Core) drain() {
 			c.turnLane(l, Free)
 		case Paused: // its head goes back, and so all behind it
 			if c.isExhausted(l.head) {
-				c.releaseWaiting(l)
+				c.handBack(l)
 				c.exhaust(l.head)
 				continue
 			}
@@ -364,7 +364,7 @@ func (c *Core) drain() {
 		if m := l.first(); m != nil && l.state == Free && c.isExhausted(m) {
 			c.turnLane(l, Busy)
 			c.takeFirst(l)
-			c.releaseWaiting(l)
+			c.handBack(l)
 			c.exhaust(m)
 			continue
 		}

@@ -317,3 +317,27 @@ func TestBreaker_DoesNotWaitForARelease(t *testing.T) {
 		t.Errorf("the released event is %v, in lane %v, and the live one %v, in lane %v", released.state, released.lane.state, again.state, again.lane.state)
 	}
 }
+
+// TestDrain_KeepsWhatTheQueueWouldMoveUntried also behind an event that is dead-lettered as it can't be handed back.
+func TestDrain_KeepsWhatTheQueueWouldMoveUntried(t *testing.T) {
+	t.Parallel()
+	for _, resting := range []bool{true, false} {
+		s := newStage(t, Config{Slots: 1, Policy: failure.Skip, MaxReceives: 3, MaxHold: time.Minute})
+		m, untried := s.message("d1", 3), s.message("d1", 3)
+		s.receive(m, untried)
+		s.changed()
+		s.ends(m, fails)
+		if !resting {
+			other := s.message("d2", 1)
+			s.receive(other)
+			s.pass(2 * time.Second)
+			if m.state != Waiting {
+				t.Fatalf("it is %v", m.state)
+			}
+		}
+		s.step(Drain{})
+		if len(s.sends) != 1 || untried.state != Waiting {
+			t.Errorf("resting %t: %d dead letters, and the event behind is %v: want one, and it waiting", resting, len(s.sends), untried.state)
+		}
+	}
+}

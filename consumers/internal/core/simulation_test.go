@@ -434,12 +434,15 @@ func play(s *story, trace bool) (w *world) {
 	for i, l := range s.lives {
 		w.after(l.starts, func() { w.live(i, l) })
 	}
-	for _, at := range s.expiries {
+	for i, at := range s.expiries {
 		w.after(at, func() {
-			w.tellf("all visibility timeouts end")
+			some := i > 0 || at%2 == 0
+			w.tellf("%s visibility timeouts end", map[bool]string{false: "all", true: "some"}[some])
 			w.lost = true
 			for _, e := range w.queue.entries {
-				e.visibleAt = min(e.visibleAt, w.now)
+				if !some || w.random.IntN(2) == 0 {
+					e.visibleAt = min(e.visibleAt, w.now)
+				}
 			}
 			w.queue.wake()
 		})
