@@ -365,12 +365,13 @@ func (c *Core) probes() int {
 	return 1
 }
 
-// isHopeless tells whether a lane's first message has failed or can't go on, so that it shows nothing.
+// isHopeless tells whether a lane's first message has failed or can't go on, so that it shows nothing. Nor is it waited for when it is tried again:
+// its handler may take its whole time each time.
 func (l *Lane) isHopeless() bool {
 	switch m := l.first(); {
 	case l.head != nil:
-		return l.state == Paused || l.head.stuck || l.head.long
+		return l.state == Paused || l.head.stuck || l.head.long || l.head.state == Running && !l.head.hold.failedAt.IsZero()
 	default:
-		return m == nil || l.state == Gated && m.trouble != nil
+		return m == nil || l.state == Gated && m.trouble != nil || !m.hold.failedAt.IsZero()
 	}
 }

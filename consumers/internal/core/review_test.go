@@ -341,3 +341,48 @@ func TestDrain_KeepsWhatTheQueueWouldMoveUntried(t *testing.T) {
 		}
 	}
 }
+
+// TestDoubt_HandlersThatRunIntoTheirTimeKeepNobodyWaiting: many devices fail, each after ten seconds, and had failed in another process before. An
+// event that can be handled starts soon all the same.
+func TestDoubt_HandlersThatRunIntoTheirTimeKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, Config{Slots: 32, Policy: failure.Skip, MaxHold: 5 * time.Minute})
+	var queue []*Message
+	for i := range 40 {
+		queue = append(queue, s.message(fmt.Sprint("bad", i), 2))
+	}
+	ends := map[*Message]time.Time{}
+	var good *Message
+	var sent time.Time
+	for i := range 20 * 60 {
+		s.pass(100 * time.Millisecond)
+		if i == 60*10 {
+			good, sent = s.message("good", 1), s.now
+			queue = append([]*Message{good}, queue...)
+		}
+		for len(s.polls) > 0 && len(queue) > 0 {
+			n := min(len(queue), s.polls[0].Max)
+			got := queue[:n]
+			queue = queue[n:]
+			for _, m := range got {
+				m.ReceivedAt = s.now
+			}
+			s.receive(got...)
+		}
+		for _, r := range s.runs {
+			if r.Message == good {
+				if wait := s.now.Sub(sent); wait > 6*time.Second {
+					t.Errorf("it has waited for %v", wait)
+				}
+				return
+			}
+			if at, ok := ends[r.Message]; !ok {
+				ends[r.Message] = s.now.Add(10 * time.Second)
+			} else if !s.now.Before(at) {
+				delete(ends, r.Message)
+				s.ends(r.Message, fails)
+			}
+		}
+	}
+	t.Errorf("it has not started within a minute; %d are held", len(s.c.held))
+}
