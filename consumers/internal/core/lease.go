@@ -28,7 +28,7 @@ type changes struct {
 func (ch *changes) idle() bool { return !ch.underWay && len(ch.releases) == 0 }
 
 // keepLeases is the heartbeat. It extends what is past a third of its visibility timeout, whatever state it is in. That leaves several more
-// beats before the lease ends, should a request fail. What rests goes back before SQS lets nobody hold it any longer.
+// beats before the lease ends, should a request fail. What waits or rests goes back before SQS lets nobody hold it any longer.
 func (c *Core) keepLeases() {
 	due := make([]*Message, 0, len(c.held))
 	for _, m := range c.held {
@@ -45,7 +45,10 @@ func (c *Core) keepLeases() {
 		case m.lease.left(c.now) <= 0:
 			c.lose(m, false)
 		case m.lease.changing:
-		case m.state == Resting && c.now.Sub(m.ReceivedAt)+c.cfg.Visibility > mostHidden:
+		case c.now.Sub(m.ReceivedAt)+c.cfg.Visibility > mostHidden && m.state == Waiting:
+			c.releaseFrom(m.lane, slices.Index(m.lane.waiting, m))
+			c.proceed(m.lane)
+		case c.now.Sub(m.ReceivedAt)+c.cfg.Visibility > mostHidden && !m.busy && (m.state == Resting || m.state == Asking || m.state == Sending):
 			c.handBackAll(m.lane)
 			c.proceed(m.lane)
 		default:

@@ -386,3 +386,35 @@ func TestDoubt_HandlersThatRunIntoTheirTimeKeepNobodyWaiting(t *testing.T) {
 	}
 	t.Errorf("it has not started within a minute; %d are held", len(s.c.held))
 }
+
+// TestLease_GoesBackBeforeItCannotBeKept: what waits for the breaker is handed back before SQS lets nobody hold it any longer, the last first,
+// rather than lost.
+func TestLease_GoesBackBeforeItCannotBeKept(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, Config{Slots: 4, Policy: failure.Skip})
+	first := s.message("d0", 1)
+	s.receive(first)
+	s.ends(first, handled)
+	opens, a, b := s.message("d1", 1), s.message("d2", 1), s.message("d2", 1)
+	s.receive(opens)
+	s.ends(opens, isDown)
+	s.receive(a, b)
+	for range 12 * 60 * 2 {
+		s.pass(30 * time.Second)
+		for _, d := range s.deletes {
+			s.step(Deleted{d, over(len(d), okAnswer)})
+		}
+		s.deletes = nil
+		for _, r := range s.runs {
+			s.ends(r.Message, isDown)
+		}
+		for _, m := range []*Message{opens, a, b} {
+			if age := m.lease.ends.Sub(m.ReceivedAt); m.state != Gone && age > 12*time.Hour {
+				t.Fatalf("%s of %s is to be kept for %v, which SQS refuses", m.ID, m.Device, age)
+			}
+		}
+	}
+	if s.c.counts.LeasesLost > 0 {
+		t.Errorf("%d leases lost", s.c.counts.LeasesLost)
+	}
+}
