@@ -31,9 +31,9 @@ func newConsume(g *globals) *cobra.Command {
 back what it has not started, finishes what is running and deletes what is done. What it has handed back, another one
 can take at once.
 
-On a terminal it shows what it does and which devices are blocked, by which event and why. With --health-addr the
-same can be asked for by HTTP, and /livez says whether the process is to be replaced, /startupz whether it has begun to
-receive, /readyz whether events can be received and handled, and if not, why. A container's check asks /livez: a
+On a terminal it shows what it does and which devices are blocked, by which event, why, and what they wait for. With
+--health-addr the same can be asked for by HTTP, and /livez says whether the process is to be replaced, /startupz whether
+it has begun to receive, /readyz whether events can be received and handled, and if not, why. A container's check asks /livez: a
 database that is down is down for the next container too.
 
 Of the ready services, history and state keep a database; push offers its events by WebSocket, and a page that

@@ -186,9 +186,17 @@ func blockedLines(blocked []consumers.Blocked, now time.Time) []string {
 			until = "in " + max(0, b.Until.Sub(now)).Round(time.Second).String()
 		}
 		lines = append(lines, row(terminal.Shorten("  "+firstLine(b.DeviceID), 20), string(b.Reason), strconv.Itoa(b.Attempts), strconv.Itoa(b.Behind),
-			now.Sub(b.Since).Round(time.Second).String(), until, terminal.Shorten(firstLine(b.Error), 44), firstLine(b.EventID)))
+			now.Sub(b.Since).Round(time.Second).String(), until, lastOf(firstLine(b.Error), 44), firstLine(b.EventID)))
 	}
 	return lines
+}
+
+// lastOf cuts text to its last n characters, the first of which is then an ellipsis: an error says at its end what caused it.
+func lastOf(text string, n int) string {
+	if r := []rune(text); len(r) > n {
+		return "…" + string(r[len(r)-n+1:])
+	}
+	return text
 }
 
 // firstLine is the first line of a text from elsewhere, with nothing in it that a terminal would obey.

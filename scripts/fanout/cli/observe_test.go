@@ -50,7 +50,7 @@ func TestBlockedLines_SayWhatIsWaitedFor(t *testing.T) {
 	const check, another = "the service's check to pass", "another event of its type to be handled"
 	got := strings.Join(blockedLines([]consumers.Blocked{
 		{Service: "lights", DeviceID: "lamp-1", Reason: consumers.BlockedEvidence, Since: now.Add(-time.Hour), WaitsFor: check, Attempts: 9, Error: "refused", EventID: "e-1"},
-		{Service: "lights", DeviceID: "lamp-2", Reason: consumers.BlockedEvidence, Since: now.Add(-time.Minute), WaitsFor: check, Attempts: 4, Behind: 3},
+		{Service: "lights", DeviceID: "lamp-2", Reason: consumers.BlockedEvidence, Since: now.Add(-time.Minute), WaitsFor: check, Attempts: 4, Behind: 3, Error: `lights: record event "0197" of device "lamp-2": connection refused`},
 		{Service: "bells", DeviceID: "bell\x1b[2J", Reason: consumers.BlockedEvidence, Since: now, Until: now.Add(5 * time.Minute), WaitsFor: another},
 		{Service: "bells", DeviceID: "bell-2", Reason: consumers.BlockedPolicy, Since: now, Until: now.Add(-time.Second), WaitsFor: another},
 	}, now), "\n")
@@ -58,7 +58,7 @@ func TestBlockedLines_SayWhatIsWaitedFor(t *testing.T) {
 BLOCKED DEVICE       WHY         ATTEMPTS BEHIND   SINCE     UNTIL  ERROR                                        EVENT
 lights waits for the service's check to pass
   lamp-1             evidence           9      0  1h0m0s      open  refused                                      e-1
-  lamp-2             evidence           4      3    1m0s      open
+  lamp-2             evidence           4      3    1m0s      open  …197" of device "lamp-2": connection refused
 bells waits for another event of its type to be handled
   bell\ufffd[2J           evidence           0      0      0s   in 5m0s
   bell-2             block              0      0      0s     in 0s`
