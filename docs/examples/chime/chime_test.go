@@ -25,13 +25,27 @@ var shop = topology.New([]byte(`[{"name": "dev"}]`), []topology.Service{
 })
 
 // bell is the service under test.
-type bell struct{ rung []string }
+type bell struct {
+	rung []string
+	away time.Time // until then it does not answer
+}
 
-func (b *bell) ring(_ context.Context, e events.Event, data chime.DoorbellPressed) error {
+func (b *bell) ring(ctx context.Context, e events.Event, data chime.DoorbellPressed) error {
 	if data.Button == "back" {
 		return consumers.Known("no_bell", errors.New("there is no bell at the back"))
 	}
+	if err := b.check(ctx); err != nil {
+		return err
+	}
 	b.rung = append(b.rung, e.DeviceID+" "+data.Button)
+	return nil
+}
+
+// check tells whether the bell can be rung: whatever fails meanwhile is not the event's fault.
+func (b *bell) check(context.Context) error {
+	if time.Now().Before(b.away) {
+		return errors.New("the bell does not answer")
+	}
 	return nil
 }
 
@@ -48,7 +62,7 @@ func run(t *testing.T, b *bell, trouble []faults.Rule, buttons ...string) *provi
 	var mux consumers.Mux
 	consumers.On(&mux, b.ring)
 	queue := consumers.Queue{Service: "chime", URL: fanout.Queues["chime"].URL, DLQURL: fanout.Queues["chime"].DLQURL}
-	c, err := consumers.New(fanout.SQS, queue, mux.Dispatch, consumers.Config{})
+	c, err := consumers.New(fanout.SQS, queue, mux.Dispatch, consumers.Config{Check: b.check})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +121,17 @@ func TestChime_RefusesTheBackDoorForGood(t *testing.T) {
 		})
 		if err != nil || !slices.Equal(codes, []string{"no_bell"}) || len(b.rung) != 1 {
 			t.Errorf("got codes %q (%v) and rung %q, want no_bell, and the front door all the same", codes, err, b.rung)
+		}
+	})
+}
+
+func TestChime_WaitsForABellThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bell{away: time.Now().Add(40 * time.Second)}
+		fanout := run(t, &b, nil, "front", "front")
+		dead, err := deadletter.ReadDepth(t.Context(), fanout.SQS, fanout.Queues["chime"].DLQURL)
+		if err != nil || dead.Visible != 0 || len(b.rung) != 2 {
+			t.Errorf("got %d dead letters (%v) and rung %q, want none, and every press to ring in the end", dead.Visible, err, b.rung)
 		}
 	})
 }
