@@ -40,7 +40,10 @@ func run(ctx context.Context, cfg aws.Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	settings := consumers.Config{WaitTime: dev.Environment.WaitTime}
+	settings := consumers.Config{
+		WaitTime: dev.Environment.WaitTime,
+		Check:    func(context.Context) error { return nil }, // asks whether what the handler needs works; this one needs nothing
+	}
 	topics, queues := sns.NewFromConfig(cfg), consumers.NewClient(cfg, settings)
 	there, err := provision.Find(ctx, topics, queues, dev)
 	if err != nil {
