@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/events"
@@ -164,4 +166,33 @@ func TestServices_CanAllBeChecked(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestOpenService_BearsAnyCheck: one that fails, panics, ends its goroutine or hangs is told of, and the service starts all the same.
+func TestOpenService_BearsAnyCheck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		for want, check := range map[string]func(context.Context) error{
+			"refused":                        func(context.Context) error { return errors.New("refused") },
+			"boom":                           func(context.Context) error { panic("boom") },
+			"ended its goroutine":            func(context.Context) error { runtime.Goexit(); return nil },
+			"does not return within 5s":      func(context.Context) error { <-release; return nil },
+			context.DeadlineExceeded.Error(): func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		} {
+			var log strings.Builder
+			open := func(context.Context, Options) (*Service, error) {
+				return &Service{Handle: func(context.Context, events.Event) error { return nil }, Check: check}, nil
+			}
+			g := &globals{app: App{Services: Services{"history": open}}}
+			s, err := g.openService(t.Context(), "history", serviceOptions{logger: newLogger(&log)})
+			if err != nil || s.Check == nil {
+				t.Errorf("%s: got %v, %v, want a service with its check", want, s, err)
+			}
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("got log %q, want it to say %q", log.String(), want)
+			}
+		}
+	})
 }

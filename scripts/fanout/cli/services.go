@@ -119,19 +119,39 @@ func (g *globals) openService(ctx context.Context, name string, o serviceOptions
 	return &checked, nil
 }
 
-// reportCheck says what a service waits for that can't handle anything yet.
+// reportCheck says what a service waits for that can't handle anything yet. A check that panics or does not return is one more thing to say: the
+// consumer counts it as a failure.
 func reportCheck(ctx context.Context, name string, check func(context.Context) error, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, consumers.CheckTimeout)
 	defer cancel()
-	defer func() {
-		if value := recover(); value != nil { // the consumer will find it out, and count it as a failure
-			logger.Warn("the check of what the service depends on panicked", "service", name, "panic", value)
-		}
+	answer := make(chan error, 1)
+	go func() {
+		err := errors.New("the service's check ended its goroutine")
+		defer func() {
+			if value := recover(); value != nil {
+				err = fmt.Errorf("the service's check panicked: %v", value)
+			}
+			answer <- err
+		}()
+		err = check(ctx)
 	}()
-	if err := check(ctx); err != nil {
+	var err error
+	select {
+	case err = <-answer:
+	case <-ctx.Done():
+		select {
+		case err = <-answer:
+		case <-time.After(checkPatience):
+			err = fmt.Errorf("the service's check does not return within %v", consumers.CheckTimeout)
+		}
+	}
+	if err != nil {
 		logger.Warn("what the service depends on can't be used yet; its events wait for it", "service", name, "err", err)
 	}
 }
+
+// checkPatience is how long a check may take to notice that its context has ended, so that its own error is heard.
+const checkPatience = 100 * time.Millisecond
 
 // openSafely calls an opener and makes a panic of it an error, with its stack.
 func openSafely(ctx context.Context, open Opener, o Options) (s *Service, err error) {
