@@ -32,9 +32,9 @@ back what it has not started, finishes what is running and deletes what is done.
 can take at once.
 
 On a terminal it shows what it does and which devices are blocked, by which event, why, and what they wait for. With
---health-addr the same can be asked for by HTTP, and /livez says whether the process is to be replaced, /startupz whether
-it has begun to receive, /readyz whether events can be received and handled, and if not, why. A container's check asks /livez: a
-database that is down is down for the next container too.
+--health-addr the same can be asked for by HTTP, and /livez says whether the process is to be replaced, /startupz
+whether it has begun to receive, /readyz whether events can be received and handled, and if not, why. A container's
+check asks /livez: a database that is down is down for the next container too.
 
 Of the ready services, history and state keep a database; push offers its events by WebSocket, and a page that
 shows them. A client of push that comes back gets what it has missed: the last thousand events, and, with --data or
