@@ -111,5 +111,5 @@ func (r *run) waitsFor(b core.Blocked) string {
 	if b.Reason == core.ReasonBreaker {
 		return "a dependency, which is down as its handler says"
 	}
-	return "another event of its type to be handled"
+	return "another event of its type to be handled, which would show that the handler works (the service has no Check)"
 }

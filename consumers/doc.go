@@ -105,7 +105,8 @@
 // When Run's context ends: no new receive begins, and the last one ends by itself, since one cut off could leave messages hidden;
 // what was not started goes back, the last of a device first; handlers go on for up to [Config.DrainTimeout], then their
 // contexts end with [ErrStopping]; what was finished is deleted. Run then returns, at the latest a few seconds after
-// DrainTimeout. An event that is held goes back too; one that SQS would move at its next receive is dead-lettered with its record instead.
+// DrainTimeout. An event that is held goes back when the last receive has ended, which would only bring it again; one that SQS would move at
+// its next receive is dead-lettered with its record instead.
 //
 // # Load
 //

@@ -326,3 +326,26 @@ func TestDrain_DeletesWhatIsDoneAndComesLate(t *testing.T) {
 		}
 	})
 }
+
+// TestDrain_CostsAnEventThatIsHeldOneReceive in each process, whose last receive is still under way when it begins to drain.
+func TestDrain_CostsAnEventThatIsHeldOneReceive(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []time.Duration{time.Second, 20 * time.Second} {
+		for _, broken := range []error{errBroken, consumers.Unavailable(errBroken)} {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.noCheck = true
+				b.send(motion("d1", "e1"))
+				for i := range 4 {
+					c, stop := b.start(b.api, func(context.Context, events.Event) error { return broken }, consumers.Config{WaitTime: wait})
+					time.Sleep(25 * time.Second)
+					list, err := c.Blocked(t.Context())
+					if err != nil || len(list) != 1 || list[0].ReceiveCount != i+1 {
+						t.Errorf("wait %v, process %d: got %+v, %v, want e1 received %d times", wait, i, list, err, i+1)
+					}
+					stop()
+				}
+			})
+		}
+	}
+}

@@ -42,7 +42,7 @@ func RetryAfter(d time.Duration, err error) error { return &RetryAfterError{Dela
 const MaxRetryAfter = core.MaxRetryAfter
 
 // Unavailable says that a dependency of the handler is down, so that no event can be handled at the moment. It opens the
-// consumer's circuit breaker: nothing is received or started, and the event is kept and tried again, until an attempt succeeds.
+// consumer's circuit breaker: nothing is started but one event now and then, and the event is kept, until an attempt succeeds.
 func Unavailable(err error) error { return &UnavailableError{Err: err} }
 
 // Codes of failures that the runtime itself finds. A decoding failure has the code of its [events.Error] instead.

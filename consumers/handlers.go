@@ -102,11 +102,12 @@ func (r *run) handle(j job) {
 			return ctx, func() {
 				o := outcomeOf(v)
 				if v.Kind == attempt.Dead {
-					switch becomes {
-					case core.Resting, core.Waiting: // what waits for a dependency has a word of its own
-						o.Verdict = VerdictHeld
-					case core.Gone, core.Lost: // it comes again, and may be handled then
+					holds := becomes == core.Resting || becomes == core.Waiting
+					switch {
+					case becomes == core.Gone, becomes == core.Lost, holds && r.draining.Load(): // it comes again, and may be handled then
 						o.Verdict, o.Class = VerdictReleased, ""
+					case holds: // what waits for a dependency has a word of its own
+						o.Verdict = VerdictHeld
 					}
 				}
 				finish(o)

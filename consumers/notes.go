@@ -61,7 +61,7 @@ func (r *run) tell(n core.Note) {
 	case core.NoteBlocks:
 		log.Error("event blocks its device", r.failure(n), "retry_in", n.In)
 	case core.NoteHeld:
-		waitsFor := "another event of its type to be handled, or MaxHold to be over"
+		waitsFor := "another event of its type to be handled, which would show that the handler works, or " + r.cfg.MaxHold.String() + " to be over; the service has no Check"
 		if r.cfg.Check != nil {
 			waitsFor = "the service's check to pass"
 		}
@@ -69,11 +69,11 @@ func (r *run) tell(n core.Note) {
 	case core.NoteCheckFailed:
 		log.Error("the check of the service's dependencies fails; events that fail are held until it passes", "retry_in", n.In, "err", n.Err)
 	case core.NoteCheckPassed:
-		log.Info("the check of the service's dependencies passes again", "after", n.In.Round(time.Millisecond))
+		log.Warn("the check of the service's dependencies passes again", "after", n.In.Round(time.Millisecond))
 	case core.NoteBreakerOpens:
-		log.Error("circuit breaker opens: events can't be handled; nothing is received until one can", "code", n.Verdict.Code, "err", n.Verdict.Text)
+		log.Error("circuit breaker opens: a dependency is down, as a handler says; one event is tried now and then until one can be handled", "code", n.Verdict.Code, "err", n.Verdict.Text)
 	case core.NoteBreakerCloses:
-		log.Info("circuit breaker closes", "after", n.In.Round(time.Millisecond))
+		log.Warn("circuit breaker closes: events can be handled again", "after", n.In.Round(time.Millisecond))
 	case core.NoteStuck:
 		log.Error("handler does not end although its context has ended; the device waits",
 			message, "handler_timeout", r.cfg.HandlerTimeout, "stack", stackOf(of(n.Message).goroutine.Load()))

@@ -17,8 +17,7 @@ func (c *Core) block(m *Message, v *attempt.Verdict) {
 	l := m.lane
 	m.fails(c.now, ReasonBlock, v)
 	if c.draining {
-		c.handBackAll(l)
-		c.proceed(l)
+		c.givesUp(m, ReasonBlock, v)
 		return
 	}
 	c.setAside(l, true)

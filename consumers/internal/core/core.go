@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
@@ -128,6 +129,7 @@ func (c *Core) Turn(now time.Time) *Work {
 			c.goOn(t.m)
 		}
 	}
+	c.part()
 	c.check()
 	for again := true; again; {
 		c.breaker.turn()
@@ -186,7 +188,9 @@ func (c *Core) at(m *Message, pause time.Duration) {
 func (c *Core) goOn(m *Message) {
 	switch m.state {
 	case Resting:
-		c.rested(m)
+		if !c.draining {
+			c.rested(m)
+		}
 	case Asking:
 		c.ask(m)
 	case Sending:
@@ -339,7 +343,8 @@ func (c *Core) gone(m *Message) {
 	c.proceed(m.lane)
 }
 
-// drain stops the intake and hands back what was not started, tail first.
+// drain stops the intake and hands back what was not started, tail first. What has failed goes back when the last receive has ended, which
+// would bring it again; see [Core.part].
 func (c *Core) drain() {
 	c.draining = true
 	c.slots.clear()
@@ -349,26 +354,46 @@ func (c *Core) drain() {
 		switch l.state {
 		case Ready, Gated, Isolating:
 			c.turnLane(l, Free)
-		case Paused: // its head goes back, and so all behind it
-			if c.isExhausted(l.head) {
-				c.handBack(l)
-				c.exhaust(l.head)
-				continue
-			}
-			c.handBackAll(l)
 		case Busy:
 			if m := l.head; !m.busy && m.stops() {
 				c.handBackAll(l)
 			}
 		}
-		if m := l.first(); m != nil && l.state == Free && c.isExhausted(m) {
+		if m := l.first(); m != nil && l.state == Free && m.trouble != nil {
 			c.turnLane(l, Busy)
 			c.takeFirst(l)
-			c.handBack(l)
-			c.exhaust(m)
+			c.rest(m, 0)
 			continue
 		}
-		c.handBack(l)
+		if l.state != Paused {
+			c.handBack(l)
+		}
+		c.proceed(l)
+	}
+}
+
+// givesUp lets a message that has failed wait for [Core.part].
+func (c *Core) givesUp(m *Message, reason Reason, v *attempt.Verdict) {
+	m.fails(c.now, reason, v)
+	c.rest(m, 0)
+}
+
+// part hands back what has failed, and all that is behind it, once no receive is under way that would only bring it again. That would use up
+// its receives.
+func (c *Core) part() {
+	if !c.draining || !c.aborted && (c.intake.underWay > 0 || len(c.intake.lost) > 0) {
+		return
+	}
+	for _, l := range c.sortedLanes() {
+		if l.state != Paused {
+			continue
+		}
+		if c.isExhausted(l.head) && !c.aborted { // SQS would move it, without a word on why
+			c.handBack(l)
+			c.exhaust(l.head)
+			continue
+		}
+		c.handBackAll(l)
 		c.proceed(l)
 	}
 }

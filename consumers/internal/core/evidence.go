@@ -50,8 +50,11 @@ type evidence struct {
 	after time.Time // when another message may be asked for to find out
 }
 
-// maxTypes bounds how many types evidence is kept of.
-const maxTypes = 10_000
+// maxTypes bounds how many types evidence is kept of, and maxType the bytes of one: it is the message's word, which anybody may have sent.
+const (
+	maxTypes = 10_000
+	maxType  = 512
+)
 
 // hold is what is kept of a message that fails with unknown errors.
 type hold struct {
@@ -78,7 +81,7 @@ const (
 func (c *Core) proof(m *Message) proof {
 	e := &c.evidence
 	switch {
-	case m.hold.failedAt.IsZero():
+	case m.hold.failedAt.IsZero(), c.breaker.open && !c.cfg.Check:
 	case c.worksSince(m, m.hold.failedAt):
 		return bySuccess
 	case !e.passed.Before(m.hold.last) && !e.passed.IsZero():
@@ -91,7 +94,7 @@ func (c *Core) proof(m *Message) proof {
 func (c *Core) works(m *Message, in AttemptEnded) {
 	e := &c.evidence
 	e.worked, e.lastWorked, e.fresh, e.came = true, c.now, 0, false
-	if in.Verdict.Kind != attempt.Handled {
+	if in.Verdict.Kind != attempt.Handled || len(m.Type) > maxType {
 		return
 	}
 	if e.types == nil || len(e.types) >= maxTypes {
@@ -150,8 +153,7 @@ func (c *Core) unknown(m *Message, in AttemptEnded) {
 		c.exhaust(m)
 		return
 	case c.draining:
-		c.handBackAll(m.lane)
-		c.proceed(m.lane)
+		c.givesUp(m, ReasonEvidence, v)
 		return
 	case tried:
 		h.confirm = true

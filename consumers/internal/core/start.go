@@ -65,7 +65,7 @@ func shift(list *[]*Lane) *Lane {
 	return l
 }
 
-// start fills the free slots. It tells whether a lane had nothing to run, so that it may be another's turn.
+// start fills the free slots. It tells whether it may be another lane's turn by now.
 func (c *Core) start() (passed bool) {
 	for {
 		l := c.slots.next(c.cfg.Slots)
@@ -89,6 +89,7 @@ func (c *Core) start() (passed bool) {
 			continue
 		}
 		c.run(m)
+		passed = passed || len(c.isolate.list) > 0 // it may have been the turn of one of these to wait for
 	}
 }
 

@@ -17,7 +17,7 @@ var messageSteps = []messageStep{
 	{None, Done, "received again, though it was done with before"},
 	{Waiting, Running, "first of its lane, a slot is free, and every policy lets it"},
 	{Waiting, Asking, "its device is parked, or would be by its last delivery"},
-	{Waiting, Sending, "it has failed, and is to be handed back for the last time"},
+	{Waiting, Resting, "draining, and it has failed before"},
 	{Waiting, Done, "done with while this delivery of it waited"},
 	{Waiting, Gone, "handed back, or its lease is lost"},
 	{Running, Done, "handled"},

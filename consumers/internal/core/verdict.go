@@ -61,8 +61,7 @@ func (c *Core) attemptEnded(in AttemptEnded) {
 		}
 		m.fails(c.now, ReasonBreaker, v)
 		if c.draining {
-			c.handBackAll(l)
-			c.proceed(l)
+			c.givesUp(m, ReasonBreaker, v)
 			return
 		}
 		c.to(m, Waiting)
