@@ -234,7 +234,7 @@ func tell(seed uint64) *story {
 			}
 		}
 	}
-	for range max(0, pick(5)-2) {
+	for range max(0, pick(5)-2-5*len(s.releases)) {
 		s.expiries = append(s.expiries, span(2*time.Minute))
 	}
 	if pick(6) == 0 && len(s.releases) == 0 {
