@@ -50,69 +50,84 @@ func (r *run) worker() {
 	}
 }
 
+// handling is a message on the way to its verdict.
+type handling struct {
+	*run
+	job
+	v       verdict
+	ended   core.AttemptEnded
+	posted  bool       // that is reported
+	becomes core.State // what the core has made of it then
+}
+
 // handle brings a message to its verdict.
 func (r *run) handle(j job) {
-	v := &verdict{Earlier: j.m.Attempts() > 0}
-	ended := core.AttemptEnded{Message: &j.m.Message, Verdict: v, Began: time.Now()}
-	posted, becomes := false, core.None
-	defer func() { // deferred, since a handler may end its goroutine
-		value := recover()
-		j.cancel(nil)
-		if posted {
-			r.signal(r.returned)
-			return
-		}
-		if value != nil {
-			v.Panicked(value)
-		}
-		r.post(ended)
-	}()
-	t := attempt.Timing{
-		Timeout:  r.cfg.HandlerTimeout,
-		LeaseEnd: j.m.leaseEnd,
-		Once:     j.once,
-		Failed: func() {
-			if ended.FailedAt.IsZero() {
-				ended.FailedAt = time.Now()
-			}
-			so := *v
-			so.Attempts += j.m.Attempts()
-			r.post(core.TryFailed{Message: &j.m.Message, Verdict: &so})
-		},
-		Retry: func() { r.retries.Add(1) },
-	}
+	h := &handling{run: r, job: j}
+	h.v.Earlier = j.m.Attempts() > 0
+	h.ended = core.AttemptEnded{Message: &j.m.Message, Verdict: &h.v, Began: time.Now()}
+	defer h.end() // deferred, since a handler may end its goroutine
+	t := attempt.Timing{Timeout: r.cfg.HandlerTimeout, LeaseEnd: j.m.leaseEnd, Once: j.once, Failed: h.tryFailed, Retry: r.retried}
 	if r.cfg.Hooks.Handle != nil {
-		t.Judge = func(v *verdict) { // the hook wants to hear what becomes of it, which the core decides
-			if v.Kind == attempt.Handled || v.Kind == attempt.Released {
-				return
-			}
-			decided := make(chan core.State, 1)
-			ended.Ref, posted = decided, true
-			r.post(ended)
-			select {
-			case becomes = <-decided:
-			case <-r.ended:
-			}
-		}
-		t.Hook = func(ctx context.Context, event events.Event) (context.Context, func()) {
-			ctx, finish := r.cfg.Hooks.Handle(ctx, j.m.delivery(r.queue.Service, event))
-			if finish == nil {
-				return ctx, nil
-			}
-			return ctx, func() {
-				o := outcomeOf(v)
-				if v.Kind == attempt.Dead {
-					holds := becomes == core.Resting || becomes == core.Waiting
-					switch {
-					case becomes == core.Gone, becomes == core.Lost, holds && r.draining.Load(): // it comes again, and may be handled then
-						o.Verdict, o.Class = VerdictReleased, ""
-					case holds: // what waits for a dependency has a word of its own
-						o.Verdict = VerdictHeld
-					}
-				}
-				finish(o)
-			}
-		}
+		t.Judge, t.Hook = h.judge, h.hook
 	}
-	r.service.Run(j.ctx, &j.m.in, t, v)
+	r.service.Run(j.ctx, &j.m.in, t, &h.v)
+}
+
+func (h *handling) end() {
+	value := recover()
+	h.cancel(nil)
+	if h.posted {
+		h.signal(h.returned)
+		return
+	}
+	if value != nil {
+		h.v.Panicked(value)
+	}
+	h.post(h.ended)
+}
+
+func (r *run) retried() { r.retries.Add(1) }
+
+// tryFailed reports a try of several.
+func (h *handling) tryFailed() {
+	if h.ended.FailedAt.IsZero() {
+		h.ended.FailedAt = time.Now()
+	}
+	so := h.v
+	so.Attempts += h.m.Attempts()
+	h.post(core.TryFailed{Message: &h.m.Message, Verdict: &so})
+}
+
+// judge waits for what becomes of a message that was not handled: the hook wants to hear that, and the core decides it.
+func (h *handling) judge(v *verdict) {
+	if v.Kind == attempt.Handled || v.Kind == attempt.Released {
+		return
+	}
+	decided := make(chan core.State, 1)
+	h.ended.Ref, h.posted = decided, true
+	h.post(h.ended)
+	select {
+	case h.becomes = <-decided:
+	case <-h.run.ended:
+	}
+}
+
+func (h *handling) hook(ctx context.Context, event events.Event) (context.Context, func()) {
+	ctx, finish := h.cfg.Hooks.Handle(ctx, h.m.delivery(h.queue.Service, event))
+	if finish == nil {
+		return ctx, nil
+	}
+	return ctx, func() {
+		o := outcomeOf(&h.v)
+		if h.v.Kind == attempt.Dead {
+			holds := h.becomes == core.Resting || h.becomes == core.Waiting
+			switch {
+			case h.becomes == core.Gone, h.becomes == core.Lost, holds && h.draining.Load(): // it comes again, and may be handled then
+				o.Verdict, o.Class = VerdictReleased, ""
+			case holds: // what waits for a dependency has a word of its own
+				o.Verdict = VerdictHeld
+			}
+		}
+		finish(o)
+	}
 }
