@@ -171,3 +171,33 @@ func TestOutage_ASecondOne(t *testing.T) {
 		}
 	})
 }
+
+// TestOutage_WithASlowCheck: what the check said before the event failed is no evidence, though nothing newer is heard when it is tried again.
+func TestOutage_WithASlowCheck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.send(motion("d1", "e1"))
+		began := time.Now()
+		var checks atomic.Int64
+		var j journal
+		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
+			if time.Since(began) < 2500*time.Millisecond {
+				return errBroken
+			}
+			j.add(e.ID)
+			return nil
+		}, consumers.Config{WaitTime: time.Second, Check: func(context.Context) error {
+			if checks.Add(1) == 2 {
+				time.Sleep(2 * time.Second)
+			}
+			return nil
+		}})
+		time.Sleep(time.Minute)
+		stop()
+		j.want(t, "e1")
+		if got := b.dead(); got != "" {
+			t.Errorf("dead letters: got %s, want none", got)
+		}
+	})
+}
