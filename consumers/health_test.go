@@ -201,3 +201,22 @@ func TestOutage_WithASlowCheck(t *testing.T) {
 		}
 	})
 }
+
+// TestNew_RefusesWhatEvidenceCannotWorkWith, naming the setting, what it got and what is wanted.
+func TestNew_RefusesWhatEvidenceCannotWorkWith(t *testing.T) {
+	t.Parallel()
+	handle := func(context.Context, events.Event) error { return nil }
+	queue := consumers.Queue{Service: "test", URL: "u", DLQURL: "d"}
+	for want, try := range map[string]struct {
+		handle consumers.Handler
+		cfg    consumers.Config
+	}{
+		"MaxHold: got 12h0m0s, want from 1s to 11h0m0s": {handle, consumers.Config{MaxHold: 12 * time.Hour}},
+		"MaxHold: got -1s": {handle, consumers.Config{MaxHold: -time.Second}},
+		"handler is nil: Config.Check tells whether what a handler needs works": {nil, consumers.Config{Check: works}},
+	} {
+		if _, err := consumers.New(nil, queue, try.handle, try.cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
