@@ -94,9 +94,15 @@ func inFlight(b *broker.Server) int {
 // subscribe runs the gateway on a broker until the test ends or stop is called, and waits until it has subscribed.
 func (w *world) subscribe(t *testing.T, url string) (stop func()) {
 	t.Helper()
+	return w.subscribeAs(t, gateway.MQTT{Broker: url, ClientID: "gateway-1"})
+}
+
+// subscribeAs is subscribe with a configuration of the test's own.
+func (w *world) subscribeAs(t *testing.T, cfg gateway.MQTT) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- w.Subscribe(ctx, gateway.MQTT{Broker: url, ClientID: "gateway-1"}) }()
+	go func() { ended <- w.Subscribe(ctx, cfg) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -53,6 +53,7 @@ const (
 	kindUnauthorized    kind = "unauthorized"
 	kindForbidden       kind = "forbidden-device"
 	kindForbiddenSource kind = "forbidden-source"
+	kindForeignTopic    kind = "foreign-topic"
 	kindNotFound        kind = "not-found"
 	kindMethod          kind = "method-not-allowed"
 	kindLimited         kind = "too-many-events"
@@ -78,6 +79,7 @@ var kinds = map[kind]struct {
 	kindUnauthorized:    {http.StatusUnauthorized, "No valid API key"},
 	kindForbidden:       {http.StatusForbidden, "The API key may not speak for this device"},
 	kindForbiddenSource: {http.StatusForbidden, "The API key may not speak for this source"},
+	kindForeignTopic:    {http.StatusForbidden, "The message came by a subscription that this gateway did not make"},
 	kindNotFound:        {http.StatusNotFound, "There is nothing here"},
 	kindMethod:          {http.StatusMethodNotAllowed, "The method is not allowed"},
 	kindLimited:         {http.StatusTooManyRequests, "Too many events"},

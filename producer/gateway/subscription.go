@@ -21,6 +21,7 @@ const packetIDInUse = 0x91
 type subscription struct {
 	gateway    *Gateway
 	cfg        MQTT
+	filters    filters
 	logger     *slog.Logger
 	lanes      *lanes
 	received   chan received
@@ -30,6 +31,10 @@ type subscription struct {
 	connection atomic.Int64 // number of the last connection that was tried
 	online     atomic.Bool
 	messageLog rate.Sometimes // limits what is logged about messages
+	connectLog rate.Sometimes // limits what is logged about connections
+	rivals     rivals
+	rivalLog   rate.Sometimes
+	refusals   chan refusal
 	loose      atomic.Int64   // bytes of messages of QoS 0
 
 	mu      sync.Mutex
@@ -52,9 +57,10 @@ type held struct {
 	accepted bool // to be acknowledged
 }
 
-func newSubscription(g *Gateway, cfg MQTT, sending context.Context) *subscription {
+func newSubscription(g *Gateway, cfg MQTT, filters filters, sending context.Context) *subscription {
 	s := &subscription{
-		gateway: g, cfg: cfg, logger: g.cfg.Logger.With("broker", cfg.Broker),
+		gateway: g, cfg: cfg, filters: filters, logger: g.cfg.Logger.With("broker", cfg.Broker, "client_id", cfg.ClientID),
+		connectLog: rate.Sometimes{First: 3, Interval: time.Minute}, rivalLog: rate.Sometimes{First: 1, Interval: time.Minute}, refusals: make(chan refusal, maxRefusals),
 		received: make(chan received, maxMQTTQueue), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
 		waiting: map[uint16]*held{}, messageLog: rate.Sometimes{First: 10, Interval: time.Second},
 	}
@@ -71,6 +77,11 @@ func (s *subscription) limited() string { return "mqtt:" + s.cfg.ClientID }
 func (s *subscription) subscribe(connection int64) {
 	for told := false; s.connection.Load() == connection; told = true {
 		err := s.ask()
+		if err == nil && len(s.cfg.Former) > 0 { // afterwards, so that nothing is missed between the two
+			token := s.client.Unsubscribe(s.cfg.Former...)
+			token.Wait()
+			err = token.Error()
+		}
 		if err == nil {
 			s.setConnected(s.client.IsConnectionOpen())
 			s.logger.Info("subscribed", "topic", s.cfg.Topic)
@@ -175,6 +186,7 @@ func (s *subscription) takeOne(m received) {
 				return
 			}
 			s.messageLog.Do(func() { s.logger.Warn("message refused", "topic", m.Topic(), "err", p) })
+			s.tellRefusal(m.Topic(), p)
 		}
 		s.gateway.metrics.count(overMQTT, p, time.Since(begin))
 		s.release(h, true)
@@ -187,7 +199,7 @@ func (s *subscription) takeOne(m received) {
 		answer(newProblem(kindTooLarge, fmt.Sprintf("got %d bytes, want at most %d", len(m.Payload()), s.gateway.cfg.MaxEventBytes)))
 		return
 	}
-	e, p := s.cfg.parseMessage(m)
+	e, p := s.filters.parseMessage(m)
 	if p != nil {
 		answer(p)
 		return
@@ -291,6 +303,7 @@ func (s *subscription) letGo(h *held) (_ received, live bool) {
 
 // connected sends what was put off.
 func (s *subscription) connected() {
+	s.rivals.connected(time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, h := range s.put {
@@ -336,4 +349,20 @@ func withDevice(payload []byte, device string) []byte {
 		text = append(text, ',')
 	}
 	return append(text, trimmed[1:]...)
+}
+
+// reconnecting is called before each attempt to connect again. It tells the cause of the loss where it can be guessed, and waits.
+func (s *subscription) reconnecting() {
+	times, pause := s.rivals.lost(time.Now())
+	if pause == 0 {
+		return
+	}
+	s.rivalLog.Do(func() {
+		s.logger.Error("the broker ends each connection soon after it was made: does another client have the same client ID? Every gateway needs its own (--mqtt-client-id)",
+			"times", times, "next_in", pause.Round(time.Second))
+	})
+	select {
+	case <-time.After(pause):
+	case <-s.stopped:
+	}
 }

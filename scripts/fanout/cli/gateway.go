@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,10 +18,6 @@ import (
 	"github.com/device-fanout/fanout/producer/telemetry"
 )
 
-// mqttPassword is the variable of the environment that holds the password for the broker: every user of
-// the machine can read a command line.
-const mqttPassword = "FANOUT_MQTT_PASSWORD"
-
 // gatewayOptions are the flags of gateway.
 type gatewayOptions struct {
 	addr, metricsAddr string
@@ -31,7 +26,7 @@ type gatewayOptions struct {
 	noKeys            bool
 	spool             string
 	source, topicARN  string
-	mqtt              gateway.MQTT
+	mqtt              mqttOptions
 	limit             gateway.Limit
 }
 
@@ -73,10 +68,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f.StringVar(&o.spool, "spool", "", "`FOLDER` that keeps accepted events until they are published (default: in memory)")
 	f.StringVar(&o.source, "source", "fanout/gateway", "CloudEvents `SOURCE` of events that name none")
 	f.StringVar(&o.topicARN, "topic-arn", "", "`ARN` of the topic (default: looked up by its name)")
-	f.StringVar(&o.mqtt.Broker, "mqtt", "", "`URL` of an MQTT broker to subscribe to, such as tcp://127.0.0.1:1883")
-	f.StringVar(&o.mqtt.ClientID, "mqtt-client-id", "fanout-gateway", "`NAME` of the session at the broker; every gateway has its own")
-	f.StringVar(&o.mqtt.Topic, "mqtt-topic", gateway.DefaultTopic, "`FILTER` of topics, with a + for the device")
-	f.StringVar(&o.mqtt.Username, "mqtt-username", "", "user `NAME` for the broker")
+	o.mqtt.bind(f)
 	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from each key that has no limit of its own, and from the broker (default: no limit)")
 	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices (default: no limit)")
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
@@ -131,6 +123,10 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 			return &hinted{err, "make the file with `" + g.app.Name + " gateway key NAME --file FILE`"}
 		}
 	}
+	mqtt, err := o.mqtt.config(o.spool)
+	if err != nil {
+		return err
+	}
 	listener, err := o.listen()
 	if err != nil {
 		return err
@@ -167,9 +163,8 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 		func() error { return gw.Serve(ctx, listener) },
 		func() error { keys.Watch(ctx, 0, logger); return nil },
 	}
-	if o.mqtt.Broker != "" {
-		o.mqtt.Password = os.Getenv(mqttPassword)
-		parts = append(parts, func() error { return gw.Subscribe(ctx, o.mqtt) })
+	if mqtt.Broker != "" {
+		parts = append(parts, func() error { return gw.Subscribe(ctx, mqtt) })
 	}
 	if o.metricsAddr != "" {
 		metrics, err := listen(o.metricsAddr, "--metrics-addr")
