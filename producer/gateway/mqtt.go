@@ -156,7 +156,7 @@ func (g *Gateway) Subscribe(ctx context.Context, cfg MQTT) error {
 	}()
 	var refusing sync.WaitGroup
 	refusing.Go(func() { s.sendRefusals(drained) }) // ends once drained
-	s.client.Connect() // goes on by itself until it succeeds, or Disconnect
+	s.client.Connect()                              // goes on by itself until it succeeds, or Disconnect
 	s.take(ctx)
 	s.drain(g.cfg.DrainTimeout)
 	abort()

@@ -144,7 +144,9 @@ func TestSubscribe_LogsNoPassword(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- w.Subscribe(ctx, gateway.MQTT{Broker: "mqtt://gw:wr0ng@" + tcp.Address(), ClientID: "gateway-2"}) }()
+	go func() {
+		ended <- w.Subscribe(ctx, gateway.MQTT{Broker: "mqtt://gw:wr0ng@" + tcp.Address(), ClientID: "gateway-2"})
+	}()
 	eventually(t, "a refusal", func() bool { return strings.Contains(log.String(), "no connection to the broker") })
 	cancel()
 	if err := <-ended; err != nil {

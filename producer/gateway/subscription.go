@@ -35,7 +35,7 @@ type subscription struct {
 	rivals     rivals
 	rivalLog   rate.Sometimes
 	refusals   chan refusal
-	loose      atomic.Int64   // bytes of messages of QoS 0
+	loose      atomic.Int64 // bytes of messages of QoS 0
 
 	mu      sync.Mutex
 	waiting map[uint16]*held // by packet ID: received, and not known to be acknowledged
