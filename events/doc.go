@@ -19,6 +19,8 @@
 //
 // [ParseLine] reads the lines that gateways and tools write by hand, which are shorter than a CloudEvents event.
 //
+// An event is told from all others by its [Identity]: source, device and ID. IDs alone may come twice, as sources may number their events.
+//
 // # What it guarantees
 //
 // Nothing passes [Encode], [Decode] or [ParseLine] that is not valid: IDs are legal as message group ID and

@@ -10,8 +10,8 @@ import (
 // Event is one thing that a device said: a CloudEvents 1.0 event whose subject is the device.
 // Make one with [New]; it is a plain value and may be copied.
 type Event struct {
-	// ID is unique for ever. It is the deduplication ID on the wire, and what consumers know the event by.
-	// [New] makes a UUIDv7; a source that numbers its own events sets its own.
+	// ID is unique within source and device for ever: the three are the event's [Identity]. [New] makes a UUIDv7; a source that numbers its
+	// own events sets its own.
 	ID string
 	// Source is the gateway that heard the event, as a URI reference. Empty lets the producer fill in its own.
 	Source string
