@@ -10,9 +10,9 @@ import (
 // Identity tells events apart: two that differ in one of the three are two events, and a second one with the same three is a
 // duplicate, whatever it carries. It can be compared and be the key of a map.
 type Identity struct {
-	Source  string // of the gateway, as in [Event]
-	Subject string // the device ID
-	ID      string // unique within the two
+	Source  string `json:"source"`  // of the gateway, as in [Event]
+	Subject string `json:"subject"` // the device ID
+	ID      string `json:"id"`      // unique within the two
 }
 
 // Identity returns what tells e from all other events. Its source is that of e: the producer fills in an empty one.

@@ -16,7 +16,8 @@
 // # What is safe, and what is promised
 //
 // [Producer.Publish] returns nil once the event is safe: confirmed by the topic or, with [Config].Spool, on disk. What is safe
-// reaches the topic at least once, in the order of acceptance per device, with its own event ID as deduplication ID.
+// reaches the topic at least once, in the order of acceptance per device, with a deduplication ID that follows from
+// its identity, see [events.Identity].Key.
 //
 // # Order
 //

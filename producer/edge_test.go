@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 )
 
@@ -26,7 +25,7 @@ func TestUnknownOutcome_NoRetryOutsideTheWindowUnderLoad(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, e := range in.PublishBatchRequestEntries {
-				id := aws.ToString(e.MessageDeduplicationId)
+				id := sentID(e)
 				if _, ok := first[id]; !ok {
 					first[id] = time.Now()
 				}

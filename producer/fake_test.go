@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -101,9 +102,9 @@ func (f *fakeTopic) PublishBatch(ctx context.Context, in *sns.PublishBatchInput,
 		if r.lose[i] {
 			continue
 		}
-		id, device := aws.ToString(e.MessageDeduplicationId), aws.ToString(e.MessageGroupId)
-		if !f.known[id] {
-			f.known[id] = true
+		id, device := sentID(e), aws.ToString(e.MessageGroupId)
+		if key := aws.ToString(e.MessageDeduplicationId); !f.known[key] {
+			f.known[key] = true
 			f.accepted[device] = append(f.accepted[device], id)
 		}
 		if !r.leaveOut[i] {
@@ -111,6 +112,15 @@ func (f *fakeTopic) PublishBatch(ctx context.Context, in *sns.PublishBatchInput,
 		}
 	}
 	return out, r.err
+}
+
+// sentID is the ID of the event in an entry.
+func sentID(e types.PublishBatchRequestEntry) string {
+	var id events.Identity
+	if err := json.Unmarshal([]byte(aws.ToString(e.Message)), &id); err != nil {
+		panic(err)
+	}
+	return id.ID
 }
 
 func (f *fakeTopic) snapshot() (calls int, sizes []int, accepted map[string][]string) {

@@ -139,7 +139,7 @@ func TestSpool_WhatCannotBeSetAsideHoldsNoMemory(t *testing.T) {
 			}
 			r := &reply{fail: map[int]types.BatchResultErrorEntry{}}
 			for i, e := range in.PublishBatchRequestEntries {
-				if strings.HasSuffix(aws.ToString(e.MessageDeduplicationId), "-first") {
+				if strings.HasSuffix(sentID(e), "-first") {
 					r.fail[i] = types.BatchResultErrorEntry{Code: aws.String("InvalidParameter"), Message: aws.String("no"), SenderFault: true}
 				}
 			}
@@ -267,7 +267,7 @@ func TestSpool_GaplessHoldsAfterACrash(t *testing.T) {
 			<-hold
 			r := &reply{fail: map[int]types.BatchResultErrorEntry{}}
 			for i, e := range in.PublishBatchRequestEntries {
-				if aws.ToString(e.MessageDeduplicationId) == "e00" {
+				if sentID(e) == "e00" {
 					r.fail[i] = types.BatchResultErrorEntry{Code: aws.String("InvalidParameter"), Message: aws.String("no"), SenderFault: true}
 				}
 			}

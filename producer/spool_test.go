@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 	"github.com/device-fanout/fanout/producer/internal/spool"
 )
 
@@ -324,7 +326,7 @@ func TestSpool_SetsAsideWhatIsRefusedForGood(t *testing.T) {
 			hold := make(chan struct{})
 			topic := &fakeTopic{script: func(_ int, in *sns.PublishBatchInput) *reply {
 				<-hold
-				if aws.ToString(in.PublishBatchRequestEntries[0].MessageDeduplicationId) == "e10" {
+				if sentID(in.PublishBatchRequestEntries[0]) == "e10" {
 					return &reply{fail: map[int]types.BatchResultErrorEntry{0: {Code: aws.String("InvalidParameter"), Message: aws.String("no"), SenderFault: true}}}
 				}
 				return nil
@@ -582,5 +584,57 @@ func TestSpool_IsBounded(t *testing.T) {
 			t.Error(err)
 		}
 		mustClose(t, p)
+	})
+}
+
+// What was sent and not answered before a restart is the same message after it, for the topic.
+func TestSpool_DeduplicationIDsOutliveARestart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		sent := map[string]map[string]int{} // by ID of the event, how often with which deduplication ID
+		var down atomic.Bool
+		down.Store(true)
+		topic := &fakeTopic{script: func(_ int, in *sns.PublishBatchInput) *reply {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, e := range in.PublishBatchRequestEntries {
+				id := sentID(e)
+				if sent[id] == nil {
+					sent[id] = map[string]int{}
+				}
+				sent[id][aws.ToString(e.MessageDeduplicationId)]++
+			}
+			if down.Load() {
+				return &reply{err: errReset}
+			}
+			return nil
+		}}
+		random := events.New("lamp-7", device.MotionChanged{Detected: true})
+		numbered := motion("lamp-8", "17")
+		cfg := Config{Source: "/gateways/home-1", Spool: t.TempDir()}
+		p := newProducer(t, topic, cfg)
+		for _, e := range []events.Event{random, numbered} {
+			if err := p.Publish(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		impatient, cancel := closingContext(t, time.Second)
+		defer cancel()
+		if err := p.Close(impatient); err != nil {
+			t.Fatal(err)
+		}
+		down.Store(false)
+		cfg.Source = "/gateways/renamed" // what is in the spool has its source
+		mustClose(t, newProducer(t, topic, cfg))
+		for id, want := range map[string]string{
+			random.ID: random.ID,
+			"17":      events.Identity{Source: "/gateways/home-1", Subject: "lamp-8", ID: "17"}.Key(),
+		} {
+			if got := sent[id]; len(got) != 1 || got[want] < 2 {
+				t.Errorf("event %s was sent with %v, want %s alone, before and after the restart", id, got, want)
+			}
+		}
 	})
 }

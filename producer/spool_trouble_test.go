@@ -101,7 +101,7 @@ func TestSpool_DamageDoesNotCostWhatIsBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		topic := &fakeTopic{latency: time.Millisecond, script: func(_ int, in *sns.PublishBatchInput) *reply {
-			if down.Load() || aws.ToString(in.PublishBatchRequestEntries[0].MessageDeduplicationId) == "e16" {
+			if down.Load() || sentID(in.PublishBatchRequestEntries[0]) == "e16" {
 				down.Store(true)
 				return &reply{err: errReset}
 			}

@@ -26,12 +26,15 @@ type world struct {
 	queues []string
 }
 
-func newWorld(t local.TB) *world {
+func newWorld(t local.TB) *world { return newWorldOf(t, "MessageGroup") }
+
+// newWorldOf is newWorld with a topic that deduplicates in that scope.
+func newWorldOf(t local.TB, scope string) *world {
 	t.Helper()
 	ctx := context.Background()
 	w := &world{Instance: local.Start(t, local.Options{})}
 	topic, err := w.SNS.CreateTopic(ctx, &sns.CreateTopicInput{
-		Name: aws.String("dev-device-events.fifo"), Attributes: map[string]string{"FifoTopic": "true", "FifoThroughputScope": "MessageGroup"},
+		Name: aws.String("dev-device-events.fifo"), Attributes: map[string]string{"FifoTopic": "true", "FifoThroughputScope": scope},
 	})
 	if err != nil {
 		t.Fatalf("%v", err)

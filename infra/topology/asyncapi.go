@@ -45,7 +45,7 @@ func (t Topology) AsyncAPI(w io.Writer) error {
 	channels := object{topicChannel: t.asyncTopic(d)}
 	operations := object{"publish": object{
 		"action": "send", "channel": ref("channels/%s", topicChannel),
-		"summary": "A gateway publishes what its devices say. The message group is the device, the deduplication ID the event's ID.",
+		"summary": "A gateway publishes what its devices say. The message group is the device, the deduplication ID follows from the event's identity: source, subject and id.",
 	}}
 	for _, s := range d.Services {
 		channels[s.Name] = t.asyncQueue(d, s)
@@ -193,7 +193,7 @@ func asyncMessage(kind events.Type) (message, data object, _ error) {
 			"required": []string{"specversion", "id", "source", "type", "subject", "time", "sequence", "data"},
 			"properties": object{
 				"specversion":     object{"const": "1.0"},
-				"id":              str("unique for ever; the deduplication ID"),
+				"id":              str("unique within source and subject for ever"),
 				"source":          object{"type": "string", "format": "uri-reference", "description": "the gateway"},
 				"type":            object{"const": kind.Name},
 				"subject":         str("the device; the message group"),
