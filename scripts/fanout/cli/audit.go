@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -16,8 +17,8 @@ import (
 type audit struct {
 	mu       sync.Mutex
 	services []*auditedService
-	events   map[string]*auditedEvent // by event ID
-	order    uint32                   // of the last event that went in
+	events   map[events.Identity]*auditedEvent
+	order    uint32 // of the last event that went in
 	latency  histogram
 	last     time.Time // when an event was last handled
 }
@@ -38,14 +39,15 @@ type auditedService struct {
 	last       map[string]uint32 // by device: order of the latest event handled
 }
 
-func newAudit() *audit { return &audit{events: map[string]*auditedEvent{}} }
+func newAudit() *audit { return &audit{events: map[events.Identity]*auditedEvent{}} }
 
-// in notes an event that is about to be published. A second one with the same ID is the same event. The returned func takes the
+// in notes an event that is about to be published. A second one of the same identity is the same event. The returned func takes the
 // event back if it was not accepted.
 func (a *audit) in(e events.Event) (withdraw func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.events[e.ID] != nil {
+	id := e.Identity()
+	if a.events[id] != nil {
 		return func() {}
 	}
 	a.order++
@@ -55,18 +57,18 @@ func (a *audit) in(e events.Event) (withdraw func()) {
 			entry.expected |= 1 << i
 		}
 	}
-	a.events[e.ID] = entry
+	a.events[id] = entry
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if !entry.confirmed && entry.handled == 0 {
-			delete(a.events, e.ID)
+			delete(a.events, id)
 		}
 	}
 }
 
 // confirmed notes that the topic has an event.
-func (a *audit) confirmed(id string) {
+func (a *audit) confirmed(id events.Identity) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if entry := a.events[id]; entry != nil {
@@ -86,10 +88,11 @@ func (a *audit) watch(name string, wants func(string) bool, handle consumers.Han
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		entry := a.events[e.ID]
+		id := e.Identity()
+		entry := a.events[id]
 		if entry == nil {
 			entry = &auditedEvent{}
-			a.events[e.ID] = entry
+			a.events[id] = entry
 		}
 		if entry.handled&bit != 0 {
 			return nil
@@ -112,7 +115,7 @@ func (a *audit) watch(name string, wants func(string) bool, handle consumers.Han
 // finding is what an audit has found for one service.
 type finding struct {
 	handled, violations int64
-	missing             []string // IDs of confirmed events that the service should have handled and has not
+	missing             []events.Identity // confirmed events that the service should have handled and has not
 }
 
 func (a *audit) findings() map[string]finding {
@@ -126,7 +129,9 @@ func (a *audit) findings() map[string]finding {
 				f.missing = append(f.missing, id)
 			}
 		}
-		slices.Sort(f.missing)
+		slices.SortFunc(f.missing, func(x, y events.Identity) int {
+			return cmp.Or(cmp.Compare(x.ID, y.ID), cmp.Compare(x.Subject, y.Subject), cmp.Compare(x.Source, y.Source))
+		})
 		found[s.name] = f
 	}
 	return found

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func (w *world) publish(t *testing.T, all ...events.Event) {
 	t.Helper()
 	for _, e := range all {
 		w.in(e)
-		w.confirmed(e.ID)
+		w.confirmed(e.Identity())
 	}
 }
 
@@ -58,7 +59,11 @@ func moved(deviceID string, n int) events.Event {
 func (w *world) check(t *testing.T, service string, handled, violations int64, missing ...string) {
 	t.Helper()
 	f := w.findings()[service]
-	if f.handled != handled || f.violations != violations || !slices.Equal(f.missing, missing) {
+	var ids []string
+	for _, id := range f.missing {
+		ids = append(ids, id.ID)
+	}
+	if f.handled != handled || f.violations != violations || !slices.Equal(ids, missing) {
 		t.Errorf("%s: got %+v, want %d handled, %d violations, %q missing", service, f, handled, violations, missing)
 	}
 	if got := w.handledBy(service); got != handled {
@@ -118,6 +123,25 @@ func TestAudit_DuplicateIsNeitherViolationNorLoss(t *testing.T) {
 	w.check(t, "motion", 2, 0)
 }
 
+func TestAudit_SourcesAndDevicesMayNumberAlike(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	var all []events.Event
+	for n := range 3 {
+		for _, from := range []events.Identity{{Source: "/a", Subject: "one"}, {Source: "/a", Subject: "two"}, {Source: "/b", Subject: "two"}} {
+			e := moved(from.Subject, n)
+			e.ID, e.Source = strconv.Itoa(n+1), from.Source
+			all = append(all, e)
+		}
+	}
+	w.publish(t, all...)
+	if err := errors.Join(deliver(w.all, all[:8]...), deliver(w.motion, all...)); err != nil {
+		t.Fatal(err)
+	}
+	w.check(t, "all", 8, 0, "3")
+	w.check(t, "motion", 9, 0)
+}
+
 func TestAudit_FailedHandlerHasNotHandled(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
@@ -142,10 +166,10 @@ func TestAudit_OnlyWhatTheTopicHasConfirmedCanBeLost(t *testing.T) {
 	w.in(refused)()
 	w.in(unconfirmed)
 	w.in(kept)
-	w.confirmed(kept.ID)
-	w.in(kept)() // the same ID once more, and refused: the first is none the worse
+	w.confirmed(kept.Identity())
+	w.in(kept)() // the same event once more, and refused: the first is none the worse
 	w.check(t, "all", 0, 0, "a-3")
-	w.confirmed("nobody's") // of another publisher
+	w.confirmed(events.Identity{ID: "nobody's"}) // of another publisher
 	if err := deliver(w.all, moved("other", 1), unconfirmed, kept); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // summary is what up prints at its end.
@@ -72,13 +74,15 @@ func (env *localEnvironment) summary() summary {
 			s.lastError = err
 		}
 		s.DeadLettered[svc.name] = count
-		missing := slices.DeleteFunc(found.missing, func(id string) bool { return dead[id] })
+		missing := slices.DeleteFunc(found.missing, func(id events.Identity) bool { return dead[id] })
 		// What still waits in its queue after an interruption is not lost.
 		waits := min(int64(len(missing)), waiting[env.deployment.QueueName(svc.name)])
 		s.Waiting += waits
 		if lost := int64(len(missing)) - waits; lost > 0 {
 			s.Lost += lost
-			s.LostEvents = append(s.LostEvents, missing[:min(len(missing), maxReported)]...)
+			for _, id := range missing[:min(len(missing), maxReported)] {
+				s.LostEvents = append(s.LostEvents, id.ID)
+			}
 		}
 	}
 	return s

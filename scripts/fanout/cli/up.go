@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,9 @@ import (
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
+
+// upSource is the source of events that name none.
+const upSource = "fanout/up"
 
 // upOptions are the flags of up.
 type upOptions struct {
@@ -159,13 +163,16 @@ func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) 
 		}
 		return err
 	}
-	if env.producer, err = producer.New(env.engine.SNS(), env.resources.TopicARN, producer.Config{Source: "fanout/up", Logger: newLogger(g.err)}); err != nil {
+	if env.producer, err = producer.New(env.engine.SNS(), env.resources.TopicARN, producer.Config{Source: upSource, Logger: newLogger(g.err)}); err != nil {
 		return err
 	}
 	env.publisher = &publisher{
 		producer: env.producer, rate: o.rate, warn: g.err,
-		offered:   env.audit.in,
-		confirmed: func(r producer.Result) { env.audit.confirmed(r.Event.ID) },
+		offered: func(e events.Event) func() {
+			e.Source = cmp.Or(e.Source, upSource) // as the producer does
+			return env.audit.in(e)
+		},
+		confirmed: func(r producer.Result) { env.audit.confirmed(r.Event.Identity()) },
 	}
 	if env.inputs, err = openGatewayInputs(env.publisher, o, g); err != nil {
 		return err
@@ -349,10 +356,10 @@ func (env *localEnvironment) idle() bool {
 	return env.engine.Idle(names...)
 }
 
-// deadLetters takes everything out of a service's dead-letter queue, which ends with this process, and returns the IDs of the
-// events. Looking without taking would show no more than the first few of each device.
-func (env *localEnvironment) deadLetters(ctx context.Context, service string) (ids map[string]bool, count int64, err error) {
-	ids = map[string]bool{}
+// deadLetters takes everything out of a service's dead-letter queue, which ends with this process, and returns whose events
+// they are. Looking without taking would show no more than the first few of each device.
+func (env *localEnvironment) deadLetters(ctx context.Context, service string) (ids map[events.Identity]bool, count int64, err error) {
+	ids = map[events.Identity]bool{}
 	api, url := env.engine.SQS(), env.resources.Queues[service].DLQURL
 	for {
 		out, err := api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10})
@@ -360,12 +367,10 @@ func (env *localEnvironment) deadLetters(ctx context.Context, service string) (i
 			return ids, count, err
 		}
 		for _, m := range out.Messages {
-			var event struct {
-				ID string `json:"id"`
-			}
+			var event events.Identity
 			_ = json.Unmarshal([]byte(aws.ToString(m.Body)), &event) // an undecodable body is a common reason to be here
 			count++
-			ids[event.ID] = true
+			ids[event] = true
 			if _, err := api.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
 				return ids, count, err
 			}
