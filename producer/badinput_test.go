@@ -93,7 +93,7 @@ func TestTime_FarAwayIsTakenByDefault(t *testing.T) {
 func TestTopic_ThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	p, err := producer.New(w.SNS, strings.Replace(w.topic, "dev-", "prod-", 1), producer.Config{})
+	p, err := producer.New(w.SNS, strings.Replace(w.topic, "dev-", "prod-", 1), producer.Config{GiveUpAfter: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,8 +38,9 @@ type Config struct {
 	// RequestTimeout bounds one request to SNS; after it the outcome is unknown and the request is repeated.
 	// Zero means DefaultRequestTimeout.
 	RequestTimeout time.Duration
-	// GiveUpAfter is how long after its first request an event is still sent again, at most MaxGiveUpAfter. Then it fails,
-	// with its outcome unknown unless the topic has refused every attempt. Zero means DefaultGiveUpAfter.
+	// GiveUpAfter is how long after its first request an event is still sent again, at most MaxGiveUpAfter, whatever the trouble is: no
+	// answer, throttling, credentials, this machine's clock, a permission, a KMS key, or a topic that is not there. Then it fails, with its
+	// outcome unknown unless every attempt was answered with a refusal. Zero means DefaultGiveUpAfter.
 	// With a Spool events are sent again without end, and GiveUpAfter means nothing.
 	GiveUpAfter time.Duration
 	// MaxPast and MaxFuture refuse an event whose time lies further back or ahead than that. Zero refuses none.

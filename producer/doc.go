@@ -95,7 +95,8 @@
 //	a context that ended before acceptance  its own error; the event is not sent
 //	a context that ended after acceptance PublishError with ErrUnknownOutcome; the event is sent all the same
 //	an ARN that is no FIFO topic's        an error from New
-//	a topic that is not there, no permission  PublishError with SNS's code; with a spool the event waits
+//	a topic that is not there, no permission,
+//	wrong credentials or a wrong clock    sent again for GiveUpAfter, then PublishError with the code; with a spool the event waits
 //	a spool in use                        SpoolError with ErrSpoolLocked, from New
 //	a disk that is full or broken         SpoolError with the system's error
 //

@@ -11,9 +11,9 @@ type outcome int
 
 const (
 	confirmed       outcome = iota
-	retryable               // not confirmed, but another attempt can succeed
+	retryable               // not confirmed, and not by the topic's own verdict on this very event
 	refusedTogether         // the whole request was refused for what may be one entry's fault
-	refused                 // no attempt can succeed
+	refused                 // by the topic, for what the event is: no attempt can succeed
 	overdue                 // not sent again: it had to wait until an attempt could have made a second message
 	abandoned               // not sent: Close has given up
 )
@@ -24,11 +24,9 @@ type entryResult struct {
 	*awsx.Answer
 }
 
-// aboutEvent tells whether a refusal lies in this very event: another one would not have been refused.
-func (o *entryResult) aboutEvent() bool { return o.Class == awsx.Final }
-
-// readAnswer reads the answer to a request of n entries. Where the whole request was refused for what may lie in one of them, each is
-// to be sent by itself. Whether a refusal is final depends on the spool: see sendAgain.
+// readAnswer reads the answer to a request of n entries. Only the topic's own verdict on an event ends it. Trouble with the clock,
+// credentials, permissions, keys or the topic's name is no verdict on it, whatever the status of the answer: it ends some time. Where the
+// whole request was refused for what may lie in one of its entries, each is to be sent by itself.
 func readAnswer(n int, out *sns.PublishBatchOutput, err error) []entryResult {
 	answers := awsx.AnswersOf(n, err)
 	if err == nil {
@@ -41,14 +39,14 @@ func readAnswer(n int, out *sns.PublishBatchOutput, err error) []entryResult {
 	}
 	results := make([]entryResult, n)
 	for i := range answers {
-		r := entryResult{refused, &answers[i]}
+		r := entryResult{retryable, &answers[i]}
 		switch {
 		case r.Class == awsx.OK:
 			r.outcome = confirmed
-		case r.Class.Again():
-			r.outcome = retryable
-		case err != nil && r.Class == awsx.Final && n > 1:
+		case r.Class == awsx.Final && r.Whole && n > 1:
 			r.outcome = refusedTogether
+		case r.Class == awsx.Final:
+			r.outcome = refused
 		}
 		results[i] = r
 	}

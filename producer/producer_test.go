@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -256,7 +257,7 @@ func TestFailure_OneBadEntryDoesNotTakeItsBatchAlong(t *testing.T) {
 		topic := &fakeTopic{latency: time.Millisecond, script: func(_ int, in *sns.PublishBatchInput) *reply {
 			for _, e := range in.PublishBatchRequestEntries {
 				if aws.ToString(e.MessageGroupId) == "bad" {
-					return &reply{err: apiError("InvalidParameter", smithy.FaultClient)}
+					return &reply{err: &smithy.GenericAPIError{Code: "InvalidParameter", Message: "Invalid parameter: Message too long", Fault: smithy.FaultClient}}
 				}
 			}
 			return nil
@@ -313,6 +314,73 @@ func TestNoConnection_IsNotCalledUnknown(t *testing.T) {
 	})
 }
 
+// notTheTopics are refusals that say nothing about the event that they were given for.
+var notTheTopics = map[string]error{
+	"clock":               apiError("SignatureDoesNotMatch", smithy.FaultClient),
+	"clock, other words":  apiError("RequestTimeTooSkewed", smithy.FaultClient),
+	"signature":           apiError("InvalidSignatureException", smithy.FaultClient),
+	"request expired":     apiError("RequestExpired", smithy.FaultClient),
+	"token expired":       apiError("ExpiredToken", smithy.FaultClient),
+	"unknown key":         apiError("InvalidClientTokenId", smithy.FaultClient),
+	"STS":                 &smithy.OperationError{ServiceID: "SNS", OperationName: "PublishBatch", Err: apiErrorOf("STS", "InvalidIdentityToken")},
+	"STS in the region":   &smithy.OperationError{ServiceID: "SNS", OperationName: "PublishBatch", Err: apiErrorOf("STS", "RegionDisabledException")},
+	"STS validates":       &smithy.OperationError{ServiceID: "SNS", OperationName: "PublishBatch", Err: apiErrorOf("STS", "ValidationError")},
+	"KMS":                 apiError("KMSDisabled", smithy.FaultClient),
+	"KMS state":           apiError("KMSInvalidStateException", smithy.FaultClient),
+	"permission":          apiError("AuthorizationError", smithy.FaultClient),
+	"permission, by IAM":  apiError("AccessDenied", smithy.FaultClient),
+	"topic":               apiError("NotFound", smithy.FaultClient),
+	"topic's ARN":         &smithy.GenericAPIError{Code: "InvalidParameter", Message: "Invalid parameter: TopicArn", Fault: smithy.FaultClient},
+	"throttled":           apiError("Throttled", smithy.FaultClient),
+	"throttled, by KMS":   apiError("KMSThrottling", smithy.FaultClient),
+	"internal":            apiError("InternalError", smithy.FaultServer),
+	"code of a later day": apiError("SomethingNew", smithy.FaultClient),
+}
+
+func apiErrorOf(service, code string) error {
+	return &smithy.OperationError{ServiceID: service, Err: &smithy.GenericAPIError{Code: code, Fault: smithy.FaultClient}}
+}
+
+// TestRefusal_IsTheTopicsOnly: whatever else refuses a request ends, and costs no event though there is no spool; every attempt has the same
+// deduplication ID.
+func TestRefusal_IsTheTopicsOnly(t *testing.T) {
+	t.Parallel()
+	entry := func(code string) *reply {
+		failure := types.BatchResultErrorEntry{Code: &code, SenderFault: true}
+		return &reply{fail: map[int]types.BatchResultErrorEntry{0: failure, 1: failure, 2: failure}}
+	}
+	replies := map[string]*reply{"entry: key": entry("KMSDisabled"), "entry: permission": entry("AccessDenied"), "entry: a code of a later day": entry("SomethingNew")}
+	for name, err := range notTheTopics {
+		replies[name] = &reply{err: err}
+	}
+	for name, trouble := range replies {
+		synctest.Test(t, func(t *testing.T) {
+			var ids sync.Map // deduplication ID by event
+			topic := &fakeTopic{script: func(call int, in *sns.PublishBatchInput) *reply {
+				for _, e := range in.PublishBatchRequestEntries {
+					id := aws.ToString(e.MessageDeduplicationId)
+					if before, known := ids.LoadOrStore(*e.Message, id); known && before != id {
+						t.Errorf("%s: sent again with the deduplication ID %q, first with %q", name, id, before)
+					}
+				}
+				if call < 5 {
+					return trouble
+				}
+				return nil
+			}}
+			p := newProducer(t, topic, Config{})
+			for _, r := range p.PublishAll(t.Context(), []events.Event{motion("d1", "e1"), motion("d2", "e2"), motion("d3", "e3")}) {
+				if r.Err != nil {
+					t.Errorf("%s: event %s is lost: %v", name, r.Event.ID, r.Err)
+				}
+			}
+			mustClose(t, p)
+		})
+	}
+}
+
+// TestRefusal_IsNotCalledUnknown: trouble that goes on ends in an error with its code once the deduplication window is nearly over. It is
+// called neither a refusal of the event nor an unknown outcome.
 func TestRefusal_IsNotCalledUnknown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -320,10 +388,14 @@ func TestRefusal_IsNotCalledUnknown(t *testing.T) {
 			return &reply{err: apiError("AuthorizationError", smithy.FaultClient)}
 		}}
 		p := newProducer(t, topic, Config{})
+		start := time.Now()
 		err := p.Publish(t.Context(), motion("d1", "e1"))
 		var failed *PublishError
-		if !errors.As(err, &failed) || failed.Code != "AuthorizationError" || failed.Attempts != 1 || errors.Is(err, ErrUnknownOutcome) {
-			t.Errorf("got %v, want a PublishError with the code after one attempt", err)
+		if !errors.As(err, &failed) || failed.Code != "AuthorizationError" || failed.Attempts < 2 || failed.Refused || errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("got %+v, want a PublishError with the code, after several attempts", err)
+		}
+		if took := time.Since(start); took < DefaultGiveUpAfter-2*maxBackoff || took > DefaultGiveUpAfter {
+			t.Errorf("gave up after %v, want shortly before %v", took, DefaultGiveUpAfter)
 		}
 		mustClose(t, p)
 	})

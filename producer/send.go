@@ -100,7 +100,7 @@ func (p *Producer) request(batch []entry, entries []types.PublishBatchRequestEnt
 		return results, answer
 	}
 	answer.throttled = results[0].Class == awsx.Throttled
-	answer.failed = results[0].outcome == retryable || p.store != nil && results[0].outcome == refused && !results[0].aboutEvent()
+	answer.failed = results[0].outcome == retryable
 	return results, answer
 }
 
@@ -123,7 +123,7 @@ func (p *Producer) settle(batch []entry, results []entryResult, answer requestRe
 		}
 		head.code, head.err = o.Code, o.Err
 		head.unknown = head.unknown || o.Class == awsx.Unknown
-		head.refused = o.outcome == refused && o.aboutEvent()
+		head.refused = o.outcome == refused
 		if o.outcome == refusedTogether {
 			head.alone = true
 		}
@@ -192,7 +192,7 @@ func (p *Producer) settle(batch []entry, results []entryResult, answer requestRe
 // sendAgain tells whether an event that was not confirmed is to be sent again, after delay.
 func (p *Producer) sendAgain(head entry, o entryResult, delay time.Duration) bool {
 	if p.store != nil {
-		return !(o.outcome == refused && o.aboutEvent()) // all other trouble ends some time, and the event is safe until then
+		return o.outcome != refused // all other trouble ends some time, and the event is safe until then
 	}
 	return (o.outcome == retryable || o.outcome == refusedTogether) &&
 		p.requests.Err() == nil && time.Since(head.first)+delay <= p.cfg.GiveUpAfter

@@ -86,7 +86,7 @@ func (s *sender) sendAtOnce(messages []outgoing) error {
 	for i, m := range messages {
 		jobs[i] = &sendJob{outgoing: m, reply: make(chan sendResult, 1)}
 	}
-	s.once(jobs, true)
+	s.once(jobs, true, false)
 	for _, job := range jobs {
 		if result := <-job.reply; result.err != nil {
 			return result.err
@@ -148,14 +148,15 @@ func (s *sender) deliver(batch []*sendJob) {
 		if len(batch) == 0 {
 			return
 		}
-		if batch = s.once(batch, try == tries); len(batch) > 0 {
+		if batch = s.once(batch, try == tries, true); len(batch) > 0 {
 			time.Sleep(pause.After(try))
 		}
 	}
 }
 
 // once makes one request and replies to the callers whose entries need no other try. It returns the others; if this is the last try, none.
-func (s *sender) once(jobs []*sendJob, last bool) (again []*sendJob) {
+// If the request as a whole was refused for one of its messages, nobody knows for which: with alone each is then delivered by itself.
+func (s *sender) once(jobs []*sendJob, last, alone bool) (again []*sendJob) {
 	// No caller's context cancels the request, because a canceled request may have been carried out.
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
@@ -167,6 +168,10 @@ func (s *sender) once(jobs []*sendJob, last bool) (again []*sendJob) {
 		}
 	}
 	for i, a := range batch.Send(ctx, s.api, s.url, entries, batch.Once) {
+		if alone && len(jobs) > 1 && a.Whole && a.Class == awsx.Final {
+			s.deliver(jobs[i : i+1 : i+1])
+			continue
+		}
 		if a.Again() && !last {
 			again = append(again, jobs[i])
 			continue

@@ -27,6 +27,7 @@ func EntryID(i int) *string { return entryIDs[i] }
 type Answer struct {
 	Verdict                          // of Err
 	Err                       error  // nil when the entry was carried out
+	Whole                     bool   // Err is of the request as a whole, and may be due to another entry
 	MessageID, SequenceNumber string // of what was sent or published
 	// HandleOver says that the entry was refused because its receipt handle is no longer valid: its message has been deleted, or may be
 	// received again. What refused the request as a whole says nothing about a handle.
@@ -43,7 +44,7 @@ var ErrNotMentioned = errors.New("the response does not mention the entry")
 // AnswersOf begins with err, of the request as a whole, for each of n entries; or, if that is nil, with [ErrNotMentioned].
 func AnswersOf(n int, err error) Answers {
 	list := make(Answers, n)
-	answer := Answer{Verdict: VerdictOf(err), Err: err}
+	answer := Answer{Verdict: VerdictOf(err), Err: err, Whole: true}
 	if err == nil {
 		answer = Answer{Verdict: Verdict{Class: Unknown}, Err: ErrNotMentioned}
 	}

@@ -128,10 +128,16 @@ func TestVerdictOf(t *testing.T) {
 		{"resource", op("SQS", 404, says("ResourceNotFoundException", "")), Gone, "SQS", true},
 
 		{"parameter", op("SNS", 400, says("InvalidParameter", "Invalid parameter: Message too long")), Final, "SNS", true},
-		{"value", op("SQS", 400, says("InvalidParameterValue", "")), Final, "SQS", true},
+		{"value", op("SQS", 400, says("InvalidParameterValue", "Message (user) attribute 'a' must contain a non-empty type.")), Final, "SQS", true},
 		{"characters", op("SQS", 400, says("InvalidMessageContents", "")), Final, "SQS", true},
 		{"batch", op("SQS", 400, says(prefix+"BatchRequestTooLong", "")), Final, "SQS", true},
-		{"validation", op("SNS", 400, says("ValidationException", "")), Final, "SNS", true},
+		{"validation", op("SNS", 400, says("ValidationException", "Value null at 'publishBatchRequestEntries.1.member.message'")), Final, "SNS", true},
+		{"parameter that is not the message's", op("SNS", 400, says("InvalidParameter", "Invalid parameter: X-Amz-Date")), Refused, "SNS", true},
+		{"parameter without a word", op("SQS", 400, says("InvalidParameterValue", "")), Refused, "SQS", true},
+		{"kind of the topic", op("SNS", 400, says("InvalidParameter", "Invalid parameter: MessageDeduplicationId Reason: The request includes "+
+			"MessageDeduplicationId parameter that is not valid for this topic type")), Refused, "SNS", true},
+		{"topic in a validation", op("SNS", 400, says("ValidationError", "Value at 'topicArn' failed to satisfy constraint: Member must not be null")), Refused, "SNS", true},
+		{"missing parameter", op("SNS", 400, says("MissingParameter", "The request must contain the parameter AWSAccessKeyId")), Refused, "SNS", true},
 		{"handle", op("SQS", 404, says("ReceiptHandleIsInvalid", "")), Final, "SQS", true},
 		{"not in flight", op("SQS", 400, says(prefix+"MessageNotInflight", "")), Final, "SQS", true},
 		{"something else", op("SNS", 400, says("EndpointDisabled", "")), Refused, "SNS", true},

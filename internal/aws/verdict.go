@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -25,7 +26,7 @@ const (
 	Denied                   // a permission is missing, or the KMS key can't be used
 	Gone                     // there is no such queue or topic
 	Refused                  // refused for a reason that need not lie in what was sent
-	Final                    // refused for what was sent: another entry would not have been refused
+	Final                    // refused by the service itself for what was sent: another entry would not have been refused
 )
 
 var classNames = [...]string{"ok", "unknown", "retry", "throttled", "expired", "credentials", "denied", "gone", "refused", "final"}
@@ -94,6 +95,24 @@ func read(code, message string) (Class, bool) {
 		class = Gone
 	}
 	return class, known
+}
+
+// general are the codes that say of a whole request only that something in it is wrong: the topic, the signature or the message.
+var general = map[string]bool{
+	"InvalidParameter": true, "InvalidParameterValue": true, "ParameterValueInvalid": true, "ValidationError": true, "Validation": true,
+	"MissingParameter": true, "MissingRequiredParameter": true,
+}
+
+// aboutMessage tells whether a whole request was refused for a message in it, or a part of one. Where the code does not say so, the text must:
+// SNS and SQS name what they don't like.
+func aboutMessage(code, text string) bool {
+	if !general[bare(code)] {
+		return true
+	}
+	text = strings.ToLower(text)
+	return !strings.Contains(text, "topic") && slices.ContainsFunc([]string{"message", "attribute", "entry", "entries"}, func(word string) bool {
+		return strings.Contains(text, word)
+	})
 }
 
 // VerdictOf tells what the error of a request means. A 4xx is not always the word of the service that was asked: clock, signature,
@@ -187,6 +206,8 @@ func classOf(api smithy.APIError, status int) Class {
 	case status == http.StatusTooManyRequests, class == Throttled:
 		return Throttled
 	case status >= http.StatusInternalServerError, api.ErrorFault() == smithy.FaultServer: // whatever its code says
+	case class == Final && !aboutMessage(api.ErrorCode(), api.ErrorMessage()):
+		return Refused
 	case known:
 		return class
 	case status == http.StatusRequestTimeout:
