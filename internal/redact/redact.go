@@ -1,0 +1,127 @@
+// Package redact takes secrets out of URLs before they are shown: in errors, log lines, plans and pages.
+//
+// Where it can't tell what is a secret it takes out too much. A secret in the path of a URL, as in those of some web hooks, it can't
+// know.
+package redact
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// mark stands where a secret stood.
+const mark = "xxxxx"
+
+// secretWords are in the names of parameters whose values are secrets; secretNames are such names.
+var (
+	secretWords = []string{"pass", "pwd", "secret", "token", "signature", "credential", "auth", "key", "jwt"}
+	secretNames = []string{"sig", "code", "sas"}
+)
+
+// urls finds URLs in a text, pairs the assignments of passwords and tokens outside of them, as in host=db password=… or
+// {"password": "…"}.
+var (
+	urls  = regexp.MustCompile("[A-Za-z][A-Za-z0-9+.-]*://[^\\s\"'`<>]+")
+	pairs = regexp.MustCompile(`(?i)\b((?:ssl)?password|passwd|pwd|token|secret)(\s*=\s*|\\?"\s*:\s*)('(?:[^'\\]|\\.)*'?|\\?"(?:[^"\\]|\\.)*"?|[^\s&,;'"}]+)`)
+)
+
+// URL returns a URL, or what somebody took for one, without its secrets: the password before the host, the user too for HTTP, and the
+// values of parameters that are called like secrets. All of text is taken for the URL. A text without :// is returned as it is.
+func URL(text string) string {
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found {
+		return text
+	}
+	u, err := url.Parse(text)
+	at := strings.LastIndexByte(rest, '@')
+	if host := strings.IndexAny(rest, "/?#"); err != nil || host >= 0 && host < at { // perhaps a password that needs escapes
+		if at >= 0 {
+			rest = rest[at+1:]
+		} else if strings.Contains(rest, ":") {
+			rest = "" // perhaps the user and half of the password
+		}
+		return scheme + "://…" + parameters(rest)
+	}
+	if at >= 0 {
+		name, _, hasPassword := strings.Cut(rest[:at], ":")
+		if u.Scheme == "http" || u.Scheme == "https" {
+			name, hasPassword = mark, false // a token may stand for the user
+		}
+		if hasPassword {
+			name += ":" + mark
+		}
+		rest = name + rest[at:]
+	}
+	return scheme + "://" + parameters(rest)
+}
+
+// parameters returns the end of a URL without the secrets behind its question mark and its hash.
+func parameters(rest string) string {
+	start := strings.IndexAny(rest, "?#")
+	if start < 0 {
+		return rest
+	}
+	var b strings.Builder
+	b.WriteString(rest[:start])
+	for rest = rest[start:]; rest != ""; {
+		b.WriteByte(rest[0])
+		pair := rest[1:]
+		end := strings.IndexAny(pair, "?#&;")
+		if end < 0 {
+			end = len(pair)
+		}
+		rest, pair = pair[end:], pair[:end]
+		if name, _, found := strings.Cut(pair, "="); found && isSecret(name) {
+			pair = name + "=" + mark
+		}
+		b.WriteString(pair)
+	}
+	return b.String()
+}
+
+func isSecret(name string) bool {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	name = strings.ToLower(name)
+	for _, word := range secretWords {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	for _, whole := range secretNames {
+		if name == whole {
+			return true
+		}
+	}
+	return false
+}
+
+// Text returns a text without the secrets of the URLs in it, and without the passwords that it assigns, as in password=….
+func Text(text string) string {
+	if strings.Contains(text, "://") {
+		text = urls.ReplaceAllStringFunc(text, URL)
+	}
+	return pairs.ReplaceAllString(text, "${1}${2}"+mark)
+}
+
+// Error returns err with a text without secrets, as by [Text]. It unwraps to err. Error of nil is nil.
+func Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if redacted := Text(text); redacted != text {
+		return &redactedError{redacted, err}
+	}
+	return err
+}
+
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
