@@ -15,6 +15,7 @@ import (
 
 	"github.com/device-fanout/fanout/events"
 	awsx "github.com/device-fanout/fanout/internal/aws"
+	"github.com/device-fanout/fanout/internal/redact"
 )
 
 // MQTT says which broker to subscribe to, and how.
@@ -120,7 +121,7 @@ func (cfg MQTT) validate() error {
 	case err != nil: // it may hold a password
 		faults = append(faults, errors.New("gateway: MQTT: Broker: got a text that is no URL, want one such as tcp://127.0.0.1:1883"))
 	case u.Host == "" || !slices.Contains([]string{"tcp", "mqtt", "ssl", "tls", "mqtts", "ws", "wss"}, u.Scheme):
-		faults = append(faults, fmt.Errorf("gateway: MQTT: Broker: got %q, want a URL such as tcp://127.0.0.1:1883", cfg.Broker))
+		faults = append(faults, fmt.Errorf("gateway: MQTT: Broker: got %q, want a URL such as tcp://127.0.0.1:1883", redact.URL(cfg.Broker)))
 	}
 	if cfg.ClientID == "" {
 		faults = append(faults, errors.New(`gateway: MQTT: ClientID: got "", want a name that stays the same after a restart`))

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -152,6 +153,10 @@ func TestSubscribe_LogsNoPassword(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the MQTT client to notice that its attempts are over", func() bool {
+		stacks := make([]byte, 1<<20)
+		return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("(*client).Connect.func1"))
+	})
 	err := w.Subscribe(t.Context(), gateway.MQTT{Broker: "mqtt://gw:s3cret@127.0.0.1:x y", ClientID: "g"})
 	if err == nil {
 		t.Fatal("a broken URL is taken")

@@ -12,6 +12,8 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"golang.org/x/time/rate"
+
+	"github.com/device-fanout/fanout/internal/redact"
 )
 
 // packetIDInUse is an answer to a subscription that passes.
@@ -59,7 +61,7 @@ type held struct {
 
 func newSubscription(g *Gateway, cfg MQTT, filters filters, sending context.Context) *subscription {
 	s := &subscription{
-		gateway: g, cfg: cfg, filters: filters, logger: g.cfg.Logger.With("broker", cfg.Broker, "client_id", cfg.ClientID),
+		gateway: g, cfg: cfg, filters: filters, logger: g.cfg.Logger.With("broker", redact.URL(cfg.Broker), "client_id", cfg.ClientID),
 		connectLog: rate.Sometimes{First: 3, Interval: time.Minute}, rivalLog: rate.Sometimes{First: 1, Interval: time.Minute}, refusals: make(chan refusal, maxRefusals),
 		received: make(chan received, maxMQTTQueue), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
 		waiting: map[uint16]*held{}, messageLog: rate.Sometimes{First: 10, Interval: time.Second},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/device-fanout/fanout/internal/redact"
 	"github.com/device-fanout/fanout/producer/gateway"
 )
 
@@ -79,7 +80,7 @@ func (o *mqttOptions) tls() (*tls.Config, error) {
 	}
 	if u, err := url.Parse(o.Broker); err == nil && slices.Contains([]string{"tcp", "mqtt", "ws"}, u.Scheme) {
 		return nil, &exitError{exitUsage, &hinted{
-			fmt.Errorf("--mqtt %s is not encrypted, so --mqtt-ca, --mqtt-cert, --mqtt-key and --mqtt-alpn have no meaning", u.Redacted()), "want ssl://HOST:8883 or wss://HOST",
+			fmt.Errorf("--mqtt %s is not encrypted, so --mqtt-ca, --mqtt-cert, --mqtt-key and --mqtt-alpn have no meaning", redact.URL(o.Broker)), "want ssl://HOST:8883 or wss://HOST",
 		}}
 	}
 	cfg := &tls.Config{NextProtos: o.alpn}
