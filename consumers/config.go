@@ -72,6 +72,10 @@ type Config struct {
 	// It is for services that store or pass on events as they are. Without it such an event is a known error, with the code
 	// unknown_type; and so it is in a [Mux] without a handler for events.Raw.
 	UnknownTypes bool
+	// RefuseReused makes an event a known error, with the code id_reused, that has the identity of an earlier one and another type or payload.
+	// Without it such an event is counted, logged and passed over, as every duplicate is. It is for services that must not lose an event to
+	// a device that numbers its events anew after a restart. See [Reused] for who finds out.
+	RefuseReused bool
 	// Hooks hear of every event that is handled, for traces and metrics. See package telemetry.
 	Hooks Hooks
 	// Logger hears of starts, stops, dead letters and trouble. Nil logs nothing. Event bodies are never logged.

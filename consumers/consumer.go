@@ -16,6 +16,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/internal/attempt"
 	"github.com/device-fanout/fanout/consumers/internal/check"
 	"github.com/device-fanout/fanout/consumers/internal/core"
+	"github.com/device-fanout/fanout/consumers/internal/reused"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
@@ -27,6 +28,7 @@ type Consumer struct {
 
 	service attempt.Service
 	guard   check.Guard
+	reused  *reused.Watch
 	running atomic.Bool // a Run goes on, be it in its first check
 	paused  atomic.Bool
 	wake    chan struct{}       // tells a run that paused has changed
@@ -54,6 +56,7 @@ type Stats struct {
 	Parked         int64 // of them, those that did not fail but followed an earlier one of their device
 	RetriesLater   int64 // messages whose device was handed back by RetryAfter
 	Released       int64 // messages handed back unhandled
+	Reused         int64 // messages with the identity of an earlier event and another type or payload; see [Reused]
 	LeasesLost     int64 // messages whose visibility timeout could not be extended
 	Receives       int64 // receive requests
 	ReceivesFailed int64 // of them, those that returned an error
@@ -87,7 +90,8 @@ func New(api QueueAPI, queue Queue, handler Handler, cfg Config) (*Consumer, err
 	cfg.Logger = cfg.Logger.With("service", queue.Service)
 	known, _ := attempt.Sentinels(cfg.Known) // validated above
 	return &Consumer{
-		api: api, queue: queue, cfg: cfg, guard: check.Guard{Check: cfg.Check}, wake: make(chan struct{}, 1),
+		api: api, queue: queue, cfg: cfg, guard: check.Guard{Check: cfg.Check},
+		reused: reused.New(cfg.Logger, cfg.RefuseReused), wake: make(chan struct{}, 1),
 		service: attempt.Service{
 			Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
 			Faults: attempt.NewHookFaults(cfg.Logger),
@@ -116,7 +120,7 @@ func (c *Consumer) Stats() Stats {
 	c.status.Unlock()
 	return Stats{
 		Received: n.Received, Redelivered: n.Redelivered, Handled: n.Handled, Retries: c.retries.Load(), DeadLettered: n.DeadLettered, Parked: n.Parked,
-		RetriesLater: n.RetriesLater, Released: n.Released, LeasesLost: n.LeasesLost, Receives: n.Receives, ReceivesFailed: n.ReceivesFailed,
+		RetriesLater: n.RetriesLater, Released: n.Released, Reused: c.reused.Count(), LeasesLost: n.LeasesLost, Receives: n.Receives, ReceivesFailed: n.ReceivesFailed,
 		Deletes: n.Deletes, DeleteEntries: n.DeleteEntries, DeletesFailed: n.DeletesFailed, Extensions: n.Extensions, Breaks: n.Breaks,
 		Held: n.Held, Devices: n.Devices, Deepest: n.Deepest,
 		Running: c.current.Load() != nil, Draining: c.draining.Load(), Open: n.Open, Paused: c.paused.Load(),

@@ -1,11 +1,14 @@
 package consumers
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/consumers/internal/core"
+	"github.com/device-fanout/fanout/consumers/internal/reused"
+	"github.com/device-fanout/fanout/events"
 )
 
 // ErrLeaseLost is the cause of a handler's context ending when another consumer may hold the message by now: extending its
@@ -45,10 +48,21 @@ const MaxRetryAfter = core.MaxRetryAfter
 // consumer's circuit breaker: nothing is started but one event now and then, and the event is kept, until an attempt succeeds.
 func Unavailable(err error) error { return &UnavailableError{Err: err} }
 
+// Reused tells the consumer that event has the identity of an earlier one that the service has handled, but another type or payload. The
+// handler leaves it at that and returns what Reused does: nil, as it is a duplicate all the same, or, with [Config].RefuseReused, a [Known]
+// error with [CodeIDReused]. Such events are counted in [Stats], and logged with both times, first ten of them and then one a second at most.
+//
+// The guards of package inbox and the ready services call it; a handler with a guard of its own may. ctx is the handler's, or was made from
+// it; with any other one nothing happens and the result is nil. earlier is the time of the earlier event, or zero if that is not known.
+func Reused(ctx context.Context, event events.Event, earlier time.Time) error {
+	return reused.Tell(ctx, event, earlier)
+}
+
 // Codes of failures that the runtime itself finds. A decoding failure has the code of its [events.Error] instead.
 const (
 	CodeNoHandler     = failure.CodeNoHandler     // known: the service hears a type that it has no handler for
 	CodeGroupMismatch = failure.CodeGroupMismatch // known: the message group is not the event's device
+	CodeIDReused      = failure.CodeIDReused      // known, if Config.RefuseReused is set: another event had the same identity
 	CodePanic         = failure.CodePanic         // the handler panicked
 	CodeTimeout       = failure.CodeTimeout       // the handler's time was over
 	CodeError         = failure.CodeError         // any other error

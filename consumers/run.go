@@ -67,7 +67,7 @@ func newRun(c *Consumer, f facts) *run {
 			NewID: uuid.NewString, Rand: random, Strict: strict,
 		}),
 	}
-	r.work, r.abort = context.WithCancelCause(context.Background())
+	r.work, r.abort = context.WithCancelCause(c.reused.In(context.Background()))
 	r.requests, r.cutOff = context.WithCancel(context.Background())
 	return r
 }

@@ -13,6 +13,7 @@ import (
 const (
 	CodeNoHandler     = "no_handler"     // known: the service hears a type that it has no handler for
 	CodeGroupMismatch = "group_mismatch" // known: the message group is not the event's device
+	CodeIDReused      = "id_reused"      // known, if the service refuses it: another event had the same identity
 	CodePanic         = "panic"          // the handler panicked
 	CodeTimeout       = "timeout"        // the handler's time was over
 	CodeError         = "error"          // any other error

@@ -53,6 +53,8 @@ type Config struct {
 	Margin time.Duration
 	// Known are errors of the service's own that no retry can mend, by their codes; see consumers.Config.
 	Known map[string]error
+	// RefuseReused makes an event a known error that has the identity of an earlier one and says something else; see consumers.Config.
+	RefuseReused bool
 	// Hooks hear of every event that is handled, for traces and metrics; see consumers.Hooks.
 	Hooks consumers.Hooks
 	// UnknownTypes hands the handler also events of types that this program has not registered; see consumers.Config.

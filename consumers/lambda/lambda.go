@@ -16,6 +16,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/internal/batch"
 	"github.com/device-fanout/fanout/consumers/internal/check"
 	"github.com/device-fanout/fanout/consumers/internal/evidence"
+	"github.com/device-fanout/fanout/consumers/internal/reused"
 	awsx "github.com/device-fanout/fanout/internal/aws"
 )
 
@@ -26,6 +27,7 @@ type Function struct {
 	cfg     Config
 	service attempt.Service
 	check   *checker // nil if the service has none
+	reused  *reused.Watch
 
 	mu   sync.Mutex
 	seen evidence.Evidence
@@ -43,7 +45,7 @@ func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Con
 	}
 	cfg.Logger = cfg.Logger.With("service", queue.Service)
 	known, _ := attempt.Sentinels(cfg.Known) // validated above
-	f := &Function{api: api, queue: queue, cfg: cfg, service: attempt.Service{
+	f := &Function{api: api, queue: queue, cfg: cfg, reused: reused.New(cfg.Logger, cfg.RefuseReused), service: attempt.Service{
 		Handler: handler, UnknownTypes: cfg.UnknownTypes, Known: known, Retries: cfg.Retries, RetryDelay: cfg.RetryDelay,
 		Faults: attempt.NewHookFaults(cfg.Logger),
 	}}
@@ -70,7 +72,7 @@ func (f *Function) Handle(ctx context.Context, in awsevents.SQSEvent) (awsevents
 		lanes[d.Group] = append(lanes[d.Group], d)
 	}
 	var running sync.WaitGroup
-	call := &invocation{Function: f, ctx: ctx}
+	call := &invocation{Function: f, ctx: f.reused.In(ctx)}
 	for _, lane := range lanes {
 		running.Go(func() {
 			call.handleLane(lane)

@@ -29,6 +29,7 @@ type verdictRow struct {
 	handle  consumers.Handler
 	body    string // instead of that of a good event
 	unknown bool   // Config.UnknownTypes
+	refuse  bool   // Config.RefuseReused
 
 	verdict  consumers.Verdict
 	class    deadletter.Class // of the dead letter; empty if there is to be none
@@ -58,6 +59,8 @@ var verdicts = []verdictRow{
 	{name: "timeout", handle: func(ctx context.Context, _ events.Event) error { <-ctx.Done(); return ctx.Err() }, verdict: "exhausted", class: deadletter.Exhausted, code: "timeout", text: "context deadline exceeded", attempts: 1},
 	{name: "retry after", handle: fails(fmt.Errorf("x: %w", consumers.RetryAfter(time.Minute, errBroken))), verdict: "retry_after", code: "error", text: "x: broken", attempts: 1, waits: true},
 	{name: "unavailable", handle: fails(fmt.Errorf("x: %w", consumers.Unavailable(errBroken))), verdict: "unavailable", code: "error", text: "x: broken", attempts: 1, waits: true},
+	{name: "reused identity", handle: reuses, verdict: "handled", attempts: 1},
+	{name: "reused identity, refused", handle: reuses, refuse: true, verdict: "known", class: deadletter.Known, code: "id_reused", text: `event "e1" of "hall" from`, attempts: 1},
 	{name: "no JSON", body: "no JSON", verdict: "known", class: deadletter.Known, code: "malformed_json", text: "events: malformed JSON"},
 	{name: "unknown type", body: envelope("hall", "acme.bell.v1", "{}"), verdict: "known", class: deadletter.Known, code: "unknown_type", text: "events: unknown type"},
 	{name: "unknown type, taken", body: envelope("hall", "acme.bell.v1", "{}"), unknown: true, handle: fails(nil), verdict: "handled", attempts: 1},
@@ -69,6 +72,13 @@ func fails(err error) consumers.Handler {
 	return func(context.Context, events.Event) error { return err }
 }
 
+// reuses has handled another event of the same identity.
+func reuses(ctx context.Context, e events.Event) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return consumers.Reused(ctx, e, e.Time.Add(-time.Hour))
+}
+
 // envelope is an event with any type and data.
 func envelope(deviceID, eventType, data string) string {
 	return fmt.Sprintf(`{"specversion":"1.0","id":"e1","source":"x","subject":%q,"time":"2026-01-01T00:00:00Z","type":%q,"data":%s}`, deviceID, eventType, data)
@@ -78,7 +88,7 @@ func envelope(deviceID, eventType, data string) string {
 var runners = map[string]func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks){
 	"runtime": func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks) {
 		c, err := consumers.New(s.api, s.queue, handle, consumers.Config{
-			Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second, WaitTime: time.Second, MaxHold: time.Second,
+			Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, RefuseReused: row.refuse, HandlerTimeout: 4 * time.Second, WaitTime: time.Second, MaxHold: time.Second,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -94,7 +104,7 @@ var runners = map[string]func(t *testing.T, s *source, row verdictRow, handle co
 		}
 	},
 	"lambda": func(t *testing.T, s *source, row verdictRow, handle consumers.Handler, hooks consumers.Hooks) {
-		cfg := lambda.Config{Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, HandlerTimeout: 4 * time.Second}
+		cfg := lambda.Config{Known: map[string]error{"sold": errSold}, Hooks: hooks, UnknownTypes: row.unknown, RefuseReused: row.refuse, HandlerTimeout: 4 * time.Second}
 		cfg.MaxHold = 10 * time.Second // the first delivery of none decides by that
 		f, err := lambda.New(s.api, s.queue, handle, cfg)
 		if err != nil {

@@ -135,6 +135,7 @@ var counts = []struct {
 	{"dead_lettered", "{message}", "Messages that the dead-letter queue has confirmed", false, func(s consumers.Stats) int64 { return s.DeadLettered }},
 	{"parked", "{message}", "Messages that followed a failed one to the dead-letter queue", false, func(s consumers.Stats) int64 { return s.Parked }},
 	{"released", "{message}", "Messages handed back", false, func(s consumers.Stats) int64 { return s.Released }},
+	{"reused", "{message}", "Messages with the identity of an earlier event that said something else", false, func(s consumers.Stats) int64 { return s.Reused }},
 	{"lease.extensions", "{request}", "Requests that extended visibility timeouts", false, func(s consumers.Stats) int64 { return s.Extensions }},
 	{"lease.losses", "{message}", "Messages whose lease was lost", false, func(s consumers.Stats) int64 { return s.LeasesLost }},
 	{"delete.requests", "{request}", "Delete requests", false, func(s consumers.Stats) int64 { return s.Deletes }},
