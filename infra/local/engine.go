@@ -13,6 +13,7 @@ import (
 	"github.com/device-fanout/fanout/infra/local/internal/queue"
 	"github.com/device-fanout/fanout/infra/local/internal/topic"
 	"github.com/device-fanout/fanout/infra/local/internal/wire"
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 // What an engine is when its [Options] do not say otherwise.
@@ -33,6 +34,9 @@ type Options struct {
 	// allows it to send, as AWS does; otherwise policies are kept and have no effect. What is refused is lost, as on AWS,
 	// while Publish succeeds.
 	EnforcePolicies bool
+	// Exposed lets the engine listen on addresses that other machines can reach, who can then do everything. It is for containers
+	// and test networks.
+	Exposed bool
 	// Logger gets warnings, for example about listening to the whole network. Nil logs nothing.
 	Logger *slog.Logger
 	// Region is the region in ARNs. Empty means [DefaultRegion].
@@ -53,12 +57,13 @@ func NewClock(start time.Time) *Clock { return clock.NewManual(start) }
 type Engine struct {
 	region  string
 	logger  *slog.Logger
+	exposed bool
 	queues  *queue.Service
 	faults  faults.Set
 	handler wire.Handler
 
 	mu      sync.Mutex
-	servers map[*http.Server]struct{} // guarded by mu, like closed
+	servers map[*door.Server]struct{} // guarded by mu, like closed
 	closed  bool
 	serving sync.WaitGroup // goroutines that Listen started
 }
@@ -76,8 +81,9 @@ func New(opts Options) *Engine {
 	e := &Engine{
 		region:  opts.Region,
 		logger:  opts.Logger,
+		exposed: opts.Exposed,
 		queues:  queue.NewService(opts.Region, opts.AccountID, opts.Clock),
-		servers: make(map[*http.Server]struct{}),
+		servers: make(map[*door.Server]struct{}),
 	}
 	e.faults.Clock = opts.Clock
 	e.queues.EnforcePolicies = opts.EnforcePolicies

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
+
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 // ErrClosed is the error of an engine that has been closed.
@@ -17,7 +18,8 @@ var ErrClosed = errors.New("local: engine closed")
 //
 // An empty addr means [DefaultAddr]; port 0 picks a free port. An addr without host, such as ":4566", means the
 // loopback interface. The engine checks no credentials, so whoever reaches it can do everything: an address that is
-// not on loopback must be spelt out ("0.0.0.0:4566"), and is warned about.
+// not on loopback is an error unless [Options].Exposed allows it, and is warned about even then. On loopback a request must name
+// the engine by a loopback name and come from no web page: else any page could purge a queue through the browser of whoever visits it.
 func (e *Engine) Listen(addr string) (string, error) {
 	if addr == "" {
 		addr = DefaultAddr
@@ -29,14 +31,14 @@ func (e *Engine) Listen(addr string) (string, error) {
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	l, err := door.Listen(net.JoinHostPort(host, port), e.exposed)
 	if err != nil {
-		return "", fmt.Errorf("local: listen: %w", err)
+		return "", fmt.Errorf("local: %w", err)
 	}
-	if ip, ok := l.Addr().(*net.TCPAddr); ok && !ip.IP.IsLoopback() {
+	if !door.IsLoopback(l.Addr()) {
 		e.logger.Warn("local engine is reachable from the network and checks no credentials", "addr", l.Addr().String())
 	}
-	server, err := e.newServer()
+	server, err := e.newServer(l)
 	if err != nil {
 		return "", errors.Join(err, l.Close())
 	}
@@ -46,26 +48,29 @@ func (e *Engine) Listen(addr string) (string, error) {
 
 // Serve serves a listener until [Engine.Close], and then returns nil. It closes l.
 func (e *Engine) Serve(l net.Listener) error {
-	server, err := e.newServer()
+	server, err := e.newServer(l)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	return e.serve(server, l)
 }
 
-func (e *Engine) newServer() (*http.Server, error) {
+func (e *Engine) newServer(l net.Listener) (*door.Server, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return nil, ErrClosed
 	}
-	server := &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}
+	server := door.New(door.Config{
+		Name: "local engine", Handler: e, Guard: door.Loopback(l), Logger: e.logger, Always: []string{"/_fanout/status"},
+		MaxHeaderBytes: http.DefaultMaxHeaderBytes, // a request may be all in its URL
+	})
 	e.servers[server] = struct{}{}
 	return server, nil
 }
 
-func (e *Engine) serve(server *http.Server, l net.Listener) error {
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+func (e *Engine) serve(server *door.Server, l net.Listener) error {
+	if err := server.Serve(l); err != nil {
 		e.logger.Error("local engine cannot serve", "addr", l.Addr().String(), "err", err)
 		return fmt.Errorf("local: serve: %w", err)
 	}
@@ -85,12 +90,9 @@ func (e *Engine) Close() error {
 	e.queues.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	var errs []error
 	for server := range servers {
-		if server.Shutdown(ctx) != nil { // a client that does not read; cut it off
-			errs = append(errs, server.Close())
-		}
+		_ = server.Shutdown(ctx) // it cuts off a client that does not read
 	}
 	e.serving.Wait()
-	return errors.Join(errs...)
+	return nil
 }

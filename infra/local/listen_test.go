@@ -92,7 +92,7 @@ func TestListen_AClientThatGoesAwayTakesItsPollWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	const body = `{"QueueUrl":"q","WaitTimeSeconds":20}`
-	request := "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: 37\r\n\r\n" + body
+	request := "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: 37\r\n\r\n" + body
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestListen_ACutOffBodyIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: 100\r\n\r\n{"); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
@@ -152,21 +152,69 @@ func TestListen_ACutOffBodyIsRefused(t *testing.T) {
 	_ = conn.Close()
 }
 
-func TestListen_WarnsBeyondLoopback(t *testing.T) {
+func TestListen_StaysOnLoopbackUnlessToldOutright(t *testing.T) {
 	t.Parallel()
-	for addr, want := range map[string]bool{"127.0.0.1:0": false, ":0": false, "localhost:0": false, "0.0.0.0:0": true} {
-		var log bytes.Buffer
-		e := local.New(local.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-		if _, err := e.Listen(addr); err != nil {
-			t.Fatal(err)
-		}
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-		if got := strings.Contains(log.String(), "reachable from the network"); got != want {
-			t.Errorf("%s: warned %t, want %t", addr, got, want)
+	for addr, beyond := range map[string]bool{"127.0.0.1:0": false, ":0": false, "localhost:0": false, "0.0.0.0:0": true} {
+		for _, exposed := range []bool{false, true} {
+			var log bytes.Buffer
+			e := local.New(local.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Exposed: exposed})
+			_, err := e.Listen(addr)
+			if refused := beyond && !exposed; (err != nil) != refused {
+				t.Errorf("%s, exposed %t: got %v, want refused %t", addr, exposed, err, refused)
+			}
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+			if got, want := strings.Contains(log.String(), "reachable from the network"), beyond && exposed; got != want {
+				t.Errorf("%s, exposed %t: warned %t, want %t", addr, exposed, got, want)
+			}
 		}
 	}
+}
+
+// What AWS clients send is taken; what a page sends through the browser of its visitor is not, whatever the method.
+func TestListen_TakesNothingFromWebPages(t *testing.T) {
+	t.Parallel()
+	e, url, client := listening(t)
+	out, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: out.QueueUrl, MessageBody: aws.String("m")}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		host   string
+		header http.Header
+		want   int
+	}{
+		"an image":       {"", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, 403},
+		"a script":       {"", http.Header{"Origin": {"https://evil.example"}}, 403},
+		"a link":         {"", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}}, 403},
+		"DNS rebinding":  {"evil.example", nil, 421},
+		"somebody there": {"", nil, 200},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/?Action=ListQueues", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.want != 200 {
+			r.URL.RawQuery = "Action=PurgeQueue&QueueUrl=" + *out.QueueUrl
+		}
+		r.Host, r.Header = c.host, c.header
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != c.want {
+			t.Errorf("%s: got %d, want %d", name, answer.StatusCode, c.want)
+		}
+	}
+	if got := e.Queues()[0].Visible; got != 1 {
+		t.Errorf("the queue has %d messages, want 1", got)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 func TestListen_AnAddressInUseIsAnError(t *testing.T) {
