@@ -35,17 +35,19 @@ type Tx interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Open opens the database that target names: "sqlite:PATH" or a plain path for SQLite, and a URL that starts with
-// postgres:// or postgresql:// for PostgreSQL.
+// Open opens the database that target names. For SQLite that is "sqlite:PATH", or a path that looks like one: it has a folder, or ends in
+// .db, .sqlite or .sqlite3, and a relative one has none of : @ = { " ' ; and , in it. For PostgreSQL it is a URL that starts with postgres:// or
+// postgresql://, settings as libpq takes them ("host=db user=lights password=…"), or the JSON of a secret of RDS (engine, host, port, username,
+// password, dbname). Anything else is refused, and not repeated in the error, since it may hold a password.
 //
-// A SQLite file is created when it does not exist; its folder must. One process may hold the file open more than once,
+// A SQLite file is created when it does not exist, for its owner alone; its folder must exist. One process may hold the file open more than once,
 // and so may several processes, but they share one write lock: give each service a file of its own.
 //
 // "sqlite:PATH?synchronous=normal" does not wait for the disk: commits survive the end of the process, also by kill -9, but
 // a power cut may undo the last of them. That is for databases that are worth no more than the queue before them, such
 // as that of the local engine, which a power cut takes as well.
 //
-// For PostgreSQL the URL takes what pgx takes (sslmode, connect_timeout, search_path and so on), and pool_max_conns, the
+// For PostgreSQL URL and settings take what pgx takes (sslmode, connect_timeout, search_path and so on), and pool_max_conns, the
 // most connections that are open at once (default 16). Passwords may come from PGPASSWORD or a password file as usual.
 // Open connects once, to see whether it can; without connect_timeout and without a deadline of ctx it gives up after 10
 // seconds.
@@ -61,9 +63,9 @@ func Open(ctx context.Context, target string) (*DB, error) {
 
 func open(ctx context.Context, t target) (*DB, error) {
 	if t.kind == Postgres {
-		return openPostgres(ctx, t.name)
+		return openPostgres(ctx, t)
 	}
-	return openSQLite(ctx, t.name, t.relaxed)
+	return openSQLite(ctx, t.source, t.relaxed)
 }
 
 // Kind tells which kind of database it is, for statements that must differ.

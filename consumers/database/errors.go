@@ -29,7 +29,7 @@ func NotStorable(err error) bool {
 
 // OpenError says that a database cannot be opened. [Open] returns no other errors.
 type OpenError struct {
-	// Target is the path of the file, or the URL without its password.
+	// Target is the path of the file, or the URL without its password; of what can't be parsed it says that it is not shown.
 	Target string
 	// Hint says what to do about it.
 	Hint string

@@ -22,7 +22,7 @@ func ExampleOpen() {
 	// Output:
 	// mysql://root:xxxxx@db.example/lights
 	// unknown kind of database mysql
-	// want sqlite:PATH, a path, or postgres://USER:PASSWORD@HOST:PORT/DATABASE
+	// want sqlite:PATH, a path such as data/x.db, postgres://USER:PASSWORD@HOST:PORT/DATABASE, settings such as host=HOST dbname=DATABASE, or the JSON that Secrets Manager keeps for RDS
 }
 
 func ExampleDB_Write() {

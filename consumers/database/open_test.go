@@ -2,8 +2,11 @@ package database_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,10 +53,24 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 		"a folder":          {folder, []string{folder, "is a directory", "name a file in it"}},
 		"folder is a file":  {filepath.Join(file, "x.db"), []string{"not a directory"}},
 		"not a database":    {"sqlite:" + text, []string{text, "not a database", "name another path"}},
-		"no URL":            {"postgres://a:secret%zz@db/x", []string{"postgres://…db/x", "not a URL"}},
-		"bad port":          {"postgres://a:secret@db:x/x", []string{"postgres://…db:x/x", "not a URL"}},
+		"no URL":            {"postgres://a:secret%zz@db/x", []string{"postgres://…:", "not a URL"}},
+		"bad port":          {"postgres://a:secret@db:x/x", []string{"postgres://…:", "not a URL"}},
 		"bad setting":       {"postgres://a:secret@127.0.0.1/x?sslmode=perhaps&password=secret", []string{"sslmode=perhaps", "sslmode is invalid"}},
-		"bad pool":          {"postgres://a:secret@127.0.0.1/x?pool_max_conns=none", []string{`pool_max_conns is "none"`, "number from 1"}},
+		"bad pool":          {"postgres://a:secret@127.0.0.1/x?pool_max_conns=none", []string{"pool_max_conns=none", "pool_max_conns is not a number from 1"}},
+		"no path at all":    {"secret", []string{"not shown", "nor a path", "host=HOST"}},
+		"no scheme":         {"a:secret@db/x", []string{"not shown", "nor a path"}},
+		"other settings":    {"Server=db;Password=secret/x", []string{"not shown", "neither a URL, settings"}},
+		"settings, broken":  {"host=db password='secret", []string{"not shown", "not settings", "unterminated quoted string"}},
+		"settings, no word": {"host=db secret password=x", []string{"not shown", "not settings", "escapes: want"}},
+		"settings, down":    {"host=127.0.0.1 port=1 user=a password=secret dbname=x sslmode=disable", []string{"postgres://a@127.0.0.1:1/x", "refused"}},
+		"JSON, down":        {`{"engine":"postgres","host":"127.0.0.1","port":1,"username":"a","password":"secret'\\","dbname":"x"}`, []string{"postgres://a@127.0.0.1:1/x", "refused"}},
+		"JSON, port a text": {`{"host":"127.0.0.1","port":"1","username":"a","password":"secret"}`, []string{"postgres://a@127.0.0.1:1/", "refused"}},
+		"JSON, broken":      {`{"host":"db","password":"secret"`, []string{"not shown", "no JSON object"}},
+		"JSON, two":         {`{"host":"db","password":"secret"}{}`, []string{"not shown", "no JSON object"}},
+		"JSON, no host":     {`{"username":"a","password":"secret"}`, []string{"not shown", "no host in the JSON"}},
+		"JSON, other port":  {`{"host":"db","port":{"secret":1}}`, []string{"not shown", "the port in the JSON"}},
+		"JSON, MySQL":       {`{"engine":"mysql","host":"db","password":"secret"}`, []string{"not shown", "the engine in the JSON"}},
+		"of Java":           {"jdbc:postgresql://db/x?user=a&password=secret", []string{"jdbc:postgresql://db/x: unknown kind of database"}},
 		"server down":       {"postgres://a:secret@" + down + "/x?sslmode=disable", []string{down, "refused", "whether the server runs"}},
 		"host unknown":      {"postgres://a:secret@host.invalid/x?connect_timeout=5", []string{"host.invalid", "whether"}},
 		"password in query": {"postgres://" + down + "/x?sslmode=disable&user=a&password=secret", []string{"password=xxxxx", "refused"}},
@@ -118,6 +135,82 @@ func TestOpen_PostgresSaysWhatTheServerRefused(t *testing.T) {
 	_, err := database.Open(t.Context(), nowhere)
 	if err == nil || !strings.Contains(err.Error(), "create the database or name another one") {
 		t.Errorf("error: got %v, want a hint to create the database", err)
+	}
+}
+
+func TestOpen_PostgresTakesSettingsAndJSON(t *testing.T) {
+	t.Parallel()
+	target, err := url.Parse(databasetest.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := target.User.Password()
+	settings := fmt.Sprintf("host='%s' port='%s' user='%s' password='%s' dbname='%s' sslmode=disable pool_max_conns=2", target.Hostname(), target.Port(),
+		target.User.Username(), password, strings.TrimPrefix(target.Path, "/"))
+	secret, err := json.Marshal(map[string]any{
+		"engine": "postgres", "host": target.Hostname(), "port": target.Port(), "username": target.User.Username(), "password": password,
+		"dbname": strings.TrimPrefix(target.Path, "/"), "dbInstanceIdentifier": "one",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{settings, string(secret)} {
+		db, err := database.Open(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var one int
+		if err := db.QueryRowContext(t.Context(), "SELECT 1").Scan(&one); err != nil || one != 1 {
+			t.Errorf("query: got %d, %v, want 1", one, err)
+		}
+		if got := db.String(); db.Kind() != database.Postgres || !strings.HasPrefix(got, "postgres://") {
+			t.Errorf("database: got %s, %q, want %s, postgres://…", db.Kind(), got, database.Postgres)
+		}
+	}
+}
+
+// What looks like no path makes no file, and its password is not told.
+func TestOpen_MakesNoFileOfSettings(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, target := range []string{
+		"host=127.0.0.1 port=1 password=secret", `{"engine":"postgres","host":"127.0.0.1","port":1,"password":"secret"}`,
+		`{"username":"a","password":"secret"}`, "Server=db;Password=secret", "a:secret@db", "secret", "a:secret/x@db/x", "HOST=db PASSWORD=secret/x.db",
+	} {
+		db, err := database.Open(t.Context(), target)
+		if err == nil {
+			db.Close()
+			t.Errorf("%s: got no error, want one", target)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %q, want it without the password", target, err)
+		}
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) > 0 {
+		t.Errorf("files: got %v, %v, want none", files, err)
+	}
+}
+
+// A database and its companions are their owner's alone, whatever the umask is; the mode of one that is there stays.
+func TestOpen_MakesFilesForTheirOwnerAlone(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for name, want := range map[string]os.FileMode{"new.db": 0o600, "old.db": 0o640} {
+		path := filepath.Join(folder, name)
+		if want != 0o600 {
+			if err := os.WriteFile(path, nil, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db := open(t, path)
+		if err := db.Write(t.Context(), insert("hall")); err != nil {
+			t.Fatal(err)
+		}
+		for _, companion := range []string{"", "-wal", "-shm"} {
+			info, err := os.Stat(path + companion)
+			if err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s: got %v, %v, want mode %v", name+companion, info, err, want)
+			}
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -34,18 +33,13 @@ const (
 	idleTime = 5 * time.Minute
 )
 
-func openPostgres(ctx context.Context, target string) (*DB, error) {
-	name := redact(target)
+func openPostgres(ctx context.Context, t target) (*DB, error) {
 	fail := func(err error, hint string) (*DB, error) {
-		return nil, &OpenError{Target: name, Hint: hint, Err: err}
+		return nil, &OpenError{Target: t.name, Hint: hint, Err: err}
 	}
-	target, maxConns, err := cutMaxConns(target)
+	config, maxConns, err := parsePostgres(t.source)
 	if err != nil {
 		return fail(err, wantTarget)
-	}
-	config, err := pgx.ParseConfig(target)
-	if err != nil {
-		return fail(errors.New("not a URL that PostgreSQL understands"+parseReason(err)), wantTarget)
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
@@ -69,7 +63,7 @@ func openPostgres(ctx context.Context, target string) (*DB, error) {
 		return fail(errors.Join(err, pool.Close()), hintPostgres(err))
 	}
 	b := &batches{pool: pool}
-	return &DB{kind: Postgres, target: name, pool: pool, batches: b, close: closeOnce(name, b.close, pool.Close)}, nil
+	return &DB{kind: Postgres, target: t.name, pool: pool, batches: b, close: closeOnce(t.name, b.close, pool.Close)}, nil
 }
 
 // generation is in the custom data of a connection: which generation of connections it belongs to.
@@ -186,40 +180,36 @@ func isClosed(conn *sql.Conn) bool {
 	return closed
 }
 
-// cutMaxConns takes pool_max_conns out of the URL: to the server it would be an unknown setting.
-func cutMaxConns(target string) (string, int, error) {
-	u, err := url.Parse(target)
-	if err != nil {
-		return "", 0, errors.New("not a URL, mind that a password needs %-escapes")
+// parsePostgres parses a URL or settings for PostgreSQL. It takes pool_max_conns out of them: to the server it would be an unknown setting.
+// The error does not tell what was in them.
+func parsePostgres(source string) (config *pgx.ConnConfig, maxConns int, err error) {
+	kind := "settings"
+	if strings.Contains(source, "://") {
+		kind = "a URL"
 	}
-	query := u.Query()
-	value := query.Get("pool_max_conns")
-	if value == "" {
-		return target, defaultMaxConns, nil
+	if config, err = pgx.ParseConfig(source); err != nil {
+		return nil, 0, fmt.Errorf("not %s that PostgreSQL understands, mind that a password may need escapes%s", kind, parseReason(err))
 	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 1 {
-		return "", 0, fmt.Errorf("pool_max_conns is %q, want a number from 1", value)
+	maxConns = defaultMaxConns
+	if value, ok := config.RuntimeParams["pool_max_conns"]; ok {
+		if maxConns, err = strconv.Atoi(value); err != nil || maxConns < 1 {
+			return nil, 0, errors.New("pool_max_conns is not a number from 1")
+		}
+		delete(config.RuntimeParams, "pool_max_conns")
 	}
-	query.Del("pool_max_conns")
-	u.RawQuery = query.Encode()
-	return u.String(), n, nil
+	return config, maxConns, nil
 }
 
-// parseReason returns the innermost cause of an error of pgx.ParseConfig. The outer ones repeat the URL.
+// parseReason returns the innermost cause of an error of pgx.ParseConfig, provided it repeats nothing of what was parsed, not even a
+// word: pgx quotes that, or puts it behind a colon.
 func parseReason(err error) string {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			break
-		}
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		err = inner
 	}
-	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) {
-		return ""
+	if text := err.Error(); !strings.ContainsAny(text, ":\"'`") {
+		return ": " + text
 	}
-	return ": " + err.Error()
+	return ""
 }
 
 // hintPostgres says what to do about an error of the first connection.

@@ -53,7 +53,7 @@ func OpenService(ctx context.Context, target string, s Setup) (*DB, error) {
 	if err == nil || !comesLater(err) || errors.Is(ctx.Err(), context.Canceled) {
 		return db, err
 	}
-	db = &DB{kind: t.kind, target: redact(t.name), opening: newOpening(err)}
+	db = &DB{kind: t.kind, target: t.name, opening: newOpening(err)}
 	s.Logger.Warn("database can't be used yet; waiting for it", "service", s.Service, "database", db.target, "err", err)
 	db.opening.group.Go(func() { db.openLater(t, s) }) // ends when the database has come, and by Close
 	return db, nil

@@ -97,10 +97,10 @@ func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	}
 }
 
-// touch finds out whether the file can be read and written, and creates it when it does not exist. SQLite could do that
-// too, but of most failures it only says "unable to open database file".
+// touch finds out whether the file can be read and written, and creates it, for its owner alone, when it does not exist; SQLite gives its
+// companions the same mode. SQLite could do that too, but of most failures it only says "unable to open database file".
 func touch(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		var pathErr *fs.PathError
 		if errors.As(err, &pathErr) { // OpenError names the path already

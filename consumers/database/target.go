@@ -1,9 +1,20 @@
 package database
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"net"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+
+	"github.com/device-fanout/fanout/internal/redact"
 )
 
 // Kind is a kind of database.
@@ -19,68 +30,132 @@ const (
 	// relaxed at the end of a sqlite: target switches off waiting for the disk; see [Open].
 	relaxed = "?synchronous=normal"
 
-	wantTarget = `want sqlite:PATH, a path, or postgres://USER:PASSWORD@HOST:PORT/DATABASE`
+	wantTarget = `want sqlite:PATH, a path such as data/x.db, postgres://USER:PASSWORD@HOST:PORT/DATABASE, settings such as host=HOST dbname=DATABASE, ` +
+		`or the JSON that Secrets Manager keeps for RDS`
+
+	// unshown stands for a target that could not be parsed: it may hold a password.
+	unshown = "(not shown, it may hold a password)"
 )
 
 // target is what a string passed to [Open] means.
 type target struct {
 	kind    Kind
-	name    string // for SQLite the path, for PostgreSQL the URL
+	name    string // to be shown: without a password
+	source  string // for SQLite the path, for PostgreSQL a URL or settings, with the password
 	relaxed bool
 }
+
+// setting is how settings for PostgreSQL begin: with one of these words. They may go on with others, which the server judges.
+var setting = regexp.MustCompile(`^\s*(host|port|user|password|passfile|dbname|database|service|servicefile|connect_timeout|application_name|` +
+	`target_session_attrs|sslmode|sslcert|sslkey|sslrootcert|sslpassword|pool_max_conns)\s*=`)
 
 func parseTarget(text string) (target, error) {
 	scheme, after, found := strings.Cut(text, ":")
 	path, isRelaxed := strings.CutSuffix(after, relaxed)
-	var fault string
+	isSQLite, isURL := found && scheme == "sqlite", strings.Contains(text, "://")
+	shown, fault := unshown, ""
+	if isSQLite || isURL {
+		shown = redact.URL(text)
+	}
 	switch {
 	case text == "":
-		fault = "no path and no URL"
+		shown, fault = `""`, "no path and no URL"
 	case strings.ContainsRune(text, 0):
-		fault = "a zero byte in the path or URL"
+		shown, fault = unshown, "a zero byte in the path or URL"
 	case found && (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(after, "//"):
-		return target{kind: Postgres, name: text}, nil
-	case strings.HasSuffix(text, ":memory:"):
-		fault = "a database in memory is not shared by the connections of a service"
-	case found && scheme == "sqlite" && strings.HasPrefix(after, "//"):
+		return postgresTarget(text, shown)
+	case strings.HasPrefix(strings.TrimSpace(text), "{"):
+		return secretTarget(text)
+	case !isSQLite && text == ":memory:", isSQLite && strings.HasSuffix(text, ":memory:"):
+		shown, fault = text, "a database in memory is not shared by the connections of a service"
+	case isSQLite && strings.HasPrefix(after, "//"):
 		fault = "two slashes after sqlite"
-	case found && scheme == "sqlite" && path == "":
+	case isSQLite && path == "":
 		fault = "no path"
-	case found && scheme == "sqlite" && strings.Contains(path, "?"):
+	case isSQLite && strings.Contains(path, "?"):
 		fault = "a setting other than " + relaxed + " (a path that holds a question mark goes without sqlite: before it)"
-	case found && scheme == "sqlite":
-		return target{kind: SQLite, name: path, relaxed: isRelaxed}, nil
-	case strings.Contains(text, "://"):
-		fault = "unknown kind of database " + scheme
+	case isSQLite:
+		return target{kind: SQLite, name: path, source: path, relaxed: isRelaxed}, nil
+	case setting.MatchString(text):
+		return postgresTarget(text, "")
+	case isURL:
+		shown, _, _ = strings.Cut(shown, "?")
+		if fault = "unknown kind of database"; !strings.Contains(shown, "…") {
+			fault += " " + scheme
+		}
+	case looksLikePath(text):
+		return target{kind: SQLite, name: text, source: text}, nil
 	default:
-		return target{kind: SQLite, name: text}, nil
+		fault = "neither a URL, settings or JSON, nor a path with a folder or an ending such as .db"
 	}
-	return target{}, &OpenError{Target: redact(text), Hint: wantTarget, Err: errors.New(fault)}
+	return target{}, &OpenError{Target: shown, Hint: wantTarget, Err: errors.New(fault)}
 }
 
-// redact returns the text of a target without passwords, also when it is not a valid URL.
-func redact(text string) string {
-	scheme, after, found := strings.Cut(text, "://")
-	if !found {
-		if text == "" {
-			return `""`
-		}
-		return text
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.User == nil && strings.Contains(after, "@") { // a password that needs escapes breaks the URL
-		if at := strings.LastIndexByte(after, '@'); at >= 0 {
-			after = after[at+1:]
-		}
-		after, _, _ = strings.Cut(after, "?")
-		return scheme + "://…" + after
-	}
-	query := u.Query() // without what is not valid in it
-	for key := range query {
-		if strings.Contains(strings.ToLower(key), "password") {
-			query.Set(key, "xxxxx")
+// looksLikePath tells whether a text is a path and nothing else. One that begins like a path may hold anything.
+func looksLikePath(text string) bool {
+	separator := string(os.PathSeparator)
+	for _, start := range []string{"./", "../", "." + separator, ".." + separator} {
+		if strings.HasPrefix(text, start) {
+			return true
 		}
 	}
-	u.RawQuery = query.Encode()
-	return u.Redacted()
+	switch {
+	case filepath.IsAbs(text):
+		return true
+	case strings.ContainsAny(text, `:@={"';,`) || strings.ContainsFunc(text, unicode.IsControl):
+		return false
+	}
+	return strings.ContainsAny(text, "/"+separator) || slices.Contains([]string{".db", ".sqlite", ".sqlite3"}, filepath.Ext(text))
+}
+
+// postgresTarget is the target of a URL or of settings for PostgreSQL. An empty name makes one of what they say.
+func postgresTarget(source, name string) (target, error) {
+	config, _, err := parsePostgres(source)
+	if err != nil {
+		return target{}, &OpenError{Target: cmp.Or(name, unshown), Hint: wantTarget, Err: err}
+	}
+	if name == "" {
+		host := net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
+		name = (&url.URL{Scheme: "postgres", User: url.User(config.User), Host: host, Path: "/" + config.Database}).String()
+	}
+	return target{kind: Postgres, name: name, source: source}, nil
+}
+
+// secretTarget is the target of a secret as RDS keeps it in Secrets Manager.
+func secretTarget(text string) (target, error) {
+	var s struct {
+		Engine, Username, Password, Host, DBName string
+		Port                                     any // a number, or a text of one
+	}
+	fault := ""
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&s); err != nil || decoder.More() {
+		fault = "no JSON object, or one with other than texts in it"
+	}
+	port, isText := s.Port.(string)
+	if number, ok := s.Port.(json.Number); ok {
+		port, isText = number.String(), true
+	}
+	_, err := strconv.ParseUint(port, 10, 16)
+	switch {
+	case fault != "":
+	case s.Engine != "" && s.Engine != "postgres" && s.Engine != "postgresql" && s.Engine != "aurora-postgresql":
+		fault = "the engine in the JSON is not postgres"
+	case s.Host == "":
+		fault = "no host in the JSON (RDS may keep user and password only; keep a URL of your own then)"
+	case s.Port != nil && (!isText || err != nil):
+		fault = "the port in the JSON is no number"
+	}
+	if fault != "" {
+		return target{}, &OpenError{Target: unshown, Hint: wantTarget, Err: errors.New(fault)}
+	}
+	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	settings := ""
+	for _, pair := range [][2]string{{"host", s.Host}, {"port", port}, {"user", s.Username}, {"password", s.Password}, {"dbname", s.DBName}} {
+		if pair[1] != "" {
+			settings += pair[0] + "='" + quote.Replace(pair[1]) + "' "
+		}
+	}
+	return postgresTarget(settings, "")
 }

@@ -1,12 +1,14 @@
 package database
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 func TestFormatTime_SortsAsTimesDo(t *testing.T) {
@@ -60,46 +62,70 @@ func TestKind_TimeArgumentsAreCutAndNotRounded(t *testing.T) {
 	}
 }
 
-// Whatever stands in a URL, its password must not get into an error or a log.
-func FuzzRedact(f *testing.F) {
+// Whatever a target holds, what is none of SQLite's is never taken for a file, and its password never gets into an error or a log.
+func FuzzTarget(f *testing.F) {
 	for _, seed := range []string{
-		"postgres://user:secret@host:5432/db?sslmode=disable", "postgres://user:secret%zz@host/db",
-		"postgres://user:secret@host:port/db", "postgresql://host/db?user=a&password=secret", "mysql://a:secret@b",
-		"postgres://user:sec?ret@host/db", "postgres://user:secret@[::1/db", "sqlite:x.db", "x.db", "", "://", "postgres://",
-		"postgres://host/db?password=secret;x", "postgres://host/%zz?password=secret",
-		"postgres://user:1/secret@host/db",
+		"secret", "a@b", "a/b.db", "a?b", "a#b", "%zz", "a b", "it's", `a\`, `"`, "`: x", ":5432", "[::1", "x=y z", "\n", "{}", "a\x00b", "\xff", "sqlite:x.db", "",
 	} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, target string) {
-		got := redact(target)
-		if _, err := parseTarget(target); err != nil && !strings.HasPrefix(err.Error(), "database: open ") {
-			t.Errorf("parseTarget(%q): got %q, want the prefix of the package", target, err)
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := parseTarget(text); err != nil {
+			var open *OpenError
+			if !errors.As(err, &open) || open.Target == "" || open.Hint != wantTarget {
+				t.Errorf("parseTarget(%q): got %#v, want a whole *OpenError", text, err)
+			}
+			shown := strings.HasPrefix(text, "sqlite:") || strings.Contains(text, "://")
+			if fresh := strings.Replace(err.Error(), wantTarget, "", 1); !shown && len(text) > 20 && strings.Contains(fresh, text) {
+				t.Errorf("parseTarget(%q): got %q, want it without what could not be parsed", text, err)
+			}
 		}
-		if !strings.Contains(target, "://") {
-			return // a path
+		const marker = "MARKER"
+		password := marker + text + marker
+		escaped := strings.ReplaceAll(url.QueryEscape(password), "+", "%20")
+		quoted := "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(password) + "'"
+		secret, err := json.Marshal(map[string]any{"engine": "postgres", "host": "db", "port": 5432, "username": "a", "password": password, "dbname": "x"})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if strings.Contains(got, "secret") && passwordIsSecret(target) {
-			t.Errorf("redact(%q): got %q, want it without the password", target, got)
+		kept := password
+		if !utf8.ValidString(password) { // JSON does not keep what is not UTF-8
+			kept = ""
+		}
+		for target, want := range map[string]string{ // the password that is understood, if it is one
+			"postgres://a:" + escaped + "@db/x":                        password,
+			"postgres://a:" + password + "@db/x":                       "",
+			"postgres://db/x?user=a&password=" + escaped:               password,
+			"host=db password=" + password + " user=a":                 "",
+			"host=db user=a dbname=x password=" + quoted:               password,
+			"  host = db user=a password=" + quoted:                    password,
+			string(secret):                                             kept,
+			"\n" + string(secret) + "\n":                               kept,
+			string(secret[:len(secret)-1]):                             "",
+			"Server=db;User Id=a;Password=" + password + ";Database=x": "",
+			"a:" + password + "@db/x":                                  "",
+			"jdbc:postgresql://db/x?user=a&password=" + password:       "",
+			"mysql://a:" + password + "@db/x":                          "",
+		} {
+			got, err := parseTarget(target)
+			shown := got.name
+			if err != nil {
+				shown = err.Error()
+			}
+			if strings.Contains(shown, marker) {
+				t.Errorf("parseTarget(%q): got %q, want it without the password", target, shown)
+			}
+			if err != nil {
+				continue
+			}
+			if got.kind != Postgres {
+				t.Errorf("parseTarget(%q): got kind %q, want %q or an error", target, got.kind, Postgres)
+				continue
+			}
+			config, _, err := parsePostgres(got.source)
+			if err != nil || want != "" && config.Password != want {
+				t.Errorf("parseTarget(%q): got %v and another password, want it as it was", target, err)
+			}
 		}
 	})
-}
-
-var inQuery = regexp.MustCompile(`^[a-z]+://[a-z.:0-9]*/[a-z]*\?password=secret[^@#]*$`)
-
-// passwordIsSecret tells whether "secret" stands in target as a password and nowhere else.
-func passwordIsSecret(target string) bool {
-	if strings.Count(target, "secret") != 1 {
-		return false
-	}
-	_, after, _ := strings.Cut(target, "://")
-	if inQuery.MatchString(target) {
-		return true
-	}
-	if u, err := url.Parse(target); err == nil {
-		password, _ := u.User.Password()
-		return strings.Contains(password, "secret")
-	}
-	userinfo, _, found := strings.Cut(after, "@")
-	return found && strings.Contains(userinfo, "secret")
 }

@@ -18,8 +18,8 @@ type Compute struct {
 	Repository string
 	// MemoryMiB is the memory of one task or function. Zero means 512.
 	MemoryMiB int
-	// DatabaseSecret is the name of the secret in Secrets Manager that holds the URL of the service's database; the consumer
-	// finds it in FANOUT_DATABASE. Whoever may read a Lambda function's configuration sees it there. Empty means none.
+	// DatabaseSecret is the name of the secret in Secrets Manager that holds the URL of the service's database, or what RDS keeps of it; the
+	// consumer finds it in FANOUT_DATABASE. Whoever may read a Lambda function's configuration sees it there. Empty means none.
 	DatabaseSecret string
 
 	// The rest is for Fargate alone.

@@ -27,7 +27,8 @@ var (
 )
 
 // URL returns a URL, or what somebody took for one, without its secrets: the password before the host, the user too for HTTP, and the
-// values of parameters that are called like secrets. All of text is taken for the URL. A text without :// is returned as it is.
+// values of parameters that are called like secrets. All of text is taken for the URL. Of what can't be parsed, or may have a password
+// that needs escapes, only the scheme is left. A text without :// is returned as it is.
 func URL(text string) string {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found {
@@ -35,13 +36,11 @@ func URL(text string) string {
 	}
 	u, err := url.Parse(text)
 	at := strings.LastIndexByte(rest, '@')
-	if host := strings.IndexAny(rest, "/?#"); err != nil || host >= 0 && host < at { // perhaps a password that needs escapes
-		if at >= 0 {
-			rest = rest[at+1:]
-		} else if strings.Contains(rest, ":") {
-			rest = "" // perhaps the user and half of the password
+	if host := strings.IndexAny(rest, "/?#"); err != nil || host >= 0 && host < at {
+		if !isScheme(scheme) {
+			scheme = "…"
 		}
-		return scheme + "://…" + parameters(rest)
+		return scheme + "://…"
 	}
 	if at >= 0 {
 		name, _, hasPassword := strings.Cut(rest[:at], ":")
@@ -56,28 +55,36 @@ func URL(text string) string {
 	return scheme + "://" + parameters(rest)
 }
 
-// parameters returns the end of a URL without the secrets behind its question mark and its hash.
+func isScheme(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("+-.", r)
+	})
+}
+
+// parameters returns the end of a URL without the secrets behind its question mark and its hash. What has no name behind a secret may be
+// the rest of it.
 func parameters(rest string) string {
 	start := strings.IndexAny(rest, "?#")
 	if start < 0 {
 		return rest
 	}
-	var b strings.Builder
-	b.WriteString(rest[:start])
-	for rest = rest[start:]; rest != ""; {
-		b.WriteByte(rest[0])
-		pair := rest[1:]
-		end := strings.IndexAny(pair, "?#&;")
-		if end < 0 {
-			end = len(pair)
+	pairs, secret := strings.Split(rest[start+1:], "&"), false
+	for i, pair := range pairs {
+		if !strings.Contains(pair, "=") {
+			if secret {
+				pairs[i] = mark
+			}
+			continue
 		}
-		rest, pair = pair[end:], pair[:end]
-		if name, _, found := strings.Cut(pair, "="); found && isSecret(name) {
-			pair = name + "=" + mark
+		secret = false
+		for at, char := range pair {
+			if char == '=' && isSecret(pair[strings.LastIndexAny(pair[:at], "?#;=")+1:at]) {
+				pairs[i], secret = pair[:at+1]+mark, true
+				break
+			}
 		}
-		b.WriteString(pair)
 	}
-	return b.String()
+	return rest[:start+1] + strings.Join(pairs, "&")
 }
 
 func isSecret(name string) bool {

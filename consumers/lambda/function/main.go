@@ -3,7 +3,7 @@
 //	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -tags lambda.norpc -o bootstrap ./consumers/lambda/function
 //
 // It is set up by environment variables: FANOUT_QUEUE_URL and FANOUT_DLQ_URL of the service's queues, and
-// FANOUT_DATABASE, the URL of its PostgreSQL database (password in PGPASSWORD). The stack also sets those of the handler timeout and of the
+// FANOUT_DATABASE, its PostgreSQL database: a URL or settings (password in PGPASSWORD), or the JSON that Secrets Manager keeps for RDS. The stack also sets those of the handler timeout and of the
 // queue's maxReceiveCount; see package lambda.
 package main
 

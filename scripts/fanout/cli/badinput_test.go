@@ -205,3 +205,30 @@ func unusedAddress(t testing.TB) string {
 	defer listener.Close()
 	return listener.Addr().String()
 }
+
+// A database that is none is refused before anything is received, wherever it is named, and whatever was in it stays untold.
+func TestDatabase_OfNoKindIsRefusedAndNotTold(t *testing.T) {
+	_, endpoint := localEngine(t)
+	t.Chdir(t.TempDir())
+	for name, target := range map[string]string{
+		"user and password": `{"username":"a","password":"SECRET"}`, "other settings": "Server=db;Password=SECRET", "half a URL": "a:SECRET@db/x",
+		"a password": "SECRET", "broken URL": "postgres://a:SECRET%zz@db/x", "broken settings": "host=db password='SECRET",
+	} {
+		t.Setenv("FANOUT_DATABASE", target)
+		commands := [][]string{
+			{"consume", "history", "--endpoint", endpoint, "--until-idle", "10ms"},
+			{"consume", "history", "--endpoint", endpoint, "--until-idle", "10ms", "--database", target},
+			{"consume", "push", "--endpoint", endpoint, "--until-idle", "10ms", "--push-addr", "127.0.0.1:0", "--database", target},
+		}
+		for _, args := range commands {
+			got := invoke(t, "", args...).want(t, exitFailed)
+			contains(t, name+": "+args[1], got.stderr, "fanout: history: database: open ", "want sqlite:PATH")
+			if strings.Contains(got.stdout+got.stderr, "SECRET") {
+				t.Errorf("%s: %q: got\n%s\nwant it without the password", name, args, got.stderr)
+			}
+		}
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) > 0 {
+		t.Errorf("files: got %v, %v, want none", files, err)
+	}
+}

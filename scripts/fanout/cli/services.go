@@ -53,7 +53,7 @@ var errElsewhere = errors.New("another program runs this service")
 type Options struct {
 	// Name is the service's name in the topology.
 	Name string
-	// Database is the path or URL of the service's database, as package database takes it.
+	// Database names the service's database, as package database takes it: a path, a URL, settings or JSON. It may hold a password.
 	Database string
 	// Logger takes what the service reports. It is never nil.
 	Logger *slog.Logger
@@ -84,6 +84,9 @@ func (o serviceOptions) url(service string) string {
 	path := filepath.Join(o.data, service+".db")
 	if o.relaxed {
 		return "sqlite:" + path + "?synchronous=normal"
+	}
+	if !filepath.IsAbs(path) { // whatever is in it, it is taken for a path
+		path = "." + string(filepath.Separator) + path
 	}
 	return path
 }
@@ -281,7 +284,7 @@ func portTaken(err error, flag string) error {
 	return &hinted{err, fmt.Sprintf("something else may use the port; choose another with %s, such as %s 127.0.0.1:0", flag, flag)}
 }
 
-// dataFolder makes sure that the folder is there. Without a name it is a new temporary one.
+// dataFolder makes sure that the folder is there; a new one is its owner's alone. Without a name it is a new temporary one.
 func dataFolder(name string) (string, error) {
 	if name == "" {
 		dir, err := os.MkdirTemp("", "fanout-")
@@ -290,7 +293,7 @@ func dataFolder(name string) (string, error) {
 		}
 		return dir, nil
 	}
-	if err := os.MkdirAll(name, 0o755); err != nil {
+	if err := os.MkdirAll(name, 0o700); err != nil {
 		return "", &hinted{fmt.Errorf("data folder: %w", err), "--data names a folder where this user can write; it is made if it is not there"}
 	}
 	return name, nil
