@@ -146,7 +146,7 @@ func benchGateway(b *testing.B, p *producer.Producer) *gateway.Gateway {
 }
 
 // untilTheEnd runs a part of a gateway until the benchmark ends.
-func untilTheEnd(b *testing.B, part func(context.Context) error) {
+func untilTheEnd(b testing.TB, part func(context.Context) error) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

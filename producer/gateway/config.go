@@ -29,6 +29,8 @@ type Config struct {
 	// Window is how many lines of one stream may wait for their acceptance, as long as they have no more than 8 MiB together. Zero
 	// means DefaultWindow.
 	Window int
+	// MaxStreams is how many streams a key may have open at once. Zero means DefaultMaxStreams.
+	MaxStreams int
 	// Trace adds the trace context of a request's header to the context that the producer's hooks get. Nil adds nothing;
 	// producer/telemetry has one, named Continue.
 	Trace func(context.Context, http.Header) context.Context
@@ -57,6 +59,7 @@ const (
 	DefaultLineTimeout   = time.Minute
 	DefaultPatience      = 20 * time.Second
 	DefaultWindow        = 1000
+	DefaultMaxStreams    = 100
 	DefaultDrainTimeout  = 20 * time.Second
 )
 
@@ -66,9 +69,7 @@ const (
 	// windowBytes bounds the lines of a stream that wait for their acceptance.
 	windowBytes = 8 << 20
 	// writeTimeout is how long a client may take to read one answer.
-	writeTimeout = 30 * time.Second
-	// headerTimeout is how long a request's header may take to arrive.
-	headerTimeout  = 5 * time.Second
+	writeTimeout   = 30 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 16 << 10
 )
@@ -80,6 +81,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.LineTimeout = cmp.Or(cfg.LineTimeout, DefaultLineTimeout)
 	cfg.Patience = cmp.Or(cfg.Patience, DefaultPatience)
 	cfg.Window = cmp.Or(cfg.Window, DefaultWindow)
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, DefaultMaxStreams)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -97,6 +99,9 @@ func (cfg Config) validate() error {
 	}
 	if cfg.Window < 1 {
 		fault("Window", cfg.Window, "at least 1")
+	}
+	if cfg.MaxStreams < 1 {
+		fault("MaxStreams", cfg.MaxStreams, "at least 1")
 	}
 	for name, d := range map[string]time.Duration{
 		"BodyTimeout": cfg.BodyTimeout, "LineTimeout": cfg.LineTimeout, "Patience": cfg.Patience, "DrainTimeout": cfg.DrainTimeout,

@@ -3,14 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/door"
 	"github.com/device-fanout/fanout/producer"
 )
 
@@ -26,6 +25,7 @@ type Gateway struct {
 	keys      *Keys
 	cfg       Config
 	limits    *limits
+	attempts  door.Attempts
 	metrics   *metrics
 
 	closing     chan struct{} // closed once Serve's context has ended
@@ -50,20 +50,20 @@ func New(publisher Publisher, keys *Keys, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{publisher: publisher, keys: keys, cfg: cfg, limits: newLimits(), closing: make(chan struct{})}
+	g.attempts.Logger, g.attempts.Server = cfg.Logger, "gateway"
 	g.metrics = newMetrics(g)
 	return g, nil
 }
 
 // Serve answers requests on listener until ctx ends. Then it refuses new events, lets those under way be answered for as long as
-// Config.DrainTimeout, and returns nil. It closes the listener. Encrypt with [crypto/tls.NewListener].
+// Config.DrainTimeout, and returns nil. It closes the listener. Encrypt with [crypto/tls.NewListener]. With the keys of [Anyone] and a listener
+// on loopback it takes requests by loopback names only, and none from web pages.
 func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler:           g.Handler(),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(g.cfg.Logger.Handler(), slog.LevelDebug), // clients that vanish, mostly
-	}
+	server := door.New(door.Config{
+		Name: "gateway", Handler: g.Handler(), Logger: g.cfg.Logger, Always: []string{"/healthz", "/readyz"}, NoRoom: g.noRoom,
+		BodyTimeout: g.cfg.BodyTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Guard: g.keys.guard(listener),
+	})
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }() // ends with Shutdown
 	select {
@@ -76,7 +76,6 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	if err := server.Shutdown(draining); err != nil {
 		g.cfg.Logger.Warn("requests were cut off", "err", err)
-		_ = server.Close()
 	}
 	<-ended
 	return nil

@@ -51,12 +51,19 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 	key, known := g.authenticate(r)
 	switch {
 	case !known:
+		if r.Header.Get("Authorization") != "" {
+			g.attempts.Failed(r)
+		}
 		p = newProblem(kindUnauthorized, "want the header Authorization: Bearer NAME.SECRET")
 	case g.isClosing():
 		p = newProblem(kindClosing, "")
 	case problem != nil:
 		p = problem
+	case lines && !g.limits.openStream(key.Name, g.cfg.MaxStreams):
+		p = newProblem(kindStreams, fmt.Sprintf("the key %q may have %d streams open", key.Name, g.cfg.MaxStreams))
+		p.retryAfter = time.Second
 	case lines:
+		defer g.limits.closeStream(key.Name)
 		g.stream(w, r, key)
 		return
 	}
@@ -80,6 +87,13 @@ type acceptance struct {
 	Line    int    `json:"line,omitempty"`
 	Status  int    `json:"status,omitempty"`
 	EventID string `json:"event_id"`
+}
+
+// noRoom answers where every connection is in use.
+func (g *Gateway) noRoom(w http.ResponseWriter, _ *http.Request) {
+	p := newProblem(kindConnections, "")
+	g.metrics.count(overHTTP, p, 0)
+	p.write(w)
 }
 
 func (g *Gateway) authenticate(r *http.Request) (Key, bool) {
@@ -155,11 +169,16 @@ func (g *Gateway) traced(r *http.Request) context.Context {
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Problem) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) // where the server can't, it has timeouts of its own
+	if g.isClosing() {
+		_ = control.SetReadDeadline(time.Now().Add(min(g.cfg.BodyTimeout, time.Second)))
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxEventBytes)))
 	switch {
 	case err == nil:
 		_ = control.SetReadDeadline(time.Time{})
 		return body, nil
+	case errors.Is(err, os.ErrDeadlineExceeded) && g.isClosing():
+		return nil, newProblem(kindClosing, "")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, newProblem(kindTooSlow, fmt.Sprintf("want all of it within %v", g.cfg.BodyTimeout))
 	}

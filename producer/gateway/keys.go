@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 // Key is what one API key may do. It does not hold the secret, only its hash.
@@ -175,6 +177,14 @@ func (k *Keys) Check(text string) (Key, bool) {
 		return Key{}, false
 	}
 	return key, true
+}
+
+// guard keeps web pages away where nobody is asked for a key.
+func (k *Keys) guard(l net.Listener) *door.Guard {
+	if !k.anyone {
+		return nil
+	}
+	return door.Loopback(l)
 }
 
 // renew returns a key that was shown a while ago as the file has it now. It is false when it was taken away meanwhile.

@@ -8,12 +8,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limits holds a token bucket for every key, and for every device of a key that was heard of lately.
+// limits counts the streams of every key, and holds a token bucket for every key, and for every device of a key that was heard of lately.
 type limits struct {
 	mu      sync.Mutex
 	keys    map[string]*rate.Limiter
 	devices map[keyedDevice]*rate.Limiter
-	sweepAt int // number of devices at which full buckets are thrown away
+	streams map[string]int // open ones, by key
+	sweepAt int            // number of devices at which full buckets are thrown away
 }
 
 type keyedDevice struct{ key, device string }
@@ -22,7 +23,7 @@ type keyedDevice struct{ key, device string }
 const minSweep = 1024
 
 func newLimits() *limits {
-	return &limits{keys: map[string]*rate.Limiter{}, devices: map[keyedDevice]*rate.Limiter{}, sweepAt: minSweep}
+	return &limits{keys: map[string]*rate.Limiter{}, devices: map[keyedDevice]*rate.Limiter{}, streams: map[string]int{}, sweepAt: minSweep}
 }
 
 // ofKey is the bucket of a key, or nil when it has no limit.
@@ -40,6 +41,25 @@ func (l *limits) ofDevice(key, device string, limit Limit) *rate.Limiter {
 		l.sweep()
 	}
 	return bucketOf(l.devices, keyedDevice{key, device}, limit.PerDevicePerSecond, limit.PerDeviceBurst)
+}
+
+// openStream counts a stream of a key, unless the key has that many. closeStream ends it.
+func (l *limits) openStream(key string, most int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.streams[key] >= most {
+		return false
+	}
+	l.streams[key]++
+	return true
+}
+
+func (l *limits) closeStream(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.streams[key]--; l.streams[key] == 0 {
+		delete(l.streams, key)
+	}
 }
 
 // bucketOf is the bucket of an ID, which follows a limit that has changed with the file of keys. It is nil without a limit.

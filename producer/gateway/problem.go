@@ -57,6 +57,8 @@ const (
 	kindNotFound        kind = "not-found"
 	kindMethod          kind = "method-not-allowed"
 	kindLimited         kind = "too-many-events"
+	kindStreams         kind = "too-many-streams"
+	kindConnections     kind = "too-many-connections"
 	kindBusy            kind = "busy"
 	kindUnconfirmed     kind = "unconfirmed"
 	kindNotWritten      kind = "not-written"
@@ -83,6 +85,8 @@ var kinds = map[kind]struct {
 	kindNotFound:        {http.StatusNotFound, "There is nothing here"},
 	kindMethod:          {http.StatusMethodNotAllowed, "The method is not allowed"},
 	kindLimited:         {http.StatusTooManyRequests, "Too many events"},
+	kindStreams:         {http.StatusTooManyRequests, "Too many streams are open"},
+	kindConnections:     {http.StatusServiceUnavailable, "Too many connections"},
 	kindBusy:            {http.StatusServiceUnavailable, "The buffer is full"},
 	kindUnconfirmed:     {http.StatusServiceUnavailable, "The event was not confirmed"},
 	kindNotWritten:      {http.StatusServiceUnavailable, "The event could not be written to disk"},
@@ -113,7 +117,7 @@ func (p *Problem) Error() string {
 
 // mayPass tells whether sending the event again can help.
 func (p *Problem) mayPass() bool {
-	return p.Status >= http.StatusInternalServerError && p.kind != kindRefused || p.kind == kindTooSlow || p.kind == kindLimited
+	return p.Status >= http.StatusInternalServerError && p.kind != kindRefused || p.Status == http.StatusTooManyRequests || p.kind == kindTooSlow
 }
 
 // write answers a request with the problem.
