@@ -14,7 +14,7 @@
 // Table event_history, the same on SQLite and PostgreSQL but for the types of columns:
 //
 //	position     increases in the order of handling
-//	event_id     unique
+//	event_id     unique with source and device_id: the event's identity
 //	source       the gateway that heard the event
 //	device_id
 //	type         such as device.power.changed.v1
@@ -30,8 +30,9 @@
 //
 // # Guarantees
 //
-// An event is there exactly once, however often it is delivered: the unique event ID refuses the second row, in the same
-// statement that writes it. When Handle returns nil, the row is committed and on disk.
+// An event is there exactly once, however often it is delivered: its identity, which is source, device and ID together, refuses the second
+// row, in the same statement that writes it. When Handle returns nil, the row is committed and on disk. A repeat whose type or payload differ
+// from the row's leaves the row as it is; consumers.Reused tells the consumer of it. Events of sources or devices that use the same IDs are all kept.
 //
 // Positions of one device increase in the order of its events, because the consumer handles a device's events one after
 // another. Between devices position tells little: they are handled side by side.
@@ -41,6 +42,11 @@
 // position may be missing for ever, because its transaction was rolled back or its event was there already. A reader
 // that follows the table by [Service.After] must not take the greatest position it has seen as a promise that all
 // smaller ones came; it should look back some seconds by recorded_at and pass over the event IDs it knows.
+//
+// In tables of older versions the ID alone was unique. On SQLite the first start of this version writes such a table anew, which takes time
+// and as much space again, and keeps positions, but no indexes and triggers that others have made. On PostgreSQL it adds an index, and
+// drops the old constraint, event_history_event_id_key, when two events first have the same ID, so that until then programs of both versions
+// work side by side. Drop it yourself once no older one runs: two indexes cost time.
 //
 // While the database is down, locked, full or can only be read, Handle returns errors that are consumers.Unavailable, so events wait for it. Open
 // succeeds then too, and [Service.Check] is for consumers.Config.Check.

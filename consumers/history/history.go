@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -57,7 +58,8 @@ func (s *Service) Close() error { return s.db.Close() }
 // consumers.Config.
 func (*Service) UnknownTypes() bool { return true }
 
-// Handle records event. It returns nil once the row is on disk, and also when it was there before. It blocks until then;
+// Handle records event. It returns nil once the row is on disk, and also when one of its identity was there before, whatever that says: see
+// [consumers.Reused] for one with another type or payload. It blocks until then;
 // events that are handled at the same time are committed together. An error means that nothing was recorded,
 // or, if ctx ended or the connection was lost during the commit, that it is not known; handling the event again is right in either case. Only a
 // consumers.Known error says that no retry can help: PostgreSQL can't store the event's data; see [database.NotStorable]. A
@@ -66,35 +68,71 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("history: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
 	}
-	var added int64
-	err := func() error {
-		data, err := events.EncodeData(event.Data)
-		if err != nil {
-			return err
-		}
-		at, err := s.db.Kind().TimeArguments(event.Time)
-		if err != nil {
-			return err
-		}
-		now := recordedText(time.Now())
-		args := append([]any{event.ID, event.Source, event.DeviceID, event.Type(), event.Sequence, string(data), now}, at...)
-		result, err := s.db.ExecContext(ctx, s.dialect.insert, args...)
-		if err != nil {
-			return err
-		}
-		added, err = result.RowsAffected()
-		return err
-	}()
+	err := s.record(ctx, event)
 	if database.NotStorable(err) {
 		err = consumers.Known(database.CodeNotStorable, err)
 	}
 	if err != nil {
 		return fmt.Errorf("history: record event %q of device %q: %w", event.ID, event.DeviceID, err)
 	}
-	if added == 0 {
-		s.logger.Debug("event was recorded before", "event_id", event.ID, "device_id", event.DeviceID)
-	}
 	return nil
+}
+
+func (s *Service) record(ctx context.Context, event events.Event) error {
+	data, err := events.EncodeData(event.Data)
+	if err != nil {
+		return err
+	}
+	at, err := s.db.Kind().TimeArguments(event.Time)
+	if err != nil {
+		return err
+	}
+	for widened := false; ; widened = true {
+		now := recordedText(time.Now())
+		args := append([]any{event.ID, event.Source, event.DeviceID, event.Type(), event.Sequence, string(data), now}, at...)
+		result, err := s.db.ExecContext(ctx, s.dialect.insert, args...)
+		if err != nil {
+			return err
+		}
+		if added, err := result.RowsAffected(); err != nil || added > 0 {
+			return err
+		}
+		earlier, err := s.Find(ctx, event.Identity())
+		if err == nil {
+			return s.repeated(ctx, event, data, earlier)
+		}
+		if widened || !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := s.widen(ctx); err != nil { // another event has its ID: the old constraint is there yet
+			return err
+		}
+	}
+}
+
+// repeated compares an event with the row of its identity, and returns what is to become of it.
+func (s *Service) repeated(ctx context.Context, event events.Event, data []byte, earlier Row) error {
+	s.logger.Debug("event was recorded before", "event_id", event.ID, "source", event.Source, "device_id", event.DeviceID)
+	was, err := events.DigestOf(earlier.Type, earlier.Data)
+	if err != nil {
+		return err
+	}
+	if is, err := events.DigestOf(event.Type(), data); err != nil || is == was {
+		return err
+	}
+	return consumers.Reused(ctx, event, earlier.Time)
+}
+
+// widen takes back, on PostgreSQL, that no two events may have the same ID. Programs of before then can't write any more.
+func (s *Service) widen(ctx context.Context) error {
+	if s.dialect.widen == "" {
+		return nil
+	}
+	s.logger.Info("two events have the same ID: the constraint of older versions is dropped, with which they can't write beside this one any more")
+	return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
+		_, err := tx.ExecContext(ctx, s.dialect.widen)
+		return err
+	})
 }
 
 // recordedText is a time as it stands in column recorded_at.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/database"
@@ -70,21 +71,26 @@ func (s *Service) After(ctx context.Context, position int64, limit int) ([]Row, 
 	return all, nil
 }
 
-// Find returns the row of the event with that ID, or an error that wraps [ErrNotFound].
-func (s *Service) Find(ctx context.Context, eventID string) (Row, error) {
+// Find returns the row of the event with that identity, or an error that wraps [ErrNotFound].
+func (s *Service) Find(ctx context.Context, id events.Identity) (Row, error) {
 	row, err := scan(s.db.QueryRowContext(ctx,
-		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1`, eventID))
+		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1 AND device_id = $2 AND source = $3`, id.ID, id.Subject, id.Source))
+	return found(row, id.String(), err)
+}
+
+// found returns the row that was looked for, or an error that says what it was.
+func found(row Row, what string, err error) (Row, error) {
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return Row{}, fmt.Errorf("%w: %q", ErrNotFound, eventID)
+		return Row{}, fmt.Errorf("%w: %s", ErrNotFound, what)
 	case err != nil:
-		return Row{}, fmt.Errorf("history: find event %q: %w", eventID, err)
+		return Row{}, fmt.Errorf("history: find event %s: %w", what, database.Verdict(err))
 	}
 	return row, nil
 }
 
 // Since returns the events after the one with that ID in the order of their positions, up to the last one, for a reader that
-// was away. It begins a little earlier, with those recorded in the ten seconds before it, but no more than 10,000: devices
+// was away. If several have that ID it is the one with the smallest position, so that nothing is missed. It begins a little earlier, with those recorded in the ten seconds before it, but no more than 10,000: devices
 // are handled side by side, so an event of another device with a smaller position may have happened later. An event
 // that was not recorded is an [ErrNotFound]; the first error is the last element.
 //
@@ -122,8 +128,9 @@ const (
 
 // before returns the position after which Since begins.
 func (s *Service) before(ctx context.Context, eventID string) (int64, error) {
-	row, err := s.Find(ctx, eventID)
-	if err != nil {
+	row, err := scan(s.db.QueryRowContext(ctx,
+		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1 ORDER BY position LIMIT 1`, eventID))
+	if row, err = found(row, strconv.Quote(eventID), err); err != nil {
 		return 0, err
 	}
 	var first int64

@@ -6,12 +6,17 @@ import "github.com/device-fanout/fanout/consumers/database"
 type dialect struct {
 	steps   []string // of the migration; a released one is never changed
 	insert  string
+	widen   string // takes back that no two events may have the same ID; empty if the migration has done so
 	columns string // as scan wants them
 }
 
+// widen lets PostgreSQL take two events with the same ID. The name is the one that PostgreSQL gives a UNIQUE of that column.
+const widen = `ALTER TABLE event_history DROP CONSTRAINT IF EXISTS event_history_event_id_key`
+
 var dialects = map[database.Kind]dialect{
 	database.SQLite: {
-		steps: []string{`CREATE TABLE event_history (
+		steps: []string{
+			`CREATE TABLE event_history (
 				position    INTEGER PRIMARY KEY AUTOINCREMENT, -- also after a DELETE no position comes twice
 				event_id    TEXT NOT NULL UNIQUE,
 				source      TEXT NOT NULL,
@@ -22,13 +27,38 @@ var dialects = map[database.Kind]dialect{
 				data        TEXT NOT NULL, -- JSON
 				recorded_at TEXT NOT NULL
 			);
-			CREATE INDEX event_history_device_time ON event_history (device_id, time)`},
+			CREATE INDEX event_history_device_time ON event_history (device_id, time)`,
+			// An event is known by source and device as well as by its ID. SQLite can't drop a constraint, so the table is written anew;
+			// positions stay, and so does the greatest that was ever given.
+			`CREATE TABLE event_history_new (
+				position    INTEGER PRIMARY KEY AUTOINCREMENT,
+				event_id    TEXT NOT NULL,
+				source      TEXT NOT NULL,
+				device_id   TEXT NOT NULL,
+				type        TEXT NOT NULL,
+				time        TEXT NOT NULL,
+				sequence    TEXT NOT NULL,
+				data        TEXT NOT NULL,
+				recorded_at TEXT NOT NULL
+			);
+			INSERT INTO event_history_new (position, event_id, source, device_id, type, time, sequence, data, recorded_at)
+				SELECT position, event_id, source, device_id, type, time, sequence, data, recorded_at FROM event_history ORDER BY position;
+			DELETE FROM sqlite_sequence WHERE name = 'event_history_new';
+			INSERT INTO sqlite_sequence (name, seq) SELECT 'event_history_new', seq FROM sqlite_sequence WHERE name = 'event_history';
+			DROP TABLE event_history;
+			PRAGMA legacy_alter_table = ON; -- views of it need not be there at this moment
+			ALTER TABLE event_history_new RENAME TO event_history;
+			PRAGMA legacy_alter_table = OFF;
+			CREATE UNIQUE INDEX event_history_identity ON event_history (event_id, device_id, source);
+			CREATE INDEX event_history_device_time ON event_history (device_id, time)`,
+		},
 		insert: `INSERT INTO event_history (event_id, source, device_id, type, sequence, data, recorded_at, time)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (event_id) DO NOTHING`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
 		columns: `position, event_id, source, device_id, type, sequence, data, recorded_at, time, 0`,
 	},
 	database.Postgres: {
-		steps: []string{`CREATE TABLE event_history (
+		steps: []string{
+			`CREATE TABLE event_history (
 				position    BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 				event_id    TEXT NOT NULL UNIQUE,
 				source      TEXT NOT NULL,
@@ -40,9 +70,17 @@ var dialects = map[database.Kind]dialect{
 				data        JSONB NOT NULL,
 				recorded_at TIMESTAMPTZ NOT NULL
 			);
-			CREATE INDEX event_history_device_time ON event_history (device_id, time)`},
+			CREATE INDEX event_history_device_time ON event_history (device_id, time)`,
+			// An event is known by source and device as well as by its ID. Older programs name the old constraint in their ON CONFLICT; so that
+			// they can go on beside this one, it stays until two events have one ID, see widen. A table without rows has no older programs.
+			`CREATE UNIQUE INDEX IF NOT EXISTS event_history_identity ON event_history (event_id, device_id, source);
+			DO $$ BEGIN
+				IF NOT EXISTS (SELECT FROM event_history) THEN ` + widen + `; END IF;
+			END $$`,
+		},
 		insert: `INSERT INTO event_history (event_id, source, device_id, type, sequence, data, recorded_at, time, time_nanos)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (event_id) DO NOTHING`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+		widen:   widen,
 		columns: `position, event_id, source, device_id, type, sequence, data, recorded_at, time, time_nanos`,
 	},
 }

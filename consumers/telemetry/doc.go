@@ -26,6 +26,7 @@
 //	fanout.consumer.dead_lettered        counter                    messages that the dead-letter queue has confirmed
 //	fanout.consumer.parked               counter                    of them, those that followed a failed one
 //	fanout.consumer.released             counter                    messages handed back
+//	fanout.consumer.reused               counter                    messages with the identity of an earlier event that said something else
 //	fanout.consumer.lease.extensions     counter                    requests that extended visibility timeouts
 //	fanout.consumer.lease.losses         counter                    messages whose lease was lost
 //	fanout.consumer.delete.requests      counter                    delete requests
