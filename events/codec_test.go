@@ -184,6 +184,7 @@ func TestDecode_NamesEveryBadField(t *testing.T) {
 		{`{"id":"e1"`, events.CodeMalformedJSON, "events: malformed JSON: byte 10: unexpected end of JSON input"},
 		{"{} {}", events.CodeMalformedJSON, "events: malformed JSON: byte 4: invalid character '{' after top-level value"},
 		{"{\"id\":\"\xff\"}", events.CodeMalformedJSON, "events: malformed JSON: byte 8: got 0xff, want UTF-8"},
+		{"\uFEFF{}", events.CodeMalformedJSON, "events: malformed JSON: byte 1: got a byte order mark, want UTF-8 without one"},
 		{"[{}]", events.CodeMalformedJSON, "events: malformed JSON: got a list, want an object"},
 		{`"x"`, events.CodeMalformedJSON, `events: malformed JSON: got "x", want an object`},
 		{"null", events.CodeMalformedJSON, "events: malformed JSON: got null, want an object"},

@@ -202,9 +202,14 @@ func wholeNumber(raw []byte) (float64, bool) {
 
 // parseTime reads a JSON string in RFC 3339.
 func parseTime(raw []byte) (time.Time, bool) {
-	var t time.Time
-	if raw[0] != '"' || t.UnmarshalText(raw[1:len(raw)-1]) != nil {
+	if raw[0] != '"' {
 		return time.Time{}, false
 	}
-	return t.UTC(), true
+	var t time.Time
+	if t.UnmarshalText(raw[1:len(raw)-1]) == nil { // as nearly always
+		return t.UTC(), true
+	}
+	text, _ := unquote(raw) // some escape the plus sign
+	t, err := ParseTime(text)
+	return t, err == nil
 }

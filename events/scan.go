@@ -28,6 +28,9 @@ func checkJSON(text []byte) error {
 		}
 	}
 	if !wellFormed(text) {
+		if bytes.HasPrefix(text, []byte("\uFEFF")) {
+			return errors.New("byte 1: got a byte order mark, want UTF-8 without one")
+		}
 		var ignored json.RawMessage
 		if syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(text, &ignored)); ok {
 			return fmt.Errorf("byte %d: %w", syntax.Offset, syntax)

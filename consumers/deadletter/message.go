@@ -11,6 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // Message is one message in a dead-letter queue.
@@ -47,7 +49,7 @@ func newMessage(from Source, in types.Message) *Message {
 	}
 	_ = json.Unmarshal([]byte(m.Body), &envelope) // an undecodable body is a common reason to be here
 	m.EventID, m.Type, m.DeviceID = envelope.ID, envelope.Type, cmp.Or(m.groupID, envelope.Subject)
-	m.Time, _ = time.Parse(time.RFC3339Nano, envelope.Time)
+	m.Time, _ = events.ParseTime(envelope.Time)
 	if t := aws.ToString(in.MessageAttributes["type"].StringValue); t != "" {
 		m.Type = t
 	}
