@@ -39,10 +39,10 @@ func checkFormat(format string) error {
 	return nil
 }
 
-// openInput opens a file, or standard input for "-".
+// openInput opens a file, or standard input for "-". It gives text in UTF-8; see [utf8Text].
 func (g *globals) openInput(name string) (io.ReadCloser, error) {
 	if name == "-" {
-		return io.NopCloser(g.in), nil
+		return io.NopCloser(utf8Text(g.in)), nil
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -51,7 +51,10 @@ func (g *globals) openInput(name string) (io.ReadCloser, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, errors.Join(fmt.Errorf("input: %s is a folder, want a file", name), f.Close())
 	}
-	return f, nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{utf8Text(f), f}, nil
 }
 
 // interruptible gives what r gives, until ctx ends or it is closed. A read of a terminal or a pipe can't be cut off, so r is read
