@@ -45,6 +45,7 @@ type pending struct {
 	digits     int    // where its 20 digits of sequence stand in body
 	bytes      int    // size as the topic counts it
 	sequence   int64
+	accepted   time.Time // to a tenth of a second, if it was read from the spool
 	done       func(Result)
 	ended      func(Result) // from Hooks.Accept
 	ref        spool.Ref    // where it stands in the spool, if there is one
@@ -114,28 +115,14 @@ func (p *Producer) encode(event *pending) error {
 
 // checkTime adds to what is wrong with an event that its time lies outside the bounds that Config sets.
 func (p *Producer) checkTime(e events.Event, err error) error {
-	if p.cfg.MaxPast == 0 && p.cfg.MaxFuture == 0 || e.Time.IsZero() {
+	outside, ok := errors.AsType[*events.Error](e.CheckTime(time.Now(), p.cfg.MaxPast, p.cfg.MaxFuture))
+	if !ok {
 		return err
 	}
-	now := time.Now()
-	var want string
-	switch {
-	case p.cfg.MaxPast > 0 && now.Sub(e.Time) > p.cfg.MaxPast:
-		want = fmt.Sprintf("a time at most %v ago", p.cfg.MaxPast)
-	case p.cfg.MaxFuture > 0 && e.Time.Sub(now) > p.cfg.MaxFuture:
-		want = fmt.Sprintf("a time at most %v ahead", p.cfg.MaxFuture)
-	default:
-		return err
-	}
-	field := events.FieldError{Path: "time", Value: strconv.Quote(e.Time.UTC().Format(time.RFC3339Nano)), Want: want}
 	if faults, ok := errors.AsType[*events.Error](err); ok {
-		faults.Code = events.CodeInvalidEnvelope
-		faults.Fields = append([]events.FieldError{field}, faults.Fields...)
-		return faults
+		outside.Fields = append(outside.Fields, faults.Fields...)
 	}
-	return &events.Error{
-		Code: events.CodeInvalidEnvelope, EventID: e.ID, DeviceID: e.DeviceID, Type: e.Type(), Fields: []events.FieldError{field},
-	}
+	return outside
 }
 
 // refuse ends an event that is not accepted, and returns err.
@@ -196,8 +183,11 @@ func (p *Producer) full() bool {
 
 // admit gives an event its sequence and appends it to its lane, or to what is written to the spool next. The caller holds mu.
 func (p *Producer) admit(event *pending) {
-	p.sequence = max(p.sequence+1, time.Now().UnixNano())
-	event.sequence = p.sequence
+	// When the clock has been set back, sequences go on from the last one at the pace of time, until it has caught up.
+	now := p.now()
+	p.sequence = max(p.sequence+max(1, int64(now.Sub(p.lastAccepted))), now.UnixNano())
+	p.lastAccepted = now
+	event.sequence, event.accepted = p.sequence, now
 	digits := event.body[event.digits : event.digits+sequenceDigits]
 	number := strconv.AppendInt(make([]byte, 0, sequenceDigits), p.sequence, 10)
 	copy(digits[sequenceDigits-len(number):], number)
@@ -207,7 +197,7 @@ func (p *Producer) admit(event *pending) {
 	l.count++
 	p.stats.Accepted++
 	p.stats.Buffered++
-	p.acceptedAt.add(event.sequence)
+	p.acceptedAt.add(event.sequence, now)
 	if p.store != nil {
 		p.commit(l, event)
 		return

@@ -28,23 +28,25 @@ type Producer struct {
 	store      store // the spool; nil without one
 	closeStore func() error
 	attributes attributeCache
-	spoolLog   rate.Sometimes // limits what is logged about the spool
+	now        func() time.Time // tells when events are accepted and resolved
+	spoolLog   rate.Sometimes   // limits what is logged about the spool
 
-	mu         sync.Mutex // guards everything below; held for memory work only
-	lanes      map[string]*lane
-	ready      []*lane    // lanes whose first event may be sent, the longest waiting first
-	waiters    *list.List // of *waiter: callers waiting for room, the longest waiting first
-	underWay   int        // batches
-	pace       pace
-	roundTrip  time.Duration
-	timer      *time.Timer // calls dispatch again when a batch that is not full has waited long enough
-	sequence   int64
-	acceptedAt acceptanceTimes
-	closed     bool
-	aborted    bool          // Close has given up, and leaves what is left to the spool
-	drained    chan struct{} // made by Close, closed once nothing is buffered and nothing is under way
-	warned     time.Time
-	stats      Stats
+	mu           sync.Mutex // guards everything below; held for memory work only
+	lanes        map[string]*lane
+	ready        []*lane    // lanes whose first event may be sent, the longest waiting first
+	waiters      *list.List // of *waiter: callers waiting for room, the longest waiting first
+	underWay     int        // batches
+	pace         pace
+	roundTrip    time.Duration
+	timer        *time.Timer // calls dispatch again when a batch that is not full has waited long enough
+	sequence     int64
+	lastAccepted time.Time // when the event with that sequence was accepted; at first, when the Producer was made
+	acceptedAt   acceptanceTimes
+	closed       bool
+	aborted      bool          // Close has given up, and leaves what is left to the spool
+	drained      chan struct{} // made by Close, closed once nothing is buffered and nothing is under way
+	warned       time.Time
+	stats        Stats
 
 	// With a spool only.
 	uncommitted  []*pending // not yet on disk, in their order
@@ -100,7 +102,7 @@ func New(api TopicAPI, topicARN string, cfg Config) (*Producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer{api: api, topic: topicARN, cfg: cfg, lanes: map[string]*lane{}, waiters: list.New()}
+	p := &Producer{api: api, topic: topicARN, cfg: cfg, lanes: map[string]*lane{}, waiters: list.New(), now: time.Now, lastAccepted: time.Now()}
 	p.spoolLog.Interval = time.Second
 	p.requests, p.abort = context.WithCancel(context.Background())
 	p.closeStore = sync.OnceValue(func() error { return p.store.Close() })
@@ -277,7 +279,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	for _, event := range abandoned {
-		event.tell(Result{Err: event.failure(true)}, &p.cfg.Hooks)
+		p.tell(event, Result{Err: event.failure(true)})
 	}
 	p.mu.Lock()
 	p.stats.Failed += int64(len(abandoned))

@@ -117,7 +117,7 @@ func (p *Producer) settle(batch []entry, results []entryResult, answer requestRe
 		o := results[i]
 		if o.outcome == confirmed {
 			refs = append(refs, head.ref)
-			head.tell(Result{MessageID: o.MessageID, SequenceNumber: o.SequenceNumber}, &p.cfg.Hooks)
+			p.tell(head.pending, Result{MessageID: o.MessageID, SequenceNumber: o.SequenceNumber})
 			done++
 			continue
 		}
@@ -151,7 +151,7 @@ func (p *Producer) settle(batch []entry, results []entryResult, answer requestRe
 		if !followed { // else the spool keeps it until they are set aside too
 			refs = append(refs, head.ref)
 		}
-		head.tell(Result{Err: failure}, &p.cfg.Hooks)
+		p.tell(head.pending, Result{Err: failure})
 		failed++
 		aside++
 	}
@@ -236,21 +236,21 @@ func (p *Producer) fail(head entry, closing bool) int {
 		p.mu.Unlock()
 	}
 	failure := head.failure(closing)
-	head.tell(Result{Err: failure}, &p.cfg.Hooks)
+	p.tell(head.pending, Result{Err: failure})
 	for _, f := range followers {
-		f.tell(Result{Err: &BlockedError{EventID: f.event.ID, DeviceID: f.event.DeviceID, BlockedBy: head.event.ID, Err: failure}}, &p.cfg.Hooks)
+		p.tell(f, Result{Err: &BlockedError{EventID: f.event.ID, DeviceID: f.event.DeviceID, BlockedBy: head.event.ID, Err: failure}})
 	}
 	return len(followers)
 }
 
 // tell tells the caller of an event and the hooks its outcome. It is called once for every accepted event, without the
 // lock.
-func (event *pending) tell(r Result, hooks *Hooks) {
+func (p *Producer) tell(event *pending, r Result) {
 	event.answered(r)()
-	if hooks.Resolved != nil {
-		hooks.Resolved(Resolved{
+	if p.cfg.Hooks.Resolved != nil {
+		p.cfg.Hooks.Resolved(Resolved{
 			EventID: event.event.ID, DeviceID: event.event.DeviceID, Type: event.eventType,
-			Attempts: event.attempts, Took: max(0, time.Duration(time.Now().UnixNano()-event.sequence)), Code: event.code, Err: r.Err,
+			Attempts: event.attempts, Took: p.now().Sub(event.accepted), Code: event.code, Err: r.Err,
 		})
 	}
 }

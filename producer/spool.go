@@ -74,7 +74,7 @@ func (p *Producer) openSpool() error {
 		l.newest = waiting.Refs[l.count-1].Segment()
 		p.waitingBytes += l.bytes
 		for _, sequence := range waiting.Sequences {
-			p.acceptedAt.add(sequence)
+			p.acceptedAt.add(sequence, recovered(p.lastAccepted, sequence))
 		}
 		p.stats.Accepted += int64(l.count)
 		p.stats.Buffered += l.count
@@ -258,7 +258,7 @@ func (p *Producer) notCommitted(batch []*pending, err error) {
 		p.mu.Unlock()
 	}
 	for i, event := range batch {
-		event.tell(Result{Err: failures[i]}, &p.cfg.Hooks)
+		p.tell(event, Result{Err: failures[i]})
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -386,6 +386,9 @@ func (p *Producer) load(l *lane) error {
 		p.stats.SetAside++
 		l.unblock(1)
 	}
+	for _, event := range loaded {
+		event.accepted = p.acceptedAt.of(event.sequence)
+	}
 	if len(refs) > 0 { // back to the others
 		p.inMemory -= len(refs)
 		l.later = append(slices.Clone(refs), l.later...)
@@ -445,7 +448,7 @@ func (p *Producer) failBlocked(l *lane) error {
 		if err = p.setAside(event, failure); err != nil {
 			break
 		}
-		event.tell(Result{Err: failure}, &p.cfg.Hooks)
+		p.tell(event, Result{Err: failure})
 		refs = append(refs, event.ref)
 	}
 	p.doneWith(l, refs)

@@ -327,9 +327,9 @@ func TestSpool_GaplessHoldsAfterACrash(t *testing.T) {
 func TestAges_StaySmall(t *testing.T) {
 	t.Parallel()
 	var a acceptanceTimes
-	a.add(0)
+	a.add(0, time.Unix(0, 0))
 	for i := int64(1); i <= 1000; i++ {
-		a.add(i * tenth)
+		a.add(i*tenth, time.Unix(0, i*tenth))
 		a.remove(i * tenth)
 	}
 	if len(a.counts) != 1 || !a.oldest().Equal(time.Unix(0, 0)) {

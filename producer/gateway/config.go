@@ -16,6 +16,10 @@ type Config struct {
 	// MaxEventBytes bounds the body of one event, and one line of a stream. Zero means DefaultMaxEventBytes. The topic's own limit
 	// is checked by the producer.
 	MaxEventBytes int
+	// MaxFuture refuses an event whose time is further ahead than that: the clock of its device is wrong, and services that keep the newest
+	// state would believe nothing else for as long. Zero means DefaultMaxFuture, and a negative value takes any time. So does a host whose
+	// own clock shows a year before 2026: it has not been set.
+	MaxFuture time.Duration
 	// Limit is the limit of keys that have none of their own, and of what comes over MQTT. The zero value is no limit.
 	Limit Limit
 	// BodyTimeout is how long the body of one event may take to arrive. Zero means DefaultBodyTimeout.
@@ -55,6 +59,7 @@ type Limit struct {
 // Defaults of Config.
 const (
 	DefaultMaxEventBytes = 256 << 10
+	DefaultMaxFuture     = 24 * time.Hour
 	DefaultBodyTimeout   = 10 * time.Second
 	DefaultLineTimeout   = time.Minute
 	DefaultPatience      = 20 * time.Second
@@ -76,6 +81,7 @@ const (
 
 func (cfg Config) withDefaults() Config {
 	cfg.MaxEventBytes = cmp.Or(cfg.MaxEventBytes, DefaultMaxEventBytes)
+	cfg.MaxFuture = cmp.Or(cfg.MaxFuture, DefaultMaxFuture)
 	cfg.Limit = cfg.Limit.withDefaults()
 	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, DefaultBodyTimeout)
 	cfg.LineTimeout = cmp.Or(cfg.LineTimeout, DefaultLineTimeout)

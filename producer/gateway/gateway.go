@@ -30,7 +30,7 @@ type Gateway struct {
 
 	closing     chan struct{} // closed once Serve's context has ended
 	closeOnce   sync.Once
-	lastNoRoom  atomic.Int64 // Unix nanoseconds
+	lastNoRoom  atomic.Pointer[time.Time]
 	subscribers atomic.Int64 // running Subscribe calls
 	connected   atomic.Int64 // those that are connected
 }
@@ -102,7 +102,8 @@ func (g *Gateway) send(ctx context.Context, e events.Event, done func(error)) {
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		if g.publisher.Stats().Full { // else it is the device that may have no more
-			g.lastNoRoom.Store(time.Now().UnixNano())
+			now := time.Now()
+			g.lastNoRoom.Store(&now)
 		}
 		done(errNoRoom)
 	case err != nil:
@@ -110,7 +111,8 @@ func (g *Gateway) send(ctx context.Context, e events.Event, done func(error)) {
 	}
 }
 
-// full tells whether an event was refused a moment ago because there was no room for any device.
-func (g *Gateway) full() bool {
-	return time.Now().UnixNano()-g.lastNoRoom.Load() < int64(2*roomPatience)
+// full tells whether an event was refused a moment before now because there was no room for any device.
+func (g *Gateway) full(now time.Time) bool {
+	at := g.lastNoRoom.Load()
+	return at != nil && now.Sub(*at) < 2*roomPatience
 }

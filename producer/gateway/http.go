@@ -131,7 +131,7 @@ func (g *Gateway) one(w http.ResponseWriter, r *http.Request, key Key) (id strin
 	if p != nil {
 		return "", p
 	}
-	e, p := parse(body, &key)
+	e, p := g.parse(body, &key)
 	if p != nil {
 		return "", p
 	}
@@ -189,10 +189,13 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Pro
 }
 
 // parse reads one event and sees whether the key may send it.
-func parse(text []byte, key *Key) (events.Event, *Problem) {
+func (g *Gateway) parse(text []byte, key *Key) (events.Event, *Problem) {
 	e, err := events.ParseLine(text)
 	if err != nil {
 		return e, problemOf(err)
+	}
+	if p := g.checkTime(e); p != nil {
+		return e, p
 	}
 	if !key.MayUse(e.DeviceID) {
 		return e, newProblem(kindForbidden, fmt.Sprintf("the key %q may not speak for device %q", key.Name, e.DeviceID))
@@ -206,6 +209,22 @@ func parse(text []byte, key *Key) (events.Event, *Problem) {
 	return e, nil
 }
 
+// noClockBefore is a time that no clock shows which has been set. A host without a battery starts in 1970 or 2000, and all devices seem to
+// be ahead of it.
+var noClockBefore = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// checkTime refuses an event of a clock that is wrong, unless it is this host's own that has not been set yet.
+func (g *Gateway) checkTime(e events.Event) *Problem {
+	now := time.Now()
+	if now.Before(noClockBefore) {
+		return nil
+	}
+	if err := e.CheckTime(now, 0, g.cfg.MaxFuture); err != nil {
+		return problemOf(err)
+	}
+	return nil
+}
+
 func limited(detail string, wait time.Duration) *Problem {
 	p := newProblem(kindLimited, detail)
 	p.retryAfter = wait
@@ -217,7 +236,7 @@ func (g *Gateway) ready(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case g.isClosing():
 		writeState(w, http.StatusServiceUnavailable, "closing")
-	case g.full():
+	case g.full(time.Now()):
 		writeState(w, http.StatusServiceUnavailable, "buffer full")
 	case g.connected.Load() < g.subscribers.Load():
 		writeState(w, http.StatusServiceUnavailable, "not connected to the MQTT broker")

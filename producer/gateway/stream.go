@@ -173,7 +173,7 @@ func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool)
 		answer("", newProblem(kindTooLarge, fmt.Sprintf("want at most %d bytes", g.cfg.MaxEventBytes)))
 		return
 	}
-	e, p := parse(line, &s.key)
+	e, p := g.parse(line, &s.key)
 	if p != nil {
 		answer("", p)
 		return

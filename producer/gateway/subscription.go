@@ -202,6 +202,9 @@ func (s *subscription) takeOne(m received) {
 		return
 	}
 	e, p := s.filters.parseMessage(m)
+	if p == nil {
+		p = s.gateway.checkTime(e)
+	}
 	if p != nil {
 		answer(p)
 		return

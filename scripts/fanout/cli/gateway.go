@@ -28,6 +28,7 @@ type gatewayOptions struct {
 	source, topicARN  string
 	mqtt              mqttOptions
 	limit             gateway.Limit
+	maxFuture         time.Duration
 }
 
 func newGateway(g *globals) *cobra.Command {
@@ -71,6 +72,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	o.mqtt.bind(f)
 	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from each key that has no limit of its own, and from the broker (default: no limit)")
 	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices (default: no limit)")
+	maxFutureFlag(cmd, &o.maxFuture)
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.MarkFlagsMutuallyExclusive("keys", "no-keys")
 	cmd.MarkFlagsOneRequired("keys", "no-keys")
@@ -102,7 +104,7 @@ only. A running gateway knows it after a moment. To confine it to devices or to 
 }
 
 func (o gatewayOptions) check(program string) error {
-	if err := errors.Join(checkRate(o.limit.PerSecond), checkRate(o.limit.PerDevicePerSecond)); err != nil {
+	if err := errors.Join(checkRate(o.limit.PerSecond), checkRate(o.limit.PerDevicePerSecond), checkMaxFuture(o.maxFuture)); err != nil {
 		return err
 	}
 	host, _, err := net.SplitHostPort(o.addr)
@@ -153,7 +155,7 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	gw, err := gateway.New(p, keys, gateway.Config{Limit: o.limit, Trace: telemetry.Continue, Logger: logger})
+	gw, err := gateway.New(p, keys, gateway.Config{Limit: o.limit, MaxFuture: maxFuture(o.maxFuture), Trace: telemetry.Continue, Logger: logger})
 	if err != nil {
 		return errors.Join(err, p.Close(ctx))
 	}

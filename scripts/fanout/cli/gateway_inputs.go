@@ -26,7 +26,7 @@ type gatewayInputs struct {
 func openGatewayInputs(p *publisher, o upOptions, g *globals) (*gatewayInputs, error) {
 	in := &gatewayInputs{}
 	var err error
-	if in.gateway, err = gateway.New(gatewayPublisher{p}, gateway.Anyone(), gateway.Config{Logger: newLogger(g.err)}); err != nil {
+	if in.gateway, err = gateway.New(gatewayPublisher{p}, gateway.Anyone(), gateway.Config{MaxFuture: maxFuture(o.maxFuture), Logger: newLogger(g.err)}); err != nil {
 		return nil, err
 	}
 	if o.gateway != "" {

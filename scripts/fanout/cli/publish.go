@@ -16,6 +16,7 @@ import (
 func newPublish(g *globals) *cobra.Command {
 	var format, source, topicARN string
 	var rate float64
+	var maxFuture time.Duration
 	var asJSON, redrive bool
 	cmd := &cobra.Command{
 		Use:   "publish FILE|-",
@@ -37,7 +38,7 @@ from, not to the topic, in order per device. Services know the events by their I
 			if err := checkFormat(format); err != nil {
 				return err
 			}
-			if err := checkRate(rate); err != nil {
+			if err := errors.Join(checkRate(rate), checkMaxFuture(maxFuture)); err != nil {
 				return &exitError{exitUsage, err}
 			}
 			if redrive {
@@ -61,7 +62,7 @@ from, not to the topic, in order per device. Services know the events by their I
 					return err
 				}
 			}
-			p, err := producer.New(api.sns, topicARN, producer.Config{Source: source, Logger: newLogger(g.err)})
+			p, err := producer.New(api.sns, topicARN, producer.Config{Source: source, MaxFuture: maxFuture, Logger: newLogger(g.err)})
 			if err != nil {
 				return err
 			}
@@ -97,6 +98,7 @@ from, not to the topic, in order per device. Services know the events by their I
 	flags.StringVar(&source, "source", "fanout/publish", "CloudEvents `SOURCE` of lines that name none")
 	flags.StringVar(&topicARN, "topic-arn", "", "`ARN` of the topic (default: looked up by its name)")
 	flags.Float64Var(&rate, "rate", 0, "publish `N` events per second (default: as fast as possible)")
+	maxFutureFlag(cmd, &maxFuture)
 	flags.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	flags.BoolVar(&redrive, "redrive", false, "send dead letters that drop or export has written back to their queues")
 	cmd.MarkFlagsMutuallyExclusive("redrive", "format")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/topology"
+	"github.com/device-fanout/fanout/producer/gateway"
 )
 
 // defaultEnvironment is the one that commands work on unless told otherwise.
@@ -205,6 +207,21 @@ func checkRate(perSecond float64) error {
 	}
 	return nil
 }
+
+// maxFutureFlag adds the flag that bounds how far ahead an event's time may be.
+func maxFutureFlag(cmd *cobra.Command, d *time.Duration) {
+	cmd.Flags().DurationVar(d, "max-future", gateway.DefaultMaxFuture, "refuse events whose time is more than this `TIME` ahead; 0 refuses none")
+}
+
+func checkMaxFuture(d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("--max-future: got %v, want a time such as 24h, or 0 to refuse none", d)
+	}
+	return nil
+}
+
+// maxFuture is the flag's value for a gateway, whose own zero is a default.
+func maxFuture(d time.Duration) time.Duration { return cmp.Or(d, -1) }
 
 func checkSlots(n int) error {
 	if n < 0 || n > 10_000 {

@@ -37,6 +37,7 @@ type upOptions struct {
 	rate      float64
 	untilIdle time.Duration
 	slots     int
+	maxFuture time.Duration
 	asJSON    bool
 	watch     string // rules file
 	gateway   string
@@ -73,7 +74,7 @@ does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, 
 					"add --input FILE, or end it with Ctrl-C",
 				}}
 			}
-			if err := errors.Join(checkRate(o.rate), checkSlots(o.slots), checkIdle(o.untilIdle)); err != nil {
+			if err := errors.Join(checkRate(o.rate), checkSlots(o.slots), checkIdle(o.untilIdle), checkMaxFuture(o.maxFuture)); err != nil {
 				return &exitError{exitUsage, err}
 			}
 			d, err := g.deployment()
@@ -92,6 +93,7 @@ does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, 
 	f.Float64Var(&o.rate, "rate", 0, "publish `N` events per second (default: as fast as possible; simulated devices: 10)")
 	f.DurationVar(&o.untilIdle, "until-idle", 0, "end once all queues have been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&o.slots, "slots", 0, "run up to `N` handlers of a service at once (default 32)")
+	maxFutureFlag(cmd, &o.maxFuture)
 	f.BoolVar(&o.asJSON, "json", false, "print the summary as JSON")
 	f.StringVar(&o.watch, "watch", "", "redrive dead letters by the rules of this `FILE`; see dlq watch")
 	f.StringVar(&o.gateway, "gateway", "", "take events over HTTP too, without keys, at `HOST:PORT`, such as "+gatewayAddress)
@@ -163,7 +165,7 @@ func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) 
 		}
 		return err
 	}
-	if env.producer, err = producer.New(env.engine.SNS(), env.resources.TopicARN, producer.Config{Source: upSource, Logger: newLogger(g.err)}); err != nil {
+	if env.producer, err = producer.New(env.engine.SNS(), env.resources.TopicARN, producer.Config{Source: upSource, MaxFuture: o.maxFuture, Logger: newLogger(g.err)}); err != nil {
 		return err
 	}
 	env.publisher = &publisher{

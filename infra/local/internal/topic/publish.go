@@ -280,10 +280,11 @@ func (s *Service) publish(arn string, publications []*publication) ([]Result, er
 		return nil, err
 	}
 	now := s.clock.Now()
+	steady := s.epoch.UnixNano() + int64(now.Sub(s.epoch)) // never goes back, and so no duplicate is taken for a new message
 	results := make([]Result, len(publications))
 	fresh := make([]*publication, 0, len(publications))
 	for i, p := range publications {
-		if t.accept(p, now.UnixNano()) {
+		if t.accept(p, steady) {
 			fresh = append(fresh, p)
 		}
 		results[i] = p.result

@@ -39,6 +39,7 @@ type Queues interface {
 type Service struct {
 	region, account string
 	clock           clock.Clock
+	epoch           time.Time // when the service was made
 	queues          Queues
 
 	mu            sync.Mutex
@@ -68,6 +69,7 @@ func NewService(region, account string, c clock.Clock, queues Queues) *Service {
 		region:        region,
 		account:       account,
 		clock:         c,
+		epoch:         c.Now(),
 		queues:        queues,
 		topics:        make(map[string]*topic),
 		subscriptions: make(map[string]*subscription),
