@@ -70,7 +70,9 @@
 //
 // Writes are grouped: while one is forced to the disk, the next gathers. [Config].SpoolSync says what a loss of power may
 // cost. When the disk is full, an event is refused with a [*SpoolError], with [Gapless] those that were accepted behind it meanwhile with a
-// [*BlockedError], and nothing else happens: what is confirmed makes room, also for a process that starts on a full disk.
+// [*BlockedError], and nothing else happens: what is confirmed makes room, also for a process that starts on a full disk. So it is when the
+// folder is deleted or renamed, or its volume is no longer mounted: before an event is accepted the Producer looks whether a restart would find
+// it. [Stats].SpoolErr says why events are refused.
 // A record that a crash left half-written was never accepted; a damaged one is set aside and reported with its file and offset, as a
 // [*CorruptRecordError] in the log and to [Hooks].SetAside, and costs no other event. So is what the disk cannot read when a Producer
 // starts; its file stays. What it cannot read later keeps its device waiting, and is tried again every five seconds.

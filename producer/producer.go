@@ -56,6 +56,7 @@ type Producer struct {
 	toLoad       []*lane    // lanes whose next events are to be read, the longest waiting first
 	reading      bool       // there is a goroutine that reads
 	inMemory     int        // events in lanes that have their body
+	spoolErr     error      // why the spool could take no event the last time
 }
 
 // Result is the outcome of one event.
@@ -79,6 +80,7 @@ type Stats struct {
 	Buffered  int       // accepted and not yet resolved, now
 	Spooled   int       // of them in the spool
 	Full      bool      // there may be no room for another event, of whatever device, now
+	SpoolErr  error     // why the spool can take no event now: its folder is gone, or the disk refuses; nil when it can, or there is none
 	Oldest    time.Time // when the oldest of them was accepted, to a tenth of a second; zero when there is none
 }
 
@@ -231,11 +233,18 @@ func (p *Producer) PublishAll(ctx context.Context, batch []events.Event) []Resul
 	return results
 }
 
-// Stats returns what the Producer has done so far.
+// Stats returns what the Producer has done so far. With a spool it looks at the folder, and after a failed write tries once a second
+// whether the disk takes one again.
 func (p *Producer) Stats() Stats {
+	var spoolErr error
+	if p.store != nil {
+		spoolErr = p.store.Check()
+		p.noteSpool(spoolErr)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats
+	s.SpoolErr = spoolErr
 	s.Full = p.full()
 	s.Oldest = p.acceptedAt.oldest()
 	return s

@@ -18,6 +18,7 @@ type store interface {
 	Done(refs ...spool.Ref)
 	SetAside(name string, line []byte) (path string, err error)
 	Bytes() int64
+	Check() error
 	Close() error
 }
 
@@ -95,6 +96,22 @@ func segmentBytes(spoolBytes int64) int64 {
 // spoolFailed logs what the spool cannot do, at most once a second.
 func (p *Producer) spoolFailed(err error) {
 	p.spoolLog.Do(func() { p.cfg.Logger.Error("spool failed", "spool", p.cfg.Spool, "err", err) })
+}
+
+// noteSpool logs that the spool takes no events any more, and why, or that it takes them again.
+func (p *Producer) noteSpool(err error) {
+	p.mu.Lock()
+	before := p.spoolErr
+	if p.spoolErr = err; p.closed { // it is closed too
+		err = before
+	}
+	p.mu.Unlock()
+	switch {
+	case before == nil && err != nil:
+		p.cfg.Logger.Error("the spool takes no events: none is accepted until it does", "spool", p.cfg.Spool, "err", err)
+	case before != nil && err == nil:
+		p.cfg.Logger.Info("the spool takes events again", "spool", p.cfg.Spool)
+	}
 }
 
 // reportDamage tells of a damaged piece.
@@ -192,6 +209,7 @@ func (p *Producer) write() {
 			records[i] = event.record()
 		}
 		refs, err := p.store.Append(records)
+		p.noteSpool(err)
 		if err != nil {
 			p.notCommitted(batch, err)
 			continue

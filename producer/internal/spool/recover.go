@@ -20,7 +20,7 @@ func (s *Spool) recover() (State, error) {
 	}
 	r := recovery{keys: map[string]*Waiting{}}
 	for _, number := range numbers {
-		seg := &segment{number: number, sealed: true}
+		seg := &segment{number: number, open: s.opts.open, sealed: true}
 		if err := s.recoverSegment(seg, &r); err != nil {
 			return State{}, err
 		}

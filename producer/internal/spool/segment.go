@@ -33,17 +33,20 @@ func openFile(path string, flags int) (logFile, error) { return os.OpenFile(path
 // segment is one log with its list of done records. Its fields are guarded by the Spool's mu.
 type segment struct {
 	number  uint32
+	open    func(path string, flags int) (logFile, error)
 	log     logFile
 	size    int64
 	waiting int  // records that are not done with
+	doubt   bool // a write to its log could not be undone yet
 	kept    bool // it has damaged bytes that stand nowhere else, and stays
 	gaps    []gap
 	sealed  bool // nothing is appended any more
 
-	done     *os.File // opened at the first record that is done with
-	listed   int64    // bytes of it that are written
-	unlisted []byte   // entries that are not
+	done     logFile // opened at the first record that is done with
+	listed   int64   // bytes of it that are written
+	unlisted []byte  // entries that are not
 	unsynced bool
+	rewrite  bool // a sync has failed: the system may take for written what is not there
 }
 
 // gap is a piece of a log that some process could not read. What it did after that says nothing about the records in there.
@@ -94,7 +97,7 @@ func (g *segment) flush(dir string) error {
 		return nil
 	}
 	if g.done == nil {
-		f, err := os.OpenFile(g.path(dir, doneSuffix), os.O_RDWR|os.O_CREATE, 0o600)
+		f, err := g.open(g.path(dir, doneSuffix), os.O_RDWR|os.O_CREATE)
 		if err != nil {
 			return err
 		}
@@ -113,11 +116,19 @@ func (g *segment) syncDone() error {
 	if g.done == nil || !g.unsynced {
 		return nil
 	}
-	if err := g.done.Sync(); err != nil {
-		return err
+	if g.rewrite { // so that the next sync has everything to write
+		list := make([]byte, g.listed)
+		if _, err := g.done.ReadAt(list, 0); err != nil {
+			return err
+		}
+		if _, err := g.done.WriteAt(list, 0); err != nil {
+			return err
+		}
 	}
-	g.unsynced = false
-	return nil
+	err := g.done.Sync()
+	g.rewrite = err != nil
+	g.unsynced = err != nil
+	return err
 }
 
 // readDone reads the list of done records, with the gaps, and makes room for more behind what of it is whole.

@@ -28,7 +28,10 @@ type Options struct {
 	open func(path string, flags int) (logFile, error) // for tests; nil means a file
 }
 
-const defaultSegmentBytes = 16 << 20
+const (
+	defaultSegmentBytes = 16 << 20
+	lockFile            = "lock"
+)
 
 // ErrLocked comes from Open when another process, or another Spool of this one, has the folder open.
 var ErrLocked = errors.New("another process has it open")
@@ -74,9 +77,14 @@ type Spool struct {
 	writing sync.Mutex // held while the active segment's log is written or synced
 	dirty   bool       // guarded by writing: written and not synced
 	timer   *time.Timer
-	broken  error // guarded by writing: a failed write could not be undone
+	broken  error    // guarded by writing: a failed write could not be undone, or the spool is closed
+	doubt   *segment // guarded by writing: the segment of that write, which is cut off at its size
 	buffer  []byte
-	last    uint32 // guarded by writing: number of the newest segment
+	place   place     // guarded by writing
+	probed  time.Time // guarded by writing: when probe was last called
+	last    uint32    // guarded by writing: number of the newest segment
+
+	trouble atomic.Pointer[error] // why nothing can be appended; written while writing is held
 
 	asideLines sync.Mutex // held while a line is set aside
 
@@ -102,6 +110,9 @@ func Open(dir string, opts Options) (*Spool, State, error) {
 		return nil, State{}, err
 	}
 	s := &Spool{dir: dir, opts: opts, lock: lock, segments: map[uint32]*segment{}}
+	if err := s.locate(); err != nil {
+		return nil, State{}, errors.Join(err, s.letGo())
+	}
 	state, err := s.recover()
 	if err != nil {
 		return nil, State{}, errors.Join(err, s.letGo()) // not Close: what has not been read must not count as done with
@@ -130,7 +141,7 @@ func makeFolder(dir string) error {
 
 // lockFolder takes the folder for this process, and writes its number where whoever comes second can read it.
 func lockFolder(dir string) (*flock.Flock, error) {
-	path := filepath.Join(dir, "lock")
+	path := filepath.Join(dir, lockFile)
 	lock := flock.New(path)
 	ok, err := lock.TryLock()
 	if err != nil {
@@ -149,8 +160,18 @@ func lockFolder(dir string) (*flock.Flock, error) {
 func (s *Spool) Append(records []Record) ([]Ref, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.broken != nil {
-		return nil, s.broken
+	refs, err := s.append(records)
+	if err != nil {
+		s.probed = time.Now()
+	}
+	s.note(err)
+	return refs, err
+}
+
+// append is Append. The caller holds writing.
+func (s *Spool) append(records []Record) ([]Ref, error) {
+	if err := s.settle(); err != nil {
+		return nil, err
 	}
 	seg, err := s.writable()
 	if err != nil {
@@ -166,6 +187,9 @@ func (s *Spool) Append(records []Record) ([]Ref, error) {
 	_, err = seg.log.WriteAt(s.buffer, start)
 	if err == nil && s.opts.SyncEvery == 0 {
 		err = seg.log.Sync()
+	}
+	if err == nil {
+		err = s.inPlace()
 	}
 	if err != nil {
 		s.undo(seg, start, err)
@@ -186,13 +210,16 @@ func (s *Spool) Append(records []Record) ([]Ref, error) {
 	return refs, nil
 }
 
-// undo takes back a write that failed, so that nobody finds records after a restart which their writer was told are not kept.
-// The caller holds writing.
+// undo takes back a write that failed, so that nobody finds records after a restart which their writer was told are not kept. If that fails
+// too, nothing is appended until settle has succeeded. The caller holds writing.
 func (s *Spool) undo(seg *segment, size int64, cause error) {
 	if err := seg.log.Truncate(size); err != nil {
 		s.broken = fmt.Errorf("%s is in doubt since %w; taking the write back: %w", seg.path(s.dir, logSuffix), cause, err)
-	}
-	if err := seg.log.Sync(); err != nil { // a loss of power may bring it back, and cost what Append has left to be synced
+		s.doubt = seg
+		s.mu.Lock()
+		seg.doubt = true
+		s.mu.Unlock()
+	} else if err := seg.log.Sync(); err != nil { // a loss of power may bring it back, and cost what Append has left to be synced
 		s.opts.Failed(fmt.Errorf("sync %s: %w", seg.path(s.dir, logSuffix), err))
 	}
 	s.mu.Lock()
@@ -200,11 +227,30 @@ func (s *Spool) undo(seg *segment, size int64, cause error) {
 	s.leave(seg)
 }
 
+// settle takes back what undo could not. The caller holds writing.
+func (s *Spool) settle() error {
+	seg := s.doubt
+	if seg == nil {
+		return s.broken
+	}
+	if err := errors.Join(seg.log.Truncate(seg.size), seg.log.Sync()); err != nil {
+		return s.broken
+	}
+	s.broken, s.doubt = nil, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.doubt = false
+	s.removeIfDone(seg)
+	return nil
+}
+
 // leave ends writing to a segment: because it is full, or because after a failed sync nobody knows what of it will ever be on disk,
 // and a later sync would not tell. The caller holds writing and mu.
 func (s *Spool) leave(seg *segment) {
 	seg.sealed = true
-	s.active = nil
+	if s.active == seg {
+		s.active = nil
+	}
 	s.removeIfDone(seg)
 }
 
@@ -253,7 +299,7 @@ func (s *Spool) writable() (*segment, error) {
 		s.mu.Unlock()
 	}
 	s.last++ // also if it comes to nothing: what is left of this one must not be in the way of the next
-	next := &segment{number: s.last}
+	next := &segment{number: s.last, open: s.opts.open}
 	log, err := s.opts.open(next.path(s.dir, logSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err
@@ -266,6 +312,9 @@ func (s *Spool) writable() (*segment, error) {
 	next.log = log
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, older := range s.inOrder() {
+		s.removeIfDone(older)
+	}
 	s.segments[next.number] = next
 	s.active = next
 	return next, nil
@@ -314,15 +363,17 @@ func (s *Spool) flush(seg *segment) {
 
 // removeIfDone deletes a sealed segment without waiting records. The caller holds mu.
 func (s *Spool) removeIfDone(seg *segment) bool {
-	if !seg.sealed || seg.kept || seg.waiting > 0 {
+	if !seg.sealed || seg.kept || seg.waiting > 0 || seg.doubt {
 		return false
 	}
-	// A done record of this segment stands for earlier ones of its key in older segments. Their own lists must be safe first.
+	// A done record of this segment stands for earlier ones of its key in older segments. Their own lists must be safe first; until then it
+	// stays, and is looked at again when a new segment begins.
 	for _, older := range s.segments {
 		if older.number < seg.number && older != s.active {
 			s.flush(older)
 			if err := older.syncDone(); err != nil {
 				s.opts.Failed(err)
+				return false
 			}
 		}
 	}
@@ -345,9 +396,13 @@ func (s *Spool) Close() error {
 		s.timer.Stop()
 	}
 	s.syncNow()
+	_ = s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var faults []error
+	if s.doubt != nil {
+		s.doubt.doubt = false // it goes if nothing waits in it
+	}
 	if s.active != nil {
 		s.active.sealed = true
 		s.active = nil
@@ -359,7 +414,7 @@ func (s *Spool) Close() error {
 		faults = append(faults, seg.flush(s.dir), seg.syncDone(), seg.close())
 	}
 	s.segments = map[uint32]*segment{}
-	s.broken = os.ErrClosed
+	s.broken, s.doubt = os.ErrClosed, nil
 	return errors.Join(append(faults, s.lock.Unlock())...)
 }
 

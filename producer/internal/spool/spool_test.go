@@ -308,7 +308,9 @@ type brokenDisk struct {
 	room        int // bytes that can still be written
 	failSync    bool
 	failCut     bool
-	unreadable  int // offset of a page that cannot be read; 0 for none
+	readOnly    bool
+	lists       bool // the lists of done records are on it, too
+	unreadable  int  // offset of a page that cannot be read; 0 for none
 	syncs, cuts int
 }
 
@@ -318,11 +320,20 @@ type brokenFile struct {
 }
 
 func (d *brokenDisk) open(path string, flags int) (logFile, error) {
+	if d.readOnly && flags&os.O_CREATE != 0 {
+		return nil, syscall.EROFS
+	}
 	f, err := os.OpenFile(path, flags, 0o600)
+	if strings.HasSuffix(path, doneSuffix) && !d.lists {
+		return f, err
+	}
 	return &brokenFile{f, d}, err
 }
 
 func (f *brokenFile) WriteAt(data []byte, at int64) (int, error) {
+	if f.disk.readOnly {
+		return 0, syscall.EROFS
+	}
 	n := min(len(data), f.disk.room)
 	f.disk.room -= n
 	if _, err := f.File.WriteAt(data[:n], at); err != nil {
@@ -352,6 +363,9 @@ func (f *brokenFile) Sync() error {
 
 func (f *brokenFile) Truncate(size int64) error {
 	f.disk.cuts++
+	if f.disk.readOnly {
+		return syscall.EROFS
+	}
 	if f.disk.failCut {
 		return syscall.EIO
 	}
@@ -403,9 +417,16 @@ func TestAppend_RefusesAllWhenAWriteCannotBeTakenBack(t *testing.T) {
 	if _, err := s.Append([]Record{record("a", 1)}); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("got %v, want the disk's error", err)
 	}
-	disk.failSync, disk.failCut = false, false
+	disk.failSync = false
 	if _, err := s.Append([]Record{record("a", 2)}); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "in doubt") {
 		t.Errorf("got %v, want a refusal: a restart could find what the first write left", err)
+	}
+	disk.failCut = false // now it can
+	mustAppend(t, s, record("a", 3))
+	mustClose(t, s)
+	s, state := open(t, s.dir, Options{})
+	if got, want := waiting(t, s, state), []string{"a:3"}; !slices.Equal(got, want) {
+		t.Errorf("after a restart: got %v, want %v", got, want)
 	}
 	mustClose(t, s)
 }
