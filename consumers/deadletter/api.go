@@ -29,7 +29,10 @@ type DepthAPI = sqsapi.Describer
 type Source struct {
 	Service string // for messages without a record
 	URL     string
-	Queue   string // name of the queue for messages whose record names none
+	// Queue is the name of the queue whose dead-letter queue this is. [Redrive] sends to it and to no other, whatever a message says of
+	// where it came from: who may write to a dead-letter queue could else write to every queue with the rights of who redrives. Redrive,
+	// [Export] and [Drop] want it.
+	Queue string
 	// Delivery says that this is the dead-letter queue of the service's subscription, for what the topic could not deliver.
 	Delivery bool
 }
@@ -37,12 +40,21 @@ type Source struct {
 // Name is the queue's name.
 func (s Source) Name() string { return path.Base(s.URL) }
 
-// home is the name of the queue to which a redrive sends a message.
-func (s Source) home(m *Message) string {
-	if arn := m.Record.Queue; arn != "" {
-		return arn[strings.LastIndexByte(arn, ':')+1:]
+// check returns an error unless there is a queue to send back to.
+func (s Source) check() error {
+	if s.Queue == "" || s.Queue == s.Name() {
+		return fmt.Errorf("deadletter: %s: got %q as the queue whose dead-letter queue it is, want another one's name", s.Name(), s.Queue)
 	}
-	return s.Queue
+	return nil
+}
+
+// Foreign returns the name of the queue that a message's record names, if that is another than s.Queue, and else "".
+func (s Source) Foreign(m *Message) string {
+	arn := m.Record.Queue
+	if name := arn[strings.LastIndexByte(arn, ':')+1:]; name != s.Queue {
+		return name
+	}
+	return ""
 }
 
 // Depth is how many messages a queue holds, as SQS counts them: approximately, and up to a minute late.

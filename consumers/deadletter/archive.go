@@ -24,7 +24,7 @@ const archiveVersion = 1
 type archived struct {
 	Version         int                      `json:"version"`
 	Service         string                   `json:"service"`
-	Queue           string                   `json:"queue"` // name of the queue that it goes back to
+	Queue           string                   `json:"queue"` // name of the queue that it goes back to: the one whose dead-letter queue it was in
 	DeviceID        string                   `json:"device_id"`
 	EventID         string                   `json:"event_id,omitempty"`
 	Type            string                   `json:"type,omitempty"`
@@ -69,12 +69,19 @@ func (a *Archive) Close() error { return a.file.Close() }
 // Export writes the messages that cfg selects to an archive and leaves them in the queue. To reach all of them it moves messages of a device
 // to the end of the queue, as [Redrive] does.
 func Export(ctx context.Context, api QueueAPI, from Source, to *Archive, cfg Config) (Summary, error) {
-	return newSweep(api, from, &archiving{from: from, archive: to}, cfg.withDefaults()).run(ctx)
+	return archiveAll(ctx, api, &archiving{from: from, archive: to}, cfg)
 }
 
 // Drop writes the messages that cfg selects to an archive and deletes each after its line is on disk and was read back.
 func Drop(ctx context.Context, api QueueAPI, from Source, to *Archive, cfg Config) (Summary, error) {
-	return newSweep(api, from, &archiving{from: from, archive: to, drop: true}, cfg.withDefaults()).run(ctx)
+	return archiveAll(ctx, api, &archiving{from: from, archive: to, drop: true}, cfg)
+}
+
+func archiveAll(ctx context.Context, api QueueAPI, act *archiving, cfg Config) (Summary, error) {
+	if err := act.from.check(); err != nil {
+		return Summary{}, err
+	}
+	return newSweep(api, act.from, act, cfg.withDefaults()).run(ctx)
 }
 
 // archiving is the action that writes messages to an archive.
@@ -84,10 +91,12 @@ type archiving struct {
 	drop    bool
 }
 
+func (a *archiving) refuse(*Message) error { return nil }
+
 func (a *archiving) deletes() bool { return a.drop }
 
 func (a *archiving) take(m *Message, _ time.Time) error {
-	return a.archive.write(m, a.from.home(m))
+	return a.archive.write(m, a.from.Queue)
 }
 
 func (a *archiving) settle(messages []*Message) error { return a.archive.verify(messages) }

@@ -15,6 +15,7 @@ type verdict int
 
 const (
 	verdictLeave     verdict = iota
+	verdictForeign           // leave it, and report why
 	verdictTake              // send it or write it to the archive
 	verdictSent              // a killed run has sent it: only delete it
 	verdictDuplicate         // another copy of it is in the queue or was sent: delete it without counting it
@@ -57,6 +58,9 @@ func (s *sweep) handleDevice(ctx context.Context, d *device, messages []*Message
 		case err != nil:
 			d.stuck = true
 			s.failed(m, err)
+			stay = append(stay, m)
+		case verdict == verdictForeign:
+			s.failed(m, s.act.refuse(m))
 			stay = append(stay, m)
 		case verdict == verdictDuplicate:
 			extra = append(extra, m)
@@ -133,6 +137,13 @@ func (s *sweep) decide(ctx context.Context, d *device, m *Message) verdict {
 	n(&s.sum.Seen)
 	switch {
 	case d.complete && !first, !s.cfg.Filter.Matches(m, s.start), s.cfg.Select != nil && !s.cfg.Select(m):
+		return verdictLeave
+	case s.act.refuse(m) != nil: // it has no place in the order of its device
+		n(&s.sum.Matched)
+		n(&s.sum.Foreign)
+		if first {
+			return verdictForeign
+		}
 		return verdictLeave
 	case s.cameBack(m):
 		// Without this, a redrive beside a consumer that still fails would go round in circles.

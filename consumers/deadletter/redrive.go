@@ -13,7 +13,7 @@ import (
 
 // Config sets what [Redrive], [Drop] and [Export] do. The zero value selects all messages, and works as fast as possible.
 type Config struct {
-	// Filter selects messages. Its limit counts messages that failed, too.
+	// Filter selects messages. Its limit counts messages that failed, too, but not those that name another queue.
 	Filter Filter
 	// Select narrows the selection further; nil does not. It is called for each message once or more, by several goroutines.
 	Select func(*Message) bool
@@ -52,12 +52,15 @@ type Summary struct {
 	Failed   int `json:"failed"`   // messages that could not be sent, written or deleted
 	Held     int `json:"held"`     // messages left alone because an earlier one of their device failed
 	Returned int `json:"returned"` // messages left alone because this very run sent their event back and it failed again
+	Foreign  int `json:"foreign"`  // messages whose record names another queue: they stay, and count as failed in a run
 	Broken   int `json:"broken"`   // devices whose messages are out of order; a run with the same journal puts them in order
 }
 
-// Redrive sends the messages that cfg selects back to the queue that their record names, or to from.Queue when it names none. It ends
-// when the queue shows no more, when it has tried to send as many messages as the limit says, or when ctx ends; what it did not send is
-// visible again afterwards.
+// Redrive sends the messages that cfg selects back to from.Queue. It ends when the queue shows no more, when it has tried to send as many
+// messages as the limit says, or when ctx ends; what it did not send is visible again afterwards.
+//
+// A message whose record names another queue fails and stays, without holding up those behind it: either it is not an event of this
+// queue, or somebody has made up its record. An archive of it ([Export], [Drop]) can be sent to from.Queue.
 //
 // It reaches all messages, also those behind more than ten others of their device: it moves these to the end of the same dead-letter
 // queue, as new messages in the same order. A new dead letter of the device may get in between.
@@ -70,6 +73,9 @@ type Summary struct {
 // The error is of reading or of the journal, or wraps that of ctx when it has ended. Failures of single messages are in their outcomes
 // and counted in the summary.
 func Redrive(ctx context.Context, api QueueAPI, from Source, cfg Config) (Summary, error) {
+	if err := from.check(); err != nil {
+		return Summary{}, err
+	}
 	cfg = cfg.withDefaults()
 	queues := newDirectory(api)
 	defer queues.close()
@@ -87,23 +93,26 @@ type redrive struct {
 	fail    func(error) // ends the sweep
 }
 
+func (r *redrive) refuse(m *Message) error {
+	if name := r.from.Foreign(m); name != "" {
+		return fmt.Errorf("deadletter: event %s of device %s stays where it is: its record names queue %q, and %s is the dead-letter queue of %s",
+			m.name(), m.DeviceID, name, r.from.Name(), r.from.Queue)
+	}
+	return nil
+}
+
 func (r *redrive) deletes() bool                    { return true }
 func (r *redrive) settle(messages []*Message) error { return nil }
 
 func (r *redrive) take(m *Message, deadline time.Time) error {
-	name := r.from.home(m)
-	if name == r.from.Name() || name == "" {
-		return fmt.Errorf("deadletter: send event %s of device %s back: its record names queue %q; want the queue that it came from, "+
-			"since %s is the dead-letter queue itself", m.name(), m.DeviceID, name, r.from.Name())
-	}
-	to, err := r.queues.to(name)
+	to, err := r.queues.to(r.from.Queue)
 	if err != nil {
 		return err
 	}
 	attributes, _ := m.with(m.redriven())
 	_, err = to.send(outgoing{group: m.group(), dedup: m.redriveID(), body: m.Body, attributes: attributes, deadline: deadline})
 	if err != nil {
-		return fmt.Errorf("deadletter: send event %s of device %s to %s: %w", m.name(), m.DeviceID, name, err)
+		return fmt.Errorf("deadletter: send event %s of device %s to %s: %w", m.name(), m.DeviceID, r.from.Queue, err)
 	}
 	if err := r.journal.put(journalLine{Sent: m.MessageID}); err != nil {
 		r.fail(err) // nothing more is sent; this one was, and must be deleted before SQS forgets its deduplication ID

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -314,29 +316,107 @@ func TestRedrive_ToAQueueThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
+		b.from.Queue = "dev-gone.fifo"
 		gone := record("bad")
 		gone.Queue = arnPrefix + "dev-gone.fifo"
-		itself := record("bad")
-		itself.Queue = arnPrefix + dlqName
-		for i := range 30 {
+		for i := range 31 {
 			b.bury(fmt.Sprintf("gone%02d", i), fmt.Sprintf("g%02d", i), gone)
 		}
-		b.bury("self", "s1", itself)
-		b.bury("well", "w1", record("bad"))
 		// The lanes all ask while the answer is on its way.
 		b.engine.Faults().Add(faults.Rule{Kind: faults.Delay, Action: "GetQueueUrl", Delay: time.Second})
 		lookups := b.engine.Requests()["sqs.GetQueueUrl"]
 		sum, failures := b.redrive(b.api, deadletter.Filter{})
-		wantSummary(t, sum, deadletter.Summary{Seen: 32, Matched: 32, Moved: 1, Failed: 31})
+		wantSummary(t, sum, deadletter.Summary{Seen: 31, Matched: 31, Failed: 31})
 		for _, err := range failures {
-			if !strings.Contains(err.Error(), `"dev-gone.fifo"`) && !strings.Contains(err.Error(), "is the dead-letter queue itself") {
+			if !strings.Contains(err.Error(), `"dev-gone.fifo"`) {
 				t.Errorf("got %v, want it to name the queue", err)
 			}
 		}
-		if n := b.engine.Requests()["sqs.GetQueueUrl"] - lookups; n != 2 {
-			t.Errorf("looked %d times for 2 queues", n)
+		if n := b.engine.Requests()["sqs.GetQueueUrl"] - lookups; n != 1 {
+			t.Errorf("looked %d times for a queue", n)
 		}
 		b.nothingHidden(31)
+	})
+}
+
+// TestRedrive_SendsToNoOtherQueue: whoever can write to a dead-letter queue chooses no other queue to write to. What names one stays,
+// whatever is selected, and does not hold up what is behind it.
+func TestRedrive_SendsToNoOtherQueue(t *testing.T) {
+	t.Parallel()
+	for _, deliveries := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.from.Delivery = deliveries
+			victim := b.create("dev-victim.fifo", nil)
+			forged := func(queue string) deadletter.Record {
+				r := record("bad")
+				r.Queue = queue
+				return r
+			}
+			for i := range 12 { // more than SQS shows of a device
+				b.bury("forged", fmt.Sprintf("f%02d", i), forged(arnPrefix+"dev-victim.fifo"))
+			}
+			b.bury("forged", "behind", record("bad"))
+			for i, queue := range []string{"dev-victim.fifo", arnPrefix + dlqName, ":", "arn:aws:sqs:eu-central-1:111111111111:dev-victim.fifo", arnPrefix + queueName + " "} {
+				b.bury(fmt.Sprint("other", i), fmt.Sprint("o", i), forged(queue))
+			}
+			b.bury("well", "w1", record("bad"))
+			survey, err := deadletter.Look(t.Context(), b.api, b.from, deadletter.Filter{}, nil)
+			if err != nil || survey.Foreign != 14 { // of the first ten that are shown
+				t.Errorf("survey: got %+v, %v, want 14 that name another queue", survey, err)
+			}
+			for _, filter := range []deadletter.Filter{{Limit: 1}, {}} {
+				sum, failures := b.redrive(b.api, filter)
+				if sum.Failed != sum.Foreign || len(failures) != sum.Foreign {
+					t.Errorf("got %+v and %d failures, want one for each that names another queue", sum, len(failures))
+				}
+				for _, err := range failures {
+					if !strings.Contains(err.Error(), "stays where it is") || !strings.Contains(err.Error(), "is the dead-letter queue of "+queueName) {
+						t.Errorf("got %v, want it to say where it stays and why", err)
+					}
+				}
+			}
+			b.wantQueue(victim, nil)
+			b.wantQueue(b.queue, map[string][]string{"forged": {"behind"}, "other2": {"o2"}, "well": {"w1"}}) // a name that is empty is none
+			b.nothingHidden(16)
+
+			path := filepath.Join(t.TempDir(), "dropped.ndjson")
+			archive, err := deadletter.CreateArchive(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := deadletter.Drop(t.Context(), b.api, b.from, archive, deadletter.Config{Filter: deadletter.Filter{Device: "other0"}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := archive.Close(); err != nil {
+				t.Fatal(err)
+			}
+			file, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			if sent, failed, err := deadletter.Resend(t.Context(), b.api, file, deadletter.ResendConfig{}); sent != 1 || failed != 0 || err != nil {
+				t.Errorf("sent again: got %d, %d failed, %v, want 1", sent, failed, err)
+			}
+			b.wantQueue(victim, nil)
+			b.wantQueue(b.queue, map[string][]string{"other0": {"o0"}})
+		})
+	}
+}
+
+func TestRedrive_WantsToKnowWhoseQueueItIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.bury("well", "w1", record("bad"))
+		for _, queue := range []string{"", dlqName} {
+			b.from.Queue = queue
+			if _, err := deadletter.Redrive(t.Context(), b.api, b.from, deadletter.Config{}); err == nil || !strings.Contains(err.Error(), "want another one's name") {
+				t.Errorf("queue %q: got %v, want that it is no queue to send to", queue, err)
+			}
+		}
+		b.nothingHidden(1)
 	})
 }
 

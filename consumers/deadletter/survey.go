@@ -34,6 +34,7 @@ type Survey struct {
 	Depth    Depth     `json:"depth"`              // before the scan
 	Seen     int       `json:"seen"`               // messages seen
 	Matched  int       `json:"matched"`            // those of them that the filter selects
+	Foreign  int       `json:"foreign,omitempty"`  // the selected that name another queue, see [Redrive]
 	Devices  int       `json:"devices"`            // of the selected
 	LastHour int       `json:"last_hour"`          // the selected that failed within the last hour
 	Oldest   time.Time `json:"oldest,omitzero"`    // first failure of the selected
@@ -62,6 +63,9 @@ func Look(ctx context.Context, api interface {
 		if filter.Matches(m, now) {
 			s.Matched++
 			devices[m.DeviceID] = true
+			if from.Queue != "" && from.Foreign(m) != "" {
+				s.Foreign++
+			}
 			s.add(groups, m, now)
 			if visit != nil {
 				visit(m)

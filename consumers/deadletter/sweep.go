@@ -23,6 +23,8 @@ const (
 
 // action is what a sweep does with the messages that it selects.
 type action interface {
+	// refuse returns why a message must not be taken, or nil.
+	refuse(m *Message) error
 	// take sends or writes one message. After deadline others may receive it.
 	take(m *Message, deadline time.Time) error
 	// settle makes sure of what take did with these messages; then they can be deleted.

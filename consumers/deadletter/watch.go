@@ -16,7 +16,7 @@ type Round struct {
 	Summary Summary  `json:"summary"` // of the redrive, if messages were due
 	Due     int      `json:"due"`     // messages that were seen and are due
 	Waiting int      `json:"waiting"` // messages that will be due
-	Left    int      `json:"left"`    // messages without a rule, or with one that leaves them
+	Left    int      `json:"left"`    // messages without a rule, with one that leaves them, or that name another queue
 	Spent   int      `json:"spent"`   // messages that were redriven as often as their rule allows
 	Stopped []string `json:"stopped"` // fingerprints whose redriven events failed again at once as often as their rule allows
 }
@@ -103,7 +103,7 @@ func (w *watch) note(m *Message) {
 
 func (w *watch) state(m *Message) state {
 	rule := w.rule(m)
-	if rule == nil || rule.Leave || m.Record.Class == Parked { // a parked device is released as a whole
+	if rule == nil || rule.Leave || m.Record.Class == Parked || w.from.Foreign(m) != "" { // a parked device is released as a whole
 		return left
 	}
 	last, relapsed := w.relapses[m.Record.Fingerprint]

@@ -75,6 +75,9 @@ func newDLQRedrive(g *globals) *cobra.Command {
 and each is deleted only after its send was confirmed. It may be interrupted or killed, and run again: a journal knows
 what was sent.
 
+What names another queue as the one that it came from stays and counts as failed: whoever can write to one dead-letter
+queue shall not choose where a redrive sends to.
+
 Without a --device, what stays is set aside where it stands in front of what goes: it becomes new messages at the end of
 the same dead-letter queue, in the same order.
 
@@ -156,9 +159,14 @@ func (g *globals) plan(ctx context.Context, api clients, from deadletter.Source,
 	if m.yes || m.asJSON {
 		out = g.err
 	}
-	number := fmt.Sprintf("%d dead letters of %d devices", s.Matched, s.Devices)
+	going, stay := s.Matched, 0
+	if m.file == "" { // to an archive all go
+		stay = s.Foreign
+		going -= stay
+	}
+	number := fmt.Sprintf("%d dead letters of %d devices", going, s.Devices)
 	if unseen > 0 {
-		number = fmt.Sprintf("at least %d dead letters of %d devices", s.Matched, s.Devices)
+		number = "at least " + number
 	}
 	will := "would "
 	if m.yes {
@@ -172,11 +180,14 @@ func (g *globals) plan(ctx context.Context, api clients, from deadletter.Source,
 	if unseen > 0 {
 		fmt.Fprintf(out, "%d more stand behind the first ten of their device, or are held by somebody else at the moment; those that are selected go too\n", unseen)
 	}
+	if stay > 0 {
+		fmt.Fprintf(out, "%d more are selected and stay, since they name another queue than %s; drop and export take them\n", stay, from.Queue)
+	}
 	if s.Depth.InFlight > 0 {
 		fmt.Fprintf(out, "%d are in flight: somebody else is reading this queue, or a run was killed less than a minute ago\n", s.Depth.InFlight)
 	}
 	if m.asJSON && !m.yes {
-		_ = json.NewEncoder(g.out).Encode(result{Summary: deadletter.Summary{Seen: s.Seen, Matched: s.Matched}, Unseen: unseen})
+		_ = json.NewEncoder(g.out).Encode(result{Summary: deadletter.Summary{Seen: s.Seen, Matched: s.Matched, Foreign: stay}, Unseen: unseen})
 	}
 	switch {
 	case m.yes && (s.Matched+unseen > 0 || g.cutOff(m.state, from)):
@@ -227,6 +238,9 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 			sum.Moved, sum.Matched, sum.Failed, sum.Held, took.Seconds(), float64(sum.Moved)/max(took.Seconds(), 1e-3))
 		if sum.Returned > 0 {
 			fmt.Fprintf(g.out, "%d came back at once: the cause is not mended\n", sum.Returned)
+		}
+		if sum.Foreign > 0 {
+			fmt.Fprintf(g.out, "%d of the failed name another queue than %s and stay; drop writes them to a file\n", sum.Foreign, from.Queue)
 		}
 		if unseen > 0 {
 			fmt.Fprintf(g.out, "%d could not be received: another reader or a killed run holds them, or messages before them; run it again in a minute\n", unseen)
