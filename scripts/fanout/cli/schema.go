@@ -177,23 +177,32 @@ func publishedSchemas(ctx context.Context, against, folder string) (fs.FS, error
 	if strings.HasPrefix(against, "-") {
 		return nil, &exitError{exitUsage, &hinted{fmt.Errorf("--against: got %q", against), hint}}
 	}
-	list, err := git(ctx, "ls-tree", "--name-only", "--full-tree", against, folder+"/")
+	// Once it is an object's ID, no command of git can take it for an option or a range.
+	tree, err := git(ctx, "rev-parse", "--verify", "--end-of-options", against+"^{tree}")
 	if err != nil {
 		return nil, &hinted{fmt.Errorf("--against: %q is no folder, and git says: %w", against, err), hint}
 	}
+	tree = strings.TrimSpace(tree)
+	if folder = path.Clean(folder); folder == "." {
+		folder = ""
+	}
+	list, err := git(ctx, "ls-tree", "-z", "--name-only", "--full-tree", tree+":"+folder)
+	if err != nil {
+		return nil, &hinted{fmt.Errorf("revision %q has no folder %q, and git says: %w", against, folder, err), "--folder names another one"}
+	}
 	all := fstest.MapFS{}
-	for name := range strings.FieldsSeq(list) {
+	for name := range strings.SplitSeq(list, "\x00") { // by -z names are as they are, whatever is in them
 		if path.Ext(name) != ".json" {
 			continue
 		}
-		text, err := git(ctx, "show", against+":"+name)
+		text, err := git(ctx, "cat-file", "blob", tree+":"+path.Join(folder, name))
 		if err != nil {
 			return nil, err
 		}
-		all[path.Base(name)] = &fstest.MapFile{Data: []byte(text)}
+		all[name] = &fstest.MapFile{Data: []byte(text)}
 	}
 	if len(all) == 0 {
-		return nil, &hinted{fmt.Errorf("revision %s has no schemas in folder %s", against, folder), "--folder names another one"}
+		return nil, &hinted{fmt.Errorf("revision %q has no schemas in folder %q", against, folder), "--folder names another one"}
 	}
 	return all, nil
 }

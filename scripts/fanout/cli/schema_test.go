@@ -75,6 +75,66 @@ func TestSchemaCheck_BreakingAgainstAFolderAndARevision(t *testing.T) {
 	}
 }
 
+// What is given to git is never an option of it, and names are read as they are.
+func TestSchemaCheck_AgainstOddNames(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git")
+	}
+	repository := t.TempDir()
+	run := func(args ...string) {
+		t.Helper()
+		git := exec.Command("git", args...)
+		git.Dir = repository
+		if out, err := git.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	folders := []string{"-output=x", "with space", "two\nlines", `quo"ted`, "ümlaut", ":(top)", "*", "a:b"}
+	for _, folder := range folders {
+		if err := os.CopyFS(filepath.Join(repository, folder), schemas.FS()); err != nil {
+			t.Fatal(err)
+		}
+		// A schema of a type that is gone, under a name that git would quote.
+		text := `{"$id":"device.gone.v1.json","type":"object","properties":{"type":{"const":"device.gone.v1"}}}`
+		for _, name := range []string{`gone " ü.json`, "gone\nagain.json", "-gone.json", "gone 2.json"} {
+			if err := os.WriteFile(filepath.Join(repository, folder, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run("init", "-q")
+	run("add", ".")
+	run("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "contract")
+	run("update-ref", "refs/heads/-d", "HEAD")
+	run("update-ref", "refs/heads/--help", "HEAD")
+	check := func(args ...string) (int, string) {
+		check := exec.Command("fanout", append([]string{"schema", "check"}, args...)...)
+		check.Dir = repository
+		out, _ := check.CombinedOutput() // the exit code says it
+		return check.ProcessState.ExitCode(), string(out)
+	}
+	for _, folder := range folders {
+		code, out := check("--against", "HEAD", "--folder", folder)
+		if code != exitBreaking || strings.Count(out, ": breaking: ") != 4 {
+			t.Errorf("folder %q: got exit code %d and\n%s\nwant %d, and four types that are gone", folder, code, out, exitBreaking)
+		}
+	}
+	for _, revision := range []string{"-d", "--help", "--output=made", "-", "--", "--end-of-options", "--git-dir"} {
+		if code, out := check("--against=" + revision); code != exitUsage || !strings.Contains(out, "--against wants a folder, or a revision") {
+			t.Errorf("revision %q: got exit code %d and\n%s\nwant %d, and what it wants", revision, code, out, exitUsage)
+		}
+	}
+	for _, revision := range []string{"^HEAD", "HEAD..HEAD", ":/contract --help", "HEAD --output=made", "heads/--help"} {
+		if code, out := check("--against", revision, "--folder=--output=made"); code != exitFailed {
+			t.Errorf("revision %q: got exit code %d and\n%s\nwant %d", revision, code, out, exitFailed)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(repository, "made")); err == nil {
+		t.Error("file made: got one, want none")
+	}
+}
+
 func TestSchemaCheck_WhatItCannotCompareWith(t *testing.T) {
 	t.Parallel()
 	empty := t.TempDir()
