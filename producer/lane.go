@@ -39,6 +39,7 @@ const (
 // pending is one accepted event, or one about to be accepted.
 type pending struct {
 	event      events.Event // without time and data once it is in the spool
+	key        string       // its deduplication ID
 	eventType  string
 	trace      Trace
 	body       []byte // the encoded event
@@ -79,7 +80,7 @@ func (p *Producer) prepare(ctx context.Context, e events.Event, done func(Result
 		e.Source = p.cfg.Source
 	}
 	e.Sequence = string(noSequence[len(noSequence)-1-sequenceDigits : len(noSequence)-1])
-	event := &pending{event: e, eventType: e.Type(), done: done}
+	event := &pending{event: e, key: e.Identity().Key(), eventType: e.Type(), done: done}
 	if p.cfg.Hooks.Accept != nil {
 		event.trace, event.ended = p.cfg.Hooks.Accept(ctx, e)
 	}

@@ -47,7 +47,7 @@ func (p *Producer) sendOne(batch []entry) []entry {
 			Id:                     awsx.EntryID(i),
 			Message:                aws.String(string(head.body)),
 			MessageGroupId:         &head.event.DeviceID,
-			MessageDeduplicationId: aws.String(head.event.Identity().Key()),
+			MessageDeduplicationId: &head.key,
 			MessageAttributes:      p.attributes.of(head.pending),
 		})
 	}

@@ -30,7 +30,7 @@ type unreadable struct {
 
 func (u *unreadable) Read(ref spool.Ref) (spool.Record, error) {
 	r, err := u.store.Read(ref)
-	if err != nil || !u.broken.Load() || r.Key != u.device || r.Fields[0] < u.from {
+	if err != nil || !u.broken.Load() || r.Key != u.device || eventID(r) < u.from {
 		return r, err
 	}
 	u.failed.Add(1)

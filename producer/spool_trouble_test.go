@@ -85,7 +85,7 @@ type misreading struct {
 
 func (m *misreading) Read(ref spool.Ref) (spool.Record, error) {
 	r, err := m.store.Read(ref)
-	if err == nil && r.Fields[0] == m.id {
+	if err == nil && eventID(r) == m.id {
 		if !m.always {
 			m.id = ""
 		}
