@@ -97,7 +97,7 @@ func (s *Service) record(ctx context.Context, event events.Event) error {
 		if added, err := result.RowsAffected(); err != nil || added > 0 {
 			return err
 		}
-		earlier, err := s.Find(ctx, event.Identity())
+		earlier, err := s.FindIdentity(ctx, event.Identity())
 		if err == nil {
 			return s.repeated(ctx, event, data, earlier)
 		}

@@ -124,7 +124,7 @@ func TestService_ReturnsTheEventAsItWas(t *testing.T) {
 		before := time.Now().Add(-time.Millisecond)
 		handle(t, service, want)
 
-		row, err := service.Find(t.Context(), want.Identity())
+		row, err := service.Find(t.Context(), want.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestService_KeepsEveryTypeOfEvent(t *testing.T) {
 			e := event("device", i)
 			e.Data = eventType.Sample
 			handle(t, service, e)
-			row, err := service.Find(t.Context(), e.Identity())
+			row, err := service.Find(t.Context(), e.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,7 +189,7 @@ func TestService_UnknownTypeComesBackWithoutItsSchema(t *testing.T) {
 		raw := events.Raw{Type: "acme.bell.v1", Schema: "https://acme.example/bell.json", JSON: json.RawMessage(`{"rung": true}`)}
 		want.Data = raw
 		handle(t, service, want)
-		row, err := service.Find(t.Context(), want.Identity())
+		row, err := service.Find(t.Context(), want.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -376,7 +376,7 @@ func TestService_SinceReturnsWhatWasMissed(t *testing.T) {
 func TestService_FindSaysWhenThereIsNone(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, target string) {
-		_, err := open(t, target).Find(t.Context(), events.Identity{ID: "nobody"})
+		_, err := open(t, target).Find(t.Context(), "nobody")
 		if !errors.Is(err, history.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
 			t.Errorf("error: got %v, want %v with the ID", err, history.ErrNotFound)
 		}

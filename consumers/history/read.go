@@ -71,8 +71,16 @@ func (s *Service) After(ctx context.Context, position int64, limit int) ([]Row, 
 	return all, nil
 }
 
-// Find returns the row of the event with that identity, or an error that wraps [ErrNotFound].
-func (s *Service) Find(ctx context.Context, id events.Identity) (Row, error) {
+// Find returns the row of the event with that ID, or an error that wraps [ErrNotFound]. If several have it, it is the one with the
+// smallest position; see FindIdentity.
+func (s *Service) Find(ctx context.Context, eventID string) (Row, error) {
+	row, err := scan(s.db.QueryRowContext(ctx,
+		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1 ORDER BY position LIMIT 1`, eventID))
+	return found(row, strconv.Quote(eventID), err)
+}
+
+// FindIdentity returns the row of the event with that identity, or an error that wraps [ErrNotFound].
+func (s *Service) FindIdentity(ctx context.Context, id events.Identity) (Row, error) {
 	row, err := scan(s.db.QueryRowContext(ctx,
 		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1 AND device_id = $2 AND source = $3`, id.ID, id.Subject, id.Source))
 	return found(row, id.String(), err)
@@ -128,9 +136,8 @@ const (
 
 // before returns the position after which Since begins.
 func (s *Service) before(ctx context.Context, eventID string) (int64, error) {
-	row, err := scan(s.db.QueryRowContext(ctx,
-		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1 ORDER BY position LIMIT 1`, eventID))
-	if row, err = found(row, strconv.Quote(eventID), err); err != nil {
+	row, err := s.Find(ctx, eventID)
+	if err != nil {
 		return 0, err
 	}
 	var first int64
