@@ -42,7 +42,7 @@ func openEffects(t *testing.T, folder string, n int64) *effects {
 // happens, neither work nor claim must be left.
 func (e *effects) apply(ctx context.Context, event events.Event, then func() error) error {
 	return e.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
-		first, err := inbox.First(ctx, tx, "test", event.ID)
+		first, err := inbox.First(ctx, tx, "test", event)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
@@ -26,7 +27,29 @@ const (
 )
 
 // Key names an event of a service.
-type Key struct{ Service, EventID string }
+type Key struct {
+	Service string
+	Event   events.Identity
+}
+
+// Text is the key within its service as one text, which column event_id has: ID, device ID and source with spaces between. No ID alone
+// is such a text.
+func (k Key) Text() string { return k.Event.ID + " " + k.Event.Subject + " " + k.Event.Source }
+
+func (k Key) check() error {
+	switch {
+	case k.Service == "":
+		return errNoService
+	case k.Event.ID == "":
+		return fmt.Errorf("inbox: event ID of an event for service %q is empty, want the event's ID", k.Service)
+	case k.Event.Subject == "":
+		return fmt.Errorf("inbox: device ID of event %q for service %q is empty, want the device's ID", k.Event.ID, k.Service)
+	case strings.ContainsRune(k.Event.ID+k.Event.Subject, ' '):
+		return fmt.Errorf("inbox: event %q of device %q for service %q has a space in its ID, want an event as package events takes it",
+			k.Event.ID, k.Event.Subject, k.Service)
+	}
+	return nil
+}
 
 // Claims remembers which events are in progress and which are done. It is what [Once] needs; implement it where there is
 // no SQL database, for instance with SET NX of Redis or a conditional put of DynamoDB. Package inboxtest has tests for
@@ -64,6 +87,8 @@ const finishTimeout = 5 * time.Second
 // finished, the event is handled again after the lease. So what the handler does should bear that, rare as it is; the
 // event's ID makes a good idempotency key for whomever it calls.
 //
+// A repeat is a duplicate whatever it says; [Claims] don't compare it with the first one, as First does.
+//
 // In a function of package lambda keep the lease below the queue's visibility timeout less the function's timeout: an event
 // whose function died comes again after the visibility timeout, and its claim has then ended. A longer one uses up
 // deliveries, of which package lambda allows three by default: the event may go to the dead-letter queue unhandled.
@@ -72,10 +97,10 @@ func Once(claims Claims, service string, lease time.Duration, handle Handler) Ha
 		lease = DefaultLease
 	}
 	return func(ctx context.Context, event events.Event) (err error) {
-		if err := checkKey(service, event.ID); err != nil {
+		key, owner := Key{service, event.Identity()}, rand.Text()
+		if err := key.check(); err != nil {
 			return err
 		}
-		key, owner := Key{service, event.ID}, rand.Text()
 		working, cancel := context.WithTimeout(ctx, lease) // it began before the claim, so it ends before it
 		defer cancel()
 		state, err := claims.Claim(ctx, key, owner, lease)

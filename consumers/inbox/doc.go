@@ -10,12 +10,16 @@
 //
 //	tx, err := db.BeginTx(ctx, nil) // any database/sql transaction on SQLite or PostgreSQL
 //	…
-//	first, err := inbox.First(ctx, tx, "billing", event.ID)
+//	first, err := inbox.First(ctx, tx, "billing", event)
 //	if err != nil || !first {
 //		return err // a second delivery: nothing to do, and no error, so that the message is deleted
 //	}
 //	… // what must happen once, in tx
 //	return tx.Commit()
+//
+// An event is known by its identity: source, device and ID. Sources and devices may use the same IDs, and nobody can have an event of another
+// device taken for a repeat. A repeat is one whatever it says; where its type or payload differ from those of the first one, consumers.Reused
+// tells the consumer, which counts and logs it, and makes it a known error if the service wants that.
 //
 // # Never backwards
 //
@@ -29,6 +33,9 @@
 //	if newest {
 //		… // overwrite state
 //	}
+//
+// Times that lie far ahead of the service's clock are not believed, see [Mark.NotBefore]: an event from 2099 does not stop its device. Where a
+// mark is wrong all the same, [Forget] mends the device.
 //
 // Each works without the other. With both, First comes first: a stale event is then recorded as handled and changes
 // nothing. Where the state's own row holds time and sequence, compare there instead, as package state does; it saves a
@@ -62,6 +69,13 @@
 //
 // Rows stay until [Expire] deletes them, in small steps. See [DefaultRetention] for how long they are of use. Marks stay:
 // there is one per device and stream.
+//
+// # Rows of older versions
+//
+// They have only an event's ID. Each of them counts for the first event with that ID that comes, whatever its source and device, and for no
+// other one. So a repeat of what an older version has handled is a repeat, and at most one event is taken for another by each such row. Tables
+// stay as they are, and programs of both versions may use them side by side; what one has handled in that time the other one handles again if
+// it is delivered to it.
 //
 // # What it does not do
 //

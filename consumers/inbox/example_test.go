@@ -11,6 +11,8 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
 )
 
 // A handler with a database of its own, by plain database/sql.
@@ -32,13 +34,13 @@ func ExampleFirst() {
 		}
 	}
 
-	bill := func(eventID string, cents int) error {
+	bill := func(event events.Event, cents int) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
 		defer tx.Rollback() //nolint:errcheck // nothing to roll back after the commit
-		first, err := inbox.First(ctx, tx, "billing", eventID)
+		first, err := inbox.First(ctx, tx, "billing", event)
 		if err != nil || !first {
 			return err
 		}
@@ -47,8 +49,9 @@ func ExampleFirst() {
 		}
 		return tx.Commit()
 	}
+	event := events.New("meter-1", device.ReadingMeasured{Quantity: "energy", Value: 17.5})
 	for range 3 { // delivered three times
-		if err := bill("0197-event-1", 250); err != nil {
+		if err := bill(event, 250); err != nil {
 			log.Fatal(err)
 		}
 	}

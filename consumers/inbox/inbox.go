@@ -5,32 +5,103 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/events"
 )
 
 // Tx is the part of a transaction that this package needs. [*sql.Tx] has it. A [*sql.DB] has it too, but is no
 // transaction: with that, an event whose handling fails afterwards would count as handled.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// first takes over what [Once] has in progress: the two are not meant for one event, but it must not get lost by it.
-const first = `INSERT INTO inbox (service, event_id, state, owner, until, updated_at) VALUES ($1, $2, 'done', '', $3, $3)
-	ON CONFLICT (service, event_id) DO UPDATE SET state = 'done', owner = '', until = excluded.until, updated_at = excluded.updated_at
+const (
+	// first takes over what [Once] has in progress: the two are not meant for one event, but it must not get lost by it.
+	first = `INSERT INTO inbox (service, event_id, state, owner, until, updated_at) VALUES ($1, $2, 'done', $3, $4, $4)
+	ON CONFLICT (service, event_id) DO UPDATE SET state = 'done', owner = excluded.owner, until = excluded.until, updated_at = excluded.updated_at
 	WHERE inbox.state <> 'done'`
+	// firstOld returns nothing if the event was done, and else whether there is a row that an older version has written for its ID.
+	firstOld = first + ` RETURNING EXISTS (SELECT 1 FROM inbox AS earlier WHERE earlier.service = $1 AND earlier.event_id = $5)`
+	// adopt gives the row of an older version to the event that asks first; no other one gets it.
+	adopt = `DELETE FROM inbox WHERE service = $1 AND event_id = $2 AND state = 'done'`
+	said  = `SELECT owner FROM inbox WHERE service = $1 AND event_id = $2`
+)
 
-// First records in tx that service handles the event with that ID, and reports whether it is the first time. When tx is
+// First records in tx that service handles event, and reports whether it is the first time for its identity. When tx is
 // rolled back it was not recorded. It blocks while another transaction with the same event is open, until ctx ends.
-// An empty service or event ID is an error, as all events without an ID would count as one.
-func First(ctx context.Context, tx Tx, service, eventID string) (bool, error) {
-	if err := checkKey(service, eventID); err != nil {
+// An empty service, event ID or device ID is an error, as all events without one would count as one.
+//
+// A repeat is no first time whatever it says. Where its type or payload differ from those of the first one the result is that of
+// consumers.Reused: the error is nil, or says that the service refuses such events. ctx must be the handler's, or made from it.
+//
+// A row that an older version has written knows only the event's ID. It counts for the first event with that ID that comes, whatever its
+// source and device, and for no other: mostly that is the one that it was written for.
+func First(ctx context.Context, tx Tx, service string, event events.Event) (bool, error) {
+	key := Key{service, event.Identity()}
+	if err := key.check(); err != nil {
 		return false, err
 	}
-	n, err := exec(ctx, tx, first, service, eventID, stamp(time.Now()))
-	if err != nil {
-		return false, fmt.Errorf("inbox: record event %q for service %q: %w", eventID, service, err)
+	says := Says(event)
+	var old bool
+	err := tx.QueryRowContext(ctx, firstOld, service, key.Text(), says, stamp(time.Now()), event.ID).Scan(&old)
+	isFirst := err == nil
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = repeated(ctx, tx, key, event, says)
+	case err == nil && old:
+		var n int64
+		n, err = exec(ctx, tx, adopt, service, event.ID)
+		isFirst = n == 0
 	}
-	return n == 1, nil
+	if err != nil {
+		return false, fmt.Errorf("inbox: record event %q for service %q: %w", event.ID, service, err)
+	}
+	return isFirst, nil
+}
+
+// Compare tells whether event says something else than the one of its identity that [First] has recorded for service, for those who
+// have found out by another statement that it was recorded. The result is nil, or, if type or payload differ, that of consumers.Reused.
+func Compare(ctx context.Context, tx Tx, service string, event events.Event) error {
+	key := Key{service, event.Identity()}
+	if err := key.check(); err != nil {
+		return err
+	}
+	if err := repeated(ctx, tx, key, event, Says(event)); err != nil {
+		return fmt.Errorf("inbox: compare event %q for service %q: %w", event.ID, service, err)
+	}
+	return nil
+}
+
+// repeated is Compare for an event that says that.
+func repeated(ctx context.Context, tx Tx, key Key, event events.Event, says string) error {
+	var was string
+	switch err := tx.QueryRowContext(ctx, said, key.Service, key.Text()).Scan(&was); {
+	case errors.Is(err, sql.ErrNoRows): // it has just expired
+		return nil
+	case err != nil:
+		return err
+	}
+	digest, _, _ := strings.Cut(says, " ")
+	before, at, _ := strings.Cut(was, " ")
+	if before == "" || digest == "" || before == digest {
+		return nil
+	}
+	earlier, _ := time.Parse(time.RFC3339Nano, at) // zero if it is not known
+	return consumers.Reused(ctx, event, earlier)
+}
+
+// Says is what column owner has of an event that was handled: a digest of what it says, and its time. It is empty if the event can't be
+// encoded: then it can't be compared, which is no reason not to record it.
+func Says(event events.Event) string {
+	digest, err := event.Digest()
+	if err != nil {
+		return ""
+	}
+	return digest + " " + timeText(event.Time)
 }
 
 // expire deletes by the primary key, which both databases take.
@@ -60,16 +131,6 @@ func Expire(ctx context.Context, tx Tx, service string, before time.Time, limit 
 
 var errNoService = errors.New("inbox: service is empty, want its name")
 
-func checkKey(service, eventID string) error {
-	if service == "" {
-		return errNoService
-	}
-	if eventID == "" {
-		return fmt.Errorf("inbox: event ID of an event for service %q is empty, want the event's ID", service)
-	}
-	return nil
-}
-
 // exec runs a statement and returns how many rows it changed.
 func exec(ctx context.Context, tx Tx, query string, args ...any) (int64, error) {
 	result, err := tx.ExecContext(ctx, query, args...)
@@ -81,3 +142,6 @@ func exec(ctx context.Context, tx Tx, query string, args ...any) (int64, error) 
 
 // stamp is a time of this package's own, as text that sorts as times do and that PostgreSQL takes for a TIMESTAMPTZ.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// timeText is the time of an event, as text that sorts as times do.
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000000Z") }

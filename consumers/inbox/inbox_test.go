@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,15 +13,20 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/consumers/internal/reused"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/events/device"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var noon = time.Date(2005, 1, 29, 12, 0, 0, 0, time.UTC)
 
 func open(t *testing.T, target string) *database.DB {
 	t.Helper()
@@ -49,7 +55,7 @@ func first(t *testing.T, db *database.DB, service, eventID string, after error) 
 	t.Helper()
 	var first bool
 	err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) (err error) {
-		if first, err = inbox.First(ctx, tx, service, eventID); err != nil {
+		if first, err = inbox.First(ctx, tx, service, lamp(eventID, noon)); err != nil {
 			return err
 		}
 		return after
@@ -159,7 +165,6 @@ func TestAdvance_InTheHandlersTransaction(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, target string) {
 		db := open(t, target)
 		failure := errors.New("handler failed")
-		noon := time.Date(2005, 1, 29, 12, 0, 0, 0, time.UTC)
 		for i, step := range []struct {
 			id     string
 			at     time.Time
@@ -177,7 +182,7 @@ func TestAdvance_InTheHandlersTransaction(t *testing.T) {
 			var first, newest bool
 			event := events.Event{ID: step.id, DeviceID: "hall", Time: step.at, Data: device.PowerChanged{On: true}}
 			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) (err error) {
-				if first, err = inbox.First(ctx, tx, "state", event.ID); err != nil || !first {
+				if first, err = inbox.First(ctx, tx, "state", event); err != nil || !first {
 					return err
 				}
 				if newest, err = inbox.Advance(ctx, tx, inbox.MarkOf("state", event)); err != nil {
@@ -262,7 +267,7 @@ func TestFirst_WantsNames(t *testing.T) {
 		{"", "a", "service is empty"},
 		{"history", "", "event ID of an event for service \"history\" is empty"},
 	} {
-		_, err := inbox.First(t.Context(), nil, test.service, test.eventID)
+		_, err := inbox.First(t.Context(), nil, test.service, lamp(test.eventID, noon))
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("First(%q, %q): got %v, want %q", test.service, test.eventID, err, test.want)
 		}
@@ -278,11 +283,268 @@ func TestFirst_NamesTheEventWhenTheTableIsMissing(t *testing.T) {
 		}
 		defer db.Close()
 		err = db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
-			_, err := inbox.First(ctx, tx, "history", "a")
+			_, err := inbox.First(ctx, tx, "history", lamp("a", noon))
 			return err
 		})
 		if err == nil || !strings.HasPrefix(err.Error(), `inbox: record event "a" for service "history": `) {
 			t.Errorf("error: got %v, want it to name event and service", err)
+		}
+	})
+}
+
+func TestFirst_SourcesAndDevicesMayNumberAlike(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := open(t, target)
+		round := 0
+		rapid.Check(t, func(r *rapid.T) {
+			round++
+			seen := map[events.Identity]bool{}
+			var all []events.Event
+			for range rapid.IntRange(1, 20).Draw(r, "events") {
+				e := lamp(fmt.Sprint(rapid.IntRange(1, 3).Draw(r, "ID")), noon)
+				e.DeviceID = fmt.Sprintf("round-%d/device-%d", round, rapid.IntRange(1, 3).Draw(r, "device"))
+				e.Source = fmt.Sprintf("/gateways/%d", rapid.IntRange(1, 2).Draw(r, "source"))
+				all = append(all, e)
+			}
+			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
+				for _, e := range all {
+					first, err := inbox.First(ctx, tx, "history", e)
+					if err != nil {
+						return err
+					}
+					if first == seen[e.Identity()] {
+						return fmt.Errorf("First(%v): got %t, want %t", e.Identity(), first, !first)
+					}
+					seen[e.Identity()] = true
+				}
+				return nil
+			})
+			if err != nil {
+				r.Fatal(err)
+			}
+		})
+	})
+}
+
+// firstOf calls First for service history in a transaction that is committed.
+func firstOf(t *testing.T, db *database.DB, ctx context.Context, e events.Event) (first bool) {
+	t.Helper()
+	err := db.Write(ctx, func(ctx context.Context, tx database.Tx) (err error) {
+		first, err = inbox.First(ctx, tx, "history", e)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("First(%v): %v", e.Identity(), err)
+	}
+	return first
+}
+
+// A repeat is a duplicate whatever it says; that it says something else is told, and may be refused.
+func TestFirst_RepeatThatSaysSomethingElse(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := open(t, target)
+		watch := reused.New(slog.New(slog.DiscardHandler), false)
+		ctx := watch.In(t.Context())
+		e := lamp("a", noon)
+		later, off := e, e
+		later.Time, off.Data = noon.Add(time.Hour), device.PowerChanged{}
+		for i, step := range []struct {
+			e     events.Event
+			first bool
+			count int64
+		}{{e, true, 0}, {e, false, 0}, {later, false, 0}, {off, false, 1}, {e, false, 1}, {off, false, 2}} {
+			if got := firstOf(t, db, ctx, step.e); got != step.first || watch.Count() != step.count {
+				t.Errorf("step %d: got %t and %d counted, want %t and %d", i, got, watch.Count(), step.first, step.count)
+			}
+		}
+		refusing := reused.New(slog.New(slog.DiscardHandler), true).In(t.Context())
+		err := db.Write(refusing, func(ctx context.Context, tx database.Tx) error {
+			_, err := inbox.First(ctx, tx, "history", off)
+			return err
+		})
+		var known *consumers.KnownError
+		if !errors.As(err, &known) || known.Code != consumers.CodeIDReused || !strings.Contains(err.Error(), "that at 2005-01-29T12:00:00Z") {
+			t.Errorf("refused: got %v, want a known error with code id_reused and the time of the first one", err)
+		}
+	})
+}
+
+// The table of the version that knew an event by its ID alone, with a row that is done, one of a process that died, and one in progress.
+const oldRows = `
+	CREATE TABLE inbox (
+		service    TEXT NOT NULL,
+		event_id   TEXT NOT NULL,
+		state      TEXT NOT NULL CHECK (state IN ('in_progress', 'done')),
+		owner      TEXT NOT NULL,
+		until      TIMESTAMPTZ NOT NULL,
+		updated_at TIMESTAMPTZ NOT NULL,
+		PRIMARY KEY (service, event_id)
+	);
+	INSERT INTO inbox VALUES
+		('history', 'a', 'done', '', '2026-01-01T00:00:00.000000Z', '2026-01-01T00:00:00.000000Z'),
+		('history', 'b', 'in_progress', 'dead', '2026-01-01T00:00:00.000000Z', '2026-01-01T00:00:00.000000Z'),
+		('history', 'c', 'in_progress', 'older one', '9999-01-01T00:00:00.000000Z', '2026-01-01T00:00:00.000000Z')`
+
+func withOldRows(t *testing.T, target string) *database.DB {
+	t.Helper()
+	db, err := database.Open(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
+		_, err := tx.ExecContext(ctx, oldRows)
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, target)
+}
+
+// other is e from another device.
+func other(e events.Event) events.Event {
+	e.DeviceID = "attic"
+	return e
+}
+
+// A row of an older version counts for the first event with its ID, and for that one alone.
+func TestFirst_OldRows(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := withOldRows(t, target)
+		failure := errors.New("handler failed")
+		if first(t, db, "history", "a", failure) || first(t, db, "history", "a", nil) {
+			t.Error("event that an older version has handled: got it for the first time")
+		}
+		for i, step := range []struct {
+			e    events.Event
+			want bool
+		}{
+			{lamp("a", noon), false},
+			{other(lamp("a", noon)), true},
+			{other(lamp("a", noon)), false},
+			{lamp("b", noon), true}, // nobody has handled it
+			{lamp("b", noon), false},
+			{lamp("c", noon), true}, // as ever: First minds no claims
+		} {
+			if got := firstOf(t, db, t.Context(), step.e); got != step.want {
+				t.Errorf("step %d, First(%v): got %t, want %t", i, step.e.Identity(), got, step.want)
+			}
+		}
+	})
+}
+
+// However many events with one ID come at once, an old row is taken for one of them.
+func TestFirst_OldRowForOneOfManyAtOnce(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := withOldRows(t, target)
+		var group sync.WaitGroup
+		var firsts atomic.Int32
+		for n := range 8 {
+			group.Go(func() {
+				e := lamp("a", noon)
+				e.DeviceID = fmt.Sprint("device-", n)
+				for range 2 {
+					if firstOf(t, db, context.WithoutCancel(t.Context()), e) {
+						firsts.Add(1)
+					}
+				}
+			})
+		}
+		group.Wait()
+		if got, want := firsts.Load(), int32(7); got != want {
+			t.Errorf("firsts of 8 devices: got %d, want %d", got, want)
+		}
+	})
+}
+
+func TestExpire_OldRowsToo(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := withOldRows(t, target)
+		first(t, db, "history", "d", nil)
+		for _, want := range []int64{2, 2, 0} {
+			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
+				got, err := inbox.Expire(ctx, tx, "history", time.Now().Add(time.Hour), 2)
+				if err == nil && got != want {
+					t.Errorf("deleted: got %d, want %d", got, want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestSQL_OldRows(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		claims := inbox.NewSQL(withOldRows(t, target))
+		for i, step := range []struct {
+			e    events.Event
+			want inbox.State
+		}{
+			{lamp("a", noon), inbox.Done},
+			{lamp("a", noon), inbox.Done},
+			{other(lamp("a", noon)), inbox.Claimed}, // the row was taken for the first one
+			{lamp("b", noon), inbox.Claimed},        // whose process died
+			{lamp("c", noon), inbox.InProgress},     // by a process of the older version
+			{lamp("c", noon), inbox.InProgress},
+		} {
+			got, err := claims.Claim(t.Context(), inbox.Key{Service: "history", Event: step.e.Identity()}, "me", time.Minute)
+			if err != nil || got != step.want {
+				t.Errorf("step %d, Claim %v: got %q, %v, want %q", i, step.e.Identity(), got, err, step.want)
+			}
+		}
+	})
+}
+
+// A mark that an older version has set to a time that can't be believed, and one that somebody takes back.
+func TestForget_MendsADevice(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := open(t, target)
+		advance := func(m inbox.Mark) (newest bool) {
+			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) (err error) {
+				newest, err = inbox.Advance(ctx, tx, m)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return newest
+		}
+		soon := inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: time.Now().Add(20 * time.Hour), Sequence: "1"}
+		other, now := soon, soon
+		other.DeviceID, now.Time, now.Sequence = "attic", time.Now(), "2"
+		if !advance(soon) || !advance(other) || advance(now) {
+			t.Error("a time that is believed: got it passed over, want it to count")
+		}
+		err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
+			if n, err := inbox.Forget(ctx, tx, "state", "hall"); n != 1 || err != nil {
+				t.Errorf("Forget: got %d, %v, want 1", n, err)
+			}
+			_, err := inbox.Forget(ctx, tx, "state", "")
+			return err
+		})
+		if err == nil || !strings.Contains(err.Error(), "device ID") { // rolled back
+			t.Errorf("Forget of no device: got %v, want an error", err)
+		}
+		if advance(now) {
+			t.Error("after a rollback: got it forgotten")
+		}
+		err = db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
+			_, err := inbox.Forget(ctx, tx, "state", "hall")
+			return err
+		})
+		other.Time, other.Sequence = now.Time, "2"
+		if err != nil || !advance(now) || advance(other) {
+			t.Errorf("after Forget, %v: want the device mended, and no other", err)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers/internal/newest"
 	"github.com/device-fanout/fanout/events"
 )
 
@@ -17,7 +18,24 @@ type Mark struct {
 	Stream   string
 	Time     time.Time // of the event, at the device
 	Sequence string
+	// MaxFuture is how far ahead of the service's clock a time is believed. Zero means DefaultMaxFuture; with a negative value every time is.
+	MaxFuture time.Duration
 }
+
+// DefaultMaxFuture is how far ahead of its clock a service believes the times of events.
+const DefaultMaxFuture = newest.DefaultMaxFuture
+
+// NotBefore reports whether the event of m is newer than that of old, or the same, by the service's clock.
+//
+// The greater time is newer, and of one time the greater sequence. But where one of the two times lies further ahead of the clock than
+// MaxFuture of m, the sequence alone decides, the order of acceptance: one event from 2099 does not stop those after it, and an old one that is redriven
+// stays an old one. If one of them has no sequence then, the one whose time is believed is newer.
+func (m Mark) NotBefore(old Mark) bool {
+	return newest.Place{Time: m.Time, Sequence: m.Sequence}.NotBefore(newest.Place{Time: old.Time, Sequence: old.Sequence}, m.limit())
+}
+
+// limit is the latest time that is believed now.
+func (m Mark) limit() time.Time { return newest.Limit(time.Now(), m.MaxFuture) }
 
 // MarkOf returns the mark of event, whose stream is its type.
 func MarkOf(service string, event events.Event) Mark {
@@ -27,32 +45,46 @@ func MarkOf(service string, event events.Event) Mark {
 // Marks remembers the newest mark of every stream. It is what [Newest] needs; implement it where there is no SQL database.
 // Package inboxtest has tests for implementations.
 type Marks interface {
-	// Advance makes m the mark of its stream, unless that is at a greater (time, sequence), and reports whether it did.
+	// Advance makes m the mark of its stream, unless that is newer, see [Mark.NotBefore], and reports whether it did.
 	// An equal one counts as done, so that an event that is tried again is not stale. It must compare and write in one
 	// step that no other Advance can come between. Sequences compare byte by byte, an empty one is the smallest.
 	Advance(ctx context.Context, m Mark) (bool, error)
 }
 
-const advance = `INSERT INTO inbox_marks (service, device_id, stream, time, sequence) VALUES ($1, $2, $3, $4, $5)
+var advance = `INSERT INTO inbox_marks (service, device_id, stream, time, sequence) VALUES ($1, $2, $3, $4, $5)
 	ON CONFLICT (service, device_id, stream) DO UPDATE SET time = excluded.time, sequence = excluded.sequence
-	WHERE (excluded.time, excluded.sequence) >= (inbox_marks.time, inbox_marks.sequence)`
+	WHERE ` + newest.SQL("inbox_marks", "$6", "time")
 
 // Advance is the staleness guard in the handler's own transaction: it makes m the mark of its stream, unless that is
 // newer already, and reports whether it did. False means that the event is stale: record it if you like, but do not let
 // it overwrite newer state. When tx is rolled back the mark was not moved.
 //
-// Newer is what has the greater (time, sequence); an event with both alike is not stale. It blocks while another
+// Newer is what has the greater (time, sequence), as far as the time can be believed, see [Mark.NotBefore]; an event with both alike is not
+// stale. It blocks while another
 // transaction with the same stream is open, until ctx ends. An empty service or device ID is an error, and so is a time
 // outside of the years 1 to 9999.
 func Advance(ctx context.Context, tx Tx, m Mark) (bool, error) {
 	if err := m.check(); err != nil {
 		return false, err
 	}
-	n, err := exec(ctx, tx, advance, m.Service, m.DeviceID, m.Stream, m.Time.UTC().Format("2006-01-02T15:04:05.000000000Z"), m.Sequence)
+	n, err := exec(ctx, tx, advance, m.Service, m.DeviceID, m.Stream, timeText(m.Time), m.Sequence, timeText(m.limit()))
 	if err != nil {
 		return false, fmt.Errorf("inbox: move the mark of device %q for service %q: %w", m.DeviceID, m.Service, err)
 	}
 	return n == 1, nil
+}
+
+// Forget deletes the marks of a device, for all its streams, and returns how many there were: whatever comes next is then newer. It is a way
+// to mend a device whose mark is wrong. Which events were handled is not forgotten: [First] goes on knowing them.
+func Forget(ctx context.Context, tx Tx, service, deviceID string) (int64, error) {
+	if err := (Mark{Service: service, DeviceID: deviceID}).check(); err != nil {
+		return 0, err
+	}
+	n, err := exec(ctx, tx, `DELETE FROM inbox_marks WHERE service = $1 AND device_id = $2`, service, deviceID)
+	if err != nil {
+		return 0, fmt.Errorf("inbox: forget the marks of device %q for service %q: %w", deviceID, service, err)
+	}
+	return n, nil
 }
 
 func (m Mark) check() error {

@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -63,7 +62,7 @@ func (m *Memory) Advance(_ context.Context, mark Mark) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := stream{mark.Service, mark.DeviceID, mark.Stream}
-	if old, there := m.marks[at]; there && cmp.Or(mark.Time.Compare(old.Time), cmp.Compare(mark.Sequence, old.Sequence)) < 0 {
+	if old, there := m.marks[at]; there && !mark.NotBefore(old) {
 		return false, nil
 	}
 	if m.marks == nil {

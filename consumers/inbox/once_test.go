@@ -153,7 +153,7 @@ func TestOnce_ClaimOfADeadProcessCostsFewDeliveries(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				claims := new(inbox.Memory)
-				if _, err := claims.Claim(t.Context(), inbox.Key{Service: "billing", EventID: "a"}, "dead", test.lasts); err != nil {
+				if _, err := claims.Claim(t.Context(), inbox.Key{Service: "billing", Event: lamp("a", time.Time{}).Identity()}, "dead", test.lasts); err != nil {
 					t.Fatal(err)
 				}
 				handle := inbox.Once(claims, "billing", test.lease, func(context.Context, events.Event) error { return nil })
@@ -234,7 +234,7 @@ func TestOnce_AndNewest(t *testing.T) {
 	if got, want := strings.Join(got, " "), "b c"; got != want {
 		t.Errorf("handled: got %q, want %q", got, want)
 	}
-	state, err := store.Claim(t.Context(), inbox.Key{Service: "state", EventID: "a"}, "me", time.Minute)
+	state, err := store.Claim(t.Context(), inbox.Key{Service: "state", Event: lamp("a", time.Time{}).Identity()}, "me", time.Minute)
 	if err != nil || state != inbox.Done {
 		t.Errorf("the stale event: got %q, %v, want it recorded as done", state, err)
 	}

@@ -10,10 +10,7 @@ import (
 
 // DB is the part of a database that [SQL] needs. [*sql.DB] has it, and so has the DB of package database. Each statement
 // is committed by itself.
-type DB interface {
-	Tx
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
+type DB interface{ Tx }
 
 // SQL is [Claims] and [Marks] in the tables of this package, for handlers whose effects are elsewhere. It is safe for
 // concurrent use. Claims end by the clocks of the machines that the service runs on: a lease should be longer than these
@@ -32,20 +29,22 @@ const (
 	WHERE inbox.state = 'in_progress' AND (inbox.until <= excluded.updated_at OR inbox.owner = excluded.owner)`
 	claimed = `SELECT state FROM inbox WHERE service = $1 AND event_id = $2`
 	release = `DELETE FROM inbox WHERE service = $1 AND event_id = $2 AND state = 'in_progress' AND owner = $3`
+	// claimedOld is whether an older version has the event's ID as done or in progress.
+	claimedOld = claimed + ` AND (state = 'done' OR until > $3)`
 )
 
 // Claim implements [Claims].
 func (s *SQL) Claim(ctx context.Context, key Key, owner string, lease time.Duration) (State, error) {
 	now := s.now()
-	n, err := exec(ctx, s.db, claim, key.Service, key.EventID, owner, stamp(now.Add(lease)), stamp(now))
+	n, err := exec(ctx, s.db, claim, key.Service, key.Text(), owner, stamp(now.Add(lease)), stamp(now))
 	switch {
 	case err != nil:
 		return "", err
 	case n == 1:
-		return Claimed, nil
+		return s.unlessOld(ctx, key, owner, now)
 	}
 	var state State
-	err = s.db.QueryRowContext(ctx, claimed, key.Service, key.EventID).Scan(&state)
+	err = s.db.QueryRowContext(ctx, claimed, key.Service, key.Text()).Scan(&state)
 	if errors.Is(err, sql.ErrNoRows) { // released just now
 		return InProgress, nil
 	}
@@ -55,15 +54,36 @@ func (s *SQL) Claim(ctx context.Context, key Key, owner string, lease time.Durat
 	return state, nil
 }
 
+// unlessOld gives up a claim where an older version has the event's ID: as done, which counts for one event only, or in progress.
+func (s *SQL) unlessOld(ctx context.Context, key Key, owner string, now time.Time) (State, error) {
+	var old State
+	switch err := s.db.QueryRowContext(ctx, claimedOld, key.Service, key.Event.ID, stamp(now)).Scan(&old); {
+	case errors.Is(err, sql.ErrNoRows):
+		return Claimed, nil
+	case err != nil:
+		return "", errors.Join(err, s.Release(ctx, key, owner))
+	case old == InProgress:
+		return InProgress, s.Release(ctx, key, owner)
+	}
+	n, err := exec(ctx, s.db, adopt, key.Service, key.Event.ID)
+	switch {
+	case err != nil:
+		return "", errors.Join(err, s.Release(ctx, key, owner))
+	case n == 0: // another one has got it
+		return Claimed, nil
+	}
+	return Done, s.Finish(ctx, key)
+}
+
 // Finish implements [Claims].
 func (s *SQL) Finish(ctx context.Context, key Key) error {
-	_, err := exec(ctx, s.db, first, key.Service, key.EventID, stamp(s.now()))
+	_, err := exec(ctx, s.db, first, key.Service, key.Text(), "", stamp(s.now()))
 	return err
 }
 
 // Release implements [Claims].
 func (s *SQL) Release(ctx context.Context, key Key, owner string) error {
-	_, err := exec(ctx, s.db, release, key.Service, key.EventID, owner)
+	_, err := exec(ctx, s.db, release, key.Service, key.Text(), owner)
 	return err
 }
 

@@ -23,19 +23,22 @@
 //	sequence    sorts by order of acceptance within a device
 //	data        the payload as JSON; JSONB on PostgreSQL
 //
-// Table inbox, of package inbox, holds the IDs of the events that were handled.
+// Table inbox, of package inbox, holds the identities of the events that were handled.
 //
 // Events of types that this program has not registered are kept too, type and data as they came: the consumer is told so by
 // consumers.Config{UnknownTypes: true}.
 //
 // # Guarantees
 //
-// State never goes backwards: a row is overwritten only by an event whose (time, sequence) is not smaller. Of the many
+// State never goes backwards: a row is overwritten only by an event whose (time, sequence) is not smaller. Where one of the two times lies further
+// ahead of this machine's clock than Config.MaxFuture, the sequence alone decides, which is the order of acceptance: an event from 2099 stays until the
+// device's next one, and an older one that is redriven changes nothing. If one of them has no sequence then, the one whose time is believed stays. Of the many
 // events of one second the one with the greater sequence stays. An older event that arrives late, because it was
 // redriven from the dead-letter queue, counts as handled and changes nothing. Both numbers alike means an event without
 // a sequence, or two producers for one device; then the one that was handled last stays.
 //
-// An event changes state once, however often it is delivered: its ID goes into the inbox in the same transaction. When
+// An event changes state once, however often it is delivered: its identity, which is source, device and ID together, goes into the inbox in the
+// same transaction. A repeat whose type or payload differ changes nothing; consumers.Reused tells the consumer of it. When
 // Handle returns nil, that transaction is committed and on disk.
 //
 // While the database is down, locked, full or can only be read, Handle returns errors that are consumers.Unavailable, so events wait for it. Open
@@ -43,6 +46,7 @@
 //
 // # What it does not do
 //
-// It trusts the clock of the device. An event from the year 2099 stays until an event from later than that.
+// It trusts the clock of the device up to Config.MaxFuture: an event from this evening that comes at noon stays until then. [Service.Forget] mends
+// such a device.
 // Rows of the inbox stay until [Service.Expire] deletes them.
 package state

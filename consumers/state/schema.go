@@ -3,6 +3,7 @@ package state
 import (
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/consumers/internal/newest"
 )
 
 // dialect is what differs between the kinds of databases.
@@ -26,10 +27,10 @@ var dialects = map[database.Kind]dialect{
 				PRIMARY KEY (device_id, type)
 			) WITHOUT ROWID`},
 		put: `INSERT INTO device_state (device_id, type, event_id, sequence, data, time)
-			VALUES ($1, $2, $3, $4, $5, $6)
+			VALUES ($1, $2, $3, $4, $5, $7)
 			ON CONFLICT (device_id, type) DO UPDATE SET
 				event_id = excluded.event_id, time = excluded.time, sequence = excluded.sequence, data = excluded.data
-			WHERE (excluded.time, excluded.sequence) >= (device_state.time, device_state.sequence)`,
+			WHERE ` + newest.SQL("device_state", "$6", "time"),
 		columns: `device_id, type, event_id, sequence, data, time, 0`,
 	},
 	database.Postgres: {
@@ -44,20 +45,21 @@ var dialects = map[database.Kind]dialect{
 				data       JSONB NOT NULL,
 				PRIMARY KEY (device_id, type)
 			)`},
-		// One statement for all of it, so that the events of many devices share a round trip and a commit. The first part
-		// is what inbox.First does.
+		// One statement for all of it, so that the events of many devices share a round trip and a commit. The first two parts
+		// are what inbox.First does.
 		put: `WITH first AS (
 				INSERT INTO inbox (service, event_id, state, owner, until, updated_at)
-				VALUES ('` + inboxName + `', $3, 'done', '', now(), now())
+				VALUES ('` + inboxName + `', $9, 'done', $10, now(), now())
 				ON CONFLICT (service, event_id) DO NOTHING RETURNING event_id
+			), old AS (
+				DELETE FROM inbox USING first WHERE inbox.service = '` + inboxName + `' AND inbox.event_id = $3 RETURNING inbox.event_id
 			)
 			INSERT INTO device_state (device_id, type, event_id, sequence, data, time, time_nanos)
-			SELECT $1, $2, first.event_id, $4, $5::jsonb, $6::timestamptz, $7::smallint FROM first
+			SELECT $1, $2, $3, $4, $5::jsonb, $7::timestamptz, $8::smallint FROM first WHERE NOT EXISTS (SELECT FROM old)
 			ON CONFLICT (device_id, type) DO UPDATE SET
 				event_id = excluded.event_id, time = excluded.time, time_nanos = excluded.time_nanos,
 				sequence = excluded.sequence, data = excluded.data
-			WHERE (excluded.time, excluded.time_nanos, excluded.sequence)
-				>= (device_state.time, device_state.time_nanos, device_state.sequence)`,
+			WHERE ` + newest.SQL("device_state", "$6::timestamptz", "time", "time_nanos"),
 		once:    true,
 		columns: `device_id, type, event_id, sequence, data, time, time_nanos`,
 	},

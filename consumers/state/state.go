@@ -5,13 +5,16 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/consumers/internal/newest"
 	"github.com/device-fanout/fanout/events"
 )
 
@@ -22,13 +25,17 @@ const inboxName = "state"
 type Config struct {
 	// Logger hears of the start and, at level debug, of events that changed nothing. Nil logs nothing.
 	Logger *slog.Logger
+	// MaxFuture is how far ahead of this machine's clock the time of an event is believed, and that of a row: see "Guarantees" of the package.
+	// Zero means inbox.DefaultMaxFuture; with a negative value every time is.
+	MaxFuture time.Duration
 }
 
 // Service keeps the last state of devices. Its methods are safe for concurrent use.
 type Service struct {
-	db      *database.DB
-	dialect dialect
-	logger  *slog.Logger
+	db        *database.DB
+	dialect   dialect
+	maxFuture time.Duration
+	logger    *slog.Logger
 }
 
 // Row is the last event of one type that a device sent.
@@ -52,7 +59,7 @@ func Open(ctx context.Context, target string, cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	logger.Info("state opened", "database", db.String())
-	return &Service{db: db, dialect: dialects[db.Kind()], logger: logger}, nil
+	return &Service{db: db, dialect: dialects[db.Kind()], maxFuture: cfg.MaxFuture, logger: logger}, nil
 }
 
 // Check returns nil if the database can be written, and else why not; see [database.DB.Check]. It is meant for consumers.Config.Check.
@@ -71,7 +78,8 @@ func (s *Service) Close() error { return s.db.Close() }
 func (*Service) UnknownTypes() bool { return true }
 
 // Handle makes event the state of its device unless that is newer. It returns nil once that is on disk, and also when
-// the event changed nothing because it was handled before or is older. It blocks until then; events that are
+// the event changed nothing because it is older, or one of its identity was handled before: see [consumers.Reused] for one of those with another
+// type or payload. It blocks until then; events that are
 // handled at the same time are committed together. An error means that nothing was changed, or, if ctx ended or the connection
 // was lost during the commit, that it is not known; handling the event again is right in either case. Only a consumers.Known error says that
 // no retry can help: PostgreSQL can't store the event's data; see [database.NotStorable]. A consumers.Unavailable error says that the
@@ -80,40 +88,50 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	if event.ID == "" || event.DeviceID == "" {
 		return fmt.Errorf("state: event %q of device %q, want an event ID and a device ID", event.ID, event.DeviceID)
 	}
-	var changed int64
-	err := func() error {
-		data, err := events.EncodeData(event.Data)
-		if err != nil {
-			return err
+	changed, err := s.apply(ctx, event)
+	if err == nil && changed == 0 {
+		s.logger.Debug("event was handled before or is older than the state", "event_id", event.ID, "source", event.Source, "device_id", event.DeviceID)
+		if s.dialect.once { // else inbox.First has done so
+			err = database.Verdict(inbox.Compare(ctx, s.db, inboxName, event))
 		}
-		at, err := s.db.Kind().TimeArguments(event.Time)
-		if err != nil {
-			return err
-		}
-		args := append([]any{event.DeviceID, event.Type(), event.ID, event.Sequence, string(data)}, at...)
-		if s.dialect.once {
-			changed, err = changes(s.db.ExecContext(ctx, s.dialect.put, args...))
-			return err
-		}
-		return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
-			first, err := inbox.First(ctx, tx, inboxName, event.ID)
-			if err != nil || !first {
-				return err
-			}
-			changed, err = changes(tx.ExecContext(ctx, s.dialect.put, args...))
-			return err
-		})
-	}()
+	}
 	if database.NotStorable(err) {
 		err = consumers.Known(database.CodeNotStorable, err)
 	}
 	if err != nil {
 		return fmt.Errorf("state: apply event %q of device %q: %w", event.ID, event.DeviceID, err)
 	}
-	if changed == 0 {
-		s.logger.Debug("event was handled before or is older than the state", "event_id", event.ID, "device_id", event.DeviceID)
-	}
 	return nil
+}
+
+// apply writes event and returns how many rows it has changed: none if it was handled before or is older than the state.
+func (s *Service) apply(ctx context.Context, event events.Event) (changed int64, err error) {
+	data, err := events.EncodeData(event.Data)
+	if err != nil {
+		return 0, err
+	}
+	at, err := s.db.Kind().TimeArguments(event.Time)
+	if err != nil {
+		return 0, err
+	}
+	limit, err := database.FormatTime(newest.Limit(time.Now(), s.maxFuture))
+	if err != nil {
+		return 0, err
+	}
+	args := append([]any{event.DeviceID, event.Type(), event.ID, event.Sequence, string(data), limit}, at...)
+	if s.dialect.once {
+		key := inbox.Key{Service: inboxName, Event: event.Identity()}
+		return changes(s.db.ExecContext(ctx, s.dialect.put, append(args, key.Text(), inbox.Says(event))...))
+	}
+	err = s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
+		first, err := inbox.First(ctx, tx, inboxName, event)
+		if err != nil || !first {
+			return err
+		}
+		changed, err = changes(tx.ExecContext(ctx, s.dialect.put, args...))
+		return err
+	})
+	return changed, err
 }
 
 // changes returns how many rows a statement has changed.
@@ -143,6 +161,29 @@ func (s *Service) Expire(ctx context.Context, before time.Time) (int64, error) {
 			return total, nil
 		}
 	}
+}
+
+// Forget deletes the state of a device, or, with types, only that of those types of event, and returns how many rows there were. The next
+// event of the device makes its state anew, whatever its time. It is a way to mend a device whose row is wrong. Which events were handled is
+// not forgotten: one that comes again changes nothing. It may run beside Handle.
+func (s *Service) Forget(ctx context.Context, deviceID string, types ...string) (int64, error) {
+	if deviceID == "" {
+		return 0, errors.New("state: device ID is empty, want the device's ID")
+	}
+	statement, args := `DELETE FROM device_state WHERE device_id = $1`, []any{deviceID}
+	if len(types) > 0 {
+		marks := make([]string, len(types))
+		for i, name := range types {
+			args = append(args, name)
+			marks[i] = fmt.Sprintf("$%d", len(args))
+		}
+		statement += ` AND type IN (` + strings.Join(marks, ", ") + `)`
+	}
+	n, err := changes(s.db.ExecContext(ctx, statement, args...))
+	if err != nil {
+		return 0, fmt.Errorf("state: forget device %q: %w", deviceID, err)
+	}
+	return n, nil
 }
 
 // Device returns the state of a device, one row for each type of event that it has sent, in the order of the types.

@@ -186,7 +186,7 @@ func TestInbox_OfAServiceOfItsOwnRefusesARepeat(t *testing.T) {
 		step := func(e events.Event) (first, newest bool) {
 			t.Helper()
 			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) (err error) {
-				if first, err = inbox.First(ctx, tx, "orders", e.ID); err != nil {
+				if first, err = inbox.First(ctx, tx, "orders", e); err != nil {
 					return err
 				}
 				newest, err = inbox.Advance(ctx, tx, inbox.MarkOf("orders", e))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/events"
 )
 
 // long is a lease that does not end in a test; over is one that has ended when it was given.
@@ -26,13 +27,29 @@ const (
 // Claims tests an implementation of [inbox.Claims]. open returns an empty one; it must take a lease below zero, as one that
 // is over at once.
 func Claims(t *testing.T, open func(t *testing.T) inbox.Claims) {
-	key := inbox.Key{Service: "billing", EventID: "a"}
+	hall := events.Identity{Source: "/gateways/home-1", Subject: "hall", ID: "a"}
+	key := inbox.Key{Service: "billing", Event: hall}
 	t.Run("one owner at a time", func(t *testing.T) {
 		c := claims{t, open(t)}
 		c.claim(key, "one", long, inbox.Claimed)
 		c.claim(key, "two", long, inbox.InProgress)
-		c.claim(inbox.Key{Service: "billing", EventID: "b"}, "two", long, inbox.Claimed)
-		c.claim(inbox.Key{Service: "letters", EventID: "a"}, "two", long, inbox.Claimed)
+	})
+	t.Run("other services and identities are apart", func(t *testing.T) {
+		c := claims{t, open(t)}
+		c.claim(key, "one", long, inbox.Claimed)
+		c.finish(key)
+		for _, spoil := range []func(*inbox.Key){
+			func(k *inbox.Key) { k.Service = "letters" },
+			func(k *inbox.Key) { k.Event.ID = "b" },
+			func(k *inbox.Key) { k.Event.Subject = "attic" },
+			func(k *inbox.Key) { k.Event.Source = "/gateways/home-2" },
+		} {
+			other := key
+			spoil(&other)
+			c.claim(other, "two", long, inbox.Claimed)
+			c.finish(other)
+			c.claim(other, "two", long, inbox.Done)
+		}
 	})
 	t.Run("done is done", func(t *testing.T) {
 		c := claims{t, open(t)}
@@ -70,7 +87,8 @@ func Claims(t *testing.T, open func(t *testing.T) inbox.Claims) {
 				group sync.WaitGroup
 				won   atomic.Int32
 			)
-			key := inbox.Key{Service: "billing", EventID: strconv.Itoa(round)}
+			key := key
+			key.Event.ID = strconv.Itoa(round)
 			if round%2 == 0 { // every other round begins with a claim that is over
 				c.claim(key, "before", over, inbox.Claimed)
 			}
@@ -155,6 +173,56 @@ func Marks(t *testing.T, open func(t *testing.T) inbox.Marks) {
 			m := inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: step.time, Sequence: step.sequence}
 			if got, err := marks.Advance(t.Context(), m); err != nil || got != step.want {
 				t.Errorf("step %d, Advance to %v %q: got %t, %v, want %t", i, step.time, step.sequence, got, err, step.want)
+			}
+		}
+	})
+	t.Run("a time that can't be believed stops nothing", func(t *testing.T) {
+		marks := open(t)
+		now := time.Now()
+		for i, step := range []struct {
+			time     time.Time
+			sequence string
+			want     bool
+		}{
+			{now, "0005", true},
+			{now.AddDate(80, 0, 0), "0006", true},            // a wrong clock, accepted later
+			{now.Add(time.Second), "0007", true},             // what comes after is newer
+			{now.AddDate(80, 0, 0), "0006", false},           // delivered again
+			{now, "0005", false},                             // as ever
+			{now.AddDate(80, 0, 0), "0008", true},            //
+			{now.Add(-time.Hour), "0003", false},             // redriven: accepted before
+			{now.AddDate(90, 0, 0), "0004", false},           // redriven, with a wrong clock as well
+			{now.AddDate(70, 0, 0), "0009", true},            // the clock goes on being wrong
+			{now.Add(-time.Hour), "0010", true},              // and is right at last
+			{now.AddDate(80, 0, 0), "", false},               // without a sequence a believed time stays
+			{now.Add(20 * time.Hour), "0011", true},          // less than a day ahead is believed
+			{now.Add(19 * time.Hour), "0012", false},         //
+			{now.Add(inbox.DefaultMaxFuture / 2), "", false}, //
+		} {
+			m := inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: step.time, Sequence: step.sequence}
+			if got, err := marks.Advance(t.Context(), m); err != nil || got != step.want {
+				t.Errorf("step %d, Advance to %v %q: got %t, %v, want %t", i, step.time, step.sequence, got, err, step.want)
+			}
+		}
+	})
+	t.Run("how far ahead is believed", func(t *testing.T) {
+		marks := open(t)
+		now := time.Now()
+		for i, step := range []struct {
+			time      time.Time
+			sequence  string
+			maxFuture time.Duration
+			want      bool
+		}{
+			{now.Add(10 * time.Hour), "1", time.Hour, true},
+			{now, "2", time.Hour, true},
+			{now.AddDate(80, 0, 0), "3", -1, true},
+			{now, "4", -1, false},
+			{now, "4", 0, true},
+		} {
+			m := inbox.Mark{Service: "state", DeviceID: "hall", Time: step.time, Sequence: step.sequence, MaxFuture: step.maxFuture}
+			if got, err := marks.Advance(t.Context(), m); err != nil || got != step.want {
+				t.Errorf("step %d, Advance to %v %q, believed %v ahead: got %t, %v, want %t", i, step.time, step.sequence, step.maxFuture, got, err, step.want)
 			}
 		}
 	})

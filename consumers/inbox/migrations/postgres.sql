@@ -1,9 +1,9 @@
 -- The inbox on PostgreSQL. Every statement may run again.
 CREATE TABLE IF NOT EXISTS inbox (
 	service    TEXT NOT NULL,
-	event_id   TEXT NOT NULL,
+	event_id   TEXT NOT NULL,        -- ID, device ID and source with spaces between; rows of older versions have the ID alone
 	state      TEXT NOT NULL CHECK (state IN ('in_progress', 'done')),
-	owner      TEXT NOT NULL,        -- of the claim while in progress; empty when done
+	owner      TEXT NOT NULL,        -- of the claim while in progress; when done a digest of what the event said, and its time, or empty
 	until      TIMESTAMPTZ NOT NULL, -- when the claim ends; as updated_at when done
 	updated_at TIMESTAMPTZ NOT NULL,
 	PRIMARY KEY (service, event_id)

@@ -53,7 +53,7 @@ func (s *Service) Close() error { return s.db.Close() }
 // event waits for it.
 func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
-		first, err := inbox.First(ctx, tx, name, event.ID)
+		first, err := inbox.First(ctx, tx, name, event)
 		if err != nil || !first {
 			return err // not the first time: nothing to do, and no error
 		}
