@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/inbox"
@@ -251,5 +253,23 @@ func TestOnce_WantsNames(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("Once(%q), event %q: got %v, want %q", test.service, test.eventID, err, test.want)
 		}
+	}
+}
+
+// Texts of few letters, which would be alike if they were only put one behind another.
+func TestKey_TextTellsApart(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		part := rapid.StringMatching(`[a "\\]{1,4}`)
+		draw := func(name string) events.Identity {
+			return events.Identity{ID: part.Draw(r, name+" ID"), Subject: part.Draw(r, name+" device"), Source: part.Draw(r, name+" source")}
+		}
+		a, b := draw("a"), draw("b")
+		if x, y := (inbox.Key{Event: a}).Text(), (inbox.Key{Event: b}).Text(); (a == b) != (x == y) {
+			r.Fatalf("texts of %v and %v: %s and %s", a, b, x, y)
+		}
+	})
+	if got, want := (inbox.Key{Service: "x", Event: events.Identity{ID: "17", Subject: "lamp-7", Source: "/gateways/home-1"}}).Text(), "17 lamp-7 /gateways/home-1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
