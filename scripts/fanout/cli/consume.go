@@ -23,7 +23,7 @@ func newConsume(g *globals) *cobra.Command {
 	var healthAddr string
 	var untilIdle time.Duration
 	var slots int
-	var asJSON bool
+	var asJSON, refuseReused bool
 	cmd := &cobra.Command{
 		Use:   "consume SERVICE",
 		Short: "Run one service on its queue",
@@ -85,6 +85,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 			shown := *g
 			shown.err, g = view, &shown // what is reported while the view is on the screen goes above it
 			cfg := consumerConfig(d, s, slots, g)
+			cfg.RefuseReused = refuseReused
 			store, closeStore, err := openStore(ctx, s.Name, s.GroupPolicy, o)
 			if err != nil {
 				return err
@@ -132,6 +133,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` of /livez, /startupz, /readyz, /metrics, /blocked (default: nowhere)")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
+	f.BoolVar(&refuseReused, "refuse-reused", false, "dead-letter an event with the identity of an earlier one and another type or payload")
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")
 	return cmd
@@ -199,7 +201,7 @@ func queueEmpty(ctx context.Context, api *sqs.Client, url string) (bool, error) 
 func printConsumed(g *globals, s consumers.Stats, took time.Duration, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(g.out).Encode(map[string]any{
-			"handled": s.Handled, "dead_lettered": s.DeadLettered, "redelivered": s.Redelivered, "released": s.Released,
+			"handled": s.Handled, "dead_lettered": s.DeadLettered, "reused": s.Reused, "redelivered": s.Redelivered, "released": s.Released,
 			"leases_lost": s.LeasesLost, "retries": s.Retries, "seconds": took.Seconds(),
 		})
 	}

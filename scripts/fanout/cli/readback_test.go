@@ -20,6 +20,7 @@ import (
 // that the code under test has no say in what is right.
 type entry struct {
 	ID       string          `json:"id"`
+	Source   string          `json:"source"`
 	DeviceID string          `json:"device_id"`
 	Type     string          `json:"type"`
 	Time     time.Time       `json:"time"`
@@ -50,7 +51,7 @@ type expectation struct {
 	lines    int
 	bad      []int // numbers of the lines that are no JSON
 	good     int
-	events   []entry // one for each ID, the first line that has it
+	events   []entry // one for each identity, the first line that has it
 	byType   map[string]int
 	byDevice map[string][]entry
 }
@@ -77,7 +78,7 @@ func forPush(eventType string) bool {
 
 func expect(input string) expectation {
 	x := expectation{byType: map[string]int{}, byDevice: map[string][]entry{}}
-	seen := map[string]bool{}
+	seen := map[[3]string]bool{}
 	for line := range strings.Lines(input) {
 		x.lines++
 		e := entry{line: x.lines}
@@ -86,10 +87,11 @@ func expect(input string) expectation {
 			continue
 		}
 		x.good++
-		if e.ID != "" && seen[e.ID] {
+		id := [3]string{e.Source, e.DeviceID, e.ID}
+		if e.ID != "" && seen[id] {
 			continue
 		}
-		seen[e.ID] = true
+		seen[id] = true
 		x.events = append(x.events, e)
 		x.byType[e.Type]++
 		x.byDevice[e.DeviceID] = append(x.byDevice[e.DeviceID], e)
@@ -248,6 +250,7 @@ type upSummary struct {
 	} `json:"rejections"`
 	Published       int            `json:"published"`
 	Handled         map[string]int `json:"handled"`
+	Reused          int            `json:"reused"`
 	DeadLettered    map[string]int `json:"dead_lettered"`
 	Redelivered     int            `json:"redelivered"`
 	OrderViolations int            `json:"order_violations"`

@@ -2,9 +2,13 @@ package cli
 
 import (
 	"bufio"
+	"encoding/json"
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -121,4 +125,48 @@ func throughUp(t *testing.T, lines []string) expectation {
 	t.Logf("%.0f events/s, batches of %.1f, %.3f delete requests for each event and service, latency p50 %.0f ms, p99 %.0f ms, %d MiB of memory at peak",
 		got.EventsPerSecond, got.BatchFill, perEvent, got.LatencyMS.P50, got.LatencyMS.P99, got.MemoryBytes>>20)
 	return want
+}
+
+// A frame that several receivers have heard is one event, with other times and signal strengths each time. What comes of it when SQS has
+// forgotten the first one is a duplicate as well, and is counted.
+func TestUp_FramesHeardBySeveralReceivers(t *testing.T) {
+	t.Parallel()
+	first, again := map[string]string{}, map[string]string{}
+	for _, line := range recorded(t, "lorawan", "helium-lorawan.ndjson.gz", sampledLines) {
+		var e entry
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		if key := e.DeviceID + " " + e.ID; first[key] == "" {
+			first[key] = line
+		} else {
+			again[key] = line
+		}
+	}
+	if len(again) == 0 {
+		t.Fatal("no frame was heard by several receivers")
+	}
+	differ := 0
+	for key, line := range again {
+		var a, b entry
+		if err := errors.Join(json.Unmarshal([]byte(first[key]), &a), json.Unmarshal([]byte(line), &b)); err != nil {
+			t.Fatal(err)
+		}
+		if a.Type != b.Type || !sameJSON(a.Data, b.Data) {
+			differ++
+		}
+	}
+	folder := t.TempDir()
+	args := upArgs(folder, "--input", "-", "--until-idle", "300ms")
+	invoke(t, strings.Join(slices.Collect(maps.Values(first)), ""), args...).want(t, exitOK)
+	rows := count(t, folder)
+	var got upSummary
+	invoke(t, strings.Join(slices.Collect(maps.Values(again)), ""), args...).want(t, exitOK).decode(t, &got)
+	if after := count(t, folder); rows != len(first) || after != rows {
+		t.Errorf("event_history: got %d rows, and %d after the repeats, want %d", rows, after, len(first))
+	}
+	if want := 2 * differ; got.Reused != want || differ == 0 {
+		t.Errorf("reused: got %d, want %d, those of history and state", got.Reused, want)
+	}
+	t.Logf("%d of %d frames were heard by several receivers, %d of them with another payload", len(again), len(first), differ)
 }

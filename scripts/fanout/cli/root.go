@@ -87,6 +87,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newGateway(g),
 		newConsume(g),
 		newDLQ(g),
+		newState(g),
 		newConsole(g),
 		newTopology(g),
 		newSchema(g),

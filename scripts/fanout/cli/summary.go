@@ -23,6 +23,7 @@ type summary struct {
 	Handled         map[string]int64 `json:"handled"`       // distinct events, by service
 	DeadLettered    map[string]int64 `json:"dead_lettered"` // messages in the dead-letter queue, by service
 	Redelivered     int64            `json:"redelivered"`
+	Reused          int64            `json:"reused"` // events with the identity of an earlier one and another type or payload, counted once for each service
 	OrderViolations int64            `json:"order_violations"`
 	Lost            int64            `json:"lost"`
 	LostEvents      []string         `json:"lost_events,omitempty"`
@@ -68,7 +69,9 @@ func (env *localEnvironment) summary() summary {
 		found := findings[svc.name]
 		s.Handled[svc.name] = found.handled
 		s.OrderViolations += found.violations
-		s.Redelivered += svc.consumer.Stats().Redelivered
+		stats := svc.consumer.Stats()
+		s.Redelivered += stats.Redelivered
+		s.Reused += stats.Reused
 		dead, count, err := env.deadLetters(context.Background(), svc.name)
 		if err != nil {
 			s.lastError = err
@@ -130,6 +133,9 @@ func (s summary) print(g *globals, asJSON bool) error {
 	}
 	fmt.Fprintf(g.out, "lost %d, order violations %d, redelivered %d, latency p50 %.1f ms, p99 %.1f ms\n",
 		s.Lost, s.OrderViolations, s.Redelivered, s.LatencyMS.P50, s.LatencyMS.P99)
+	if s.Reused > 0 {
+		fmt.Fprintf(g.out, "reused identities %d: events that said something else than an earlier one of the same source, device and ID\n", s.Reused)
+	}
 	fmt.Fprintf(g.out, "databases in %s\n", s.Data)
 	return nil
 }

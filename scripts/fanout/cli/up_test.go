@@ -121,10 +121,37 @@ func TestUp_OneRowForAnIDThatComesTwice(t *testing.T) {
 	want.checkHistory(t, folder)
 	want.checkState(t, folder)
 
-	// Another up has another SQS, which remembers nothing; the databases do.
-	invoke(t, line("b", "lamp", false)+line("e", "fan", false), upArgs(folder, "--input", "-", "--until-idle", "100ms")...).want(t, exitOK)
+	// Another up has another SQS, which remembers nothing; the databases do, and tell that one now says something else.
+	invoke(t, line("b", "lamp", false)+line("e", "fan", false)+line("d", "lamp", false), upArgs(folder, "--input", "-", "--until-idle", "100ms")...).
+		want(t, exitOK).decode(t, &got)
+	if got.Reused != 2 {
+		t.Errorf("reused: got %d, want it counted by history and state", got.Reused)
+	}
 	want = expect(input + line("e", "fan", false))
 	want.checkHistory(t, folder)
+	want.checkState(t, folder)
+}
+
+// Devices and gateways that number their events alike lose none: not at the topic, not in a service, and not in the summary.
+func TestUp_SourcesAndDevicesMayNumberAlike(t *testing.T) {
+	t.Parallel()
+	var input strings.Builder
+	for n := range 3 {
+		for _, from := range []string{`"device_id":"one"`, `"device_id":"two"`, `"device_id":"three"`, `"device_id":"one","source":"/gateways/b"`} {
+			fmt.Fprintf(&input, `{"id":"%d",%s,"type":"device.power.changed.v1","time":"2026-01-31T12:00:0%dZ","data":{"on":true}}`+"\n", n+1, from, n)
+		}
+	}
+	folder := t.TempDir()
+	var got upSummary
+	invoke(t, input.String(), upArgs(folder, "--input", "-", "--until-idle", "100ms")...).want(t, exitOK).decode(t, &got)
+	if got.Handled["history"] != 12 || got.Handled["state"] != 12 || got.Lost != 0 || got.Reused != 0 {
+		t.Errorf("summary: got %+v, want 12 handled by history and state, and none lost", got)
+	}
+	if n := count(t, folder); n != 12 {
+		t.Errorf("event_history: got %d rows, want 12", n)
+	}
+	want := expect(input.String())
+	want.checkSummary(t, got)
 	want.checkState(t, folder)
 }
 
