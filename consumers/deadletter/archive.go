@@ -10,11 +10,14 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/time/rate"
+
+	"github.com/device-fanout/fanout/internal/opened"
 )
 
 // archiveVersion is the version of a line's format. A line that names none was written before there was a number, and is version 1.
@@ -43,10 +46,22 @@ type archivedValue struct {
 
 // Archive is a file of dead letters in NDJSON, which [Export] and [Drop] write and [Resend] sends back.
 type Archive struct {
-	mu    sync.Mutex
-	file  *os.File
-	size  int64
-	lines map[*Message]span
+	mu     sync.Mutex
+	file   archiveFile
+	size   int64
+	lines  map[*Message]span
+	broken error // why nothing in it counts as being on disk any more
+}
+
+// archiveFile is what an Archive needs of its file.
+type archiveFile interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Name() string
+	Stat() (os.FileInfo, error)
+	Sync() error
+	Truncate(size int64) error
 }
 
 type span struct {
@@ -59,6 +74,10 @@ func CreateArchive(path string) (*Archive, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: archive: %w", err)
+	}
+	if folder, err := os.Open(filepath.Dir(path)); err == nil { // the file's name too is to outlive a loss of power, where the system can do that
+		_ = folder.Sync()
+		_ = folder.Close()
 	}
 	return &Archive{file: f, lines: map[*Message]span{}}, nil
 }
@@ -118,17 +137,30 @@ func (a *Archive) write(m *Message, queue string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if _, err := a.file.WriteAt(text, a.size); err != nil {
-		return fmt.Errorf("deadletter: archive: %w", err)
+		return fmt.Errorf("deadletter: archive: %w", errors.Join(err, a.file.Truncate(a.size)))
 	}
 	a.lines[m] = span{a.size, text}
 	a.size += int64(len(text))
 	return nil
 }
 
+// sync makes sure that all lines are on disk, in a file that can be found. After it has failed once it fails always: the system counts the pages
+// of a failed sync as written.
+func (a *Archive) sync() error {
+	err := errors.Join(a.file.Sync(), opened.SameFile(a.file.Name(), a.file))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil && a.broken == nil {
+		a.broken = fmt.Errorf("deadletter: archive: events may not be in %s, and stay in their queue; see to the disk, and write to another file: %w",
+			a.file.Name(), err)
+	}
+	return a.broken
+}
+
 // verify makes sure that the lines of these messages are on disk, and reads them back.
 func (a *Archive) verify(messages []*Message) error {
-	if err := a.file.Sync(); err != nil {
-		return fmt.Errorf("deadletter: archive: %w", err)
+	if err := a.sync(); err != nil {
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

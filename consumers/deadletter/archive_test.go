@@ -211,3 +211,35 @@ func TestRedriveNative_ShowsProgressAndRefusesASecond(t *testing.T) {
 		b.nothingHidden(0)
 	})
 }
+
+// TestDrop_DeletesNothingThatMayNotBeOnDisk: neither after a sync has failed, though the next one succeeds, nor when the file has lost its
+// name.
+func TestDrop_DeletesNothingThatMayNotBeOnDisk(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for name, breaks := range map[string]func(a *deadletter.Archive, path string) error{
+		"a sync fails once": func(a *deadletter.Archive, _ string) error { a.FailSync(); return nil },
+		"deleted":           func(_ *deadletter.Archive, path string) error { return os.Remove(path) },
+		"renamed":           func(_ *deadletter.Archive, path string) error { return os.Rename(path, path+".old") },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			byCode := b.buryMixed(40, 4, "a")
+			path := filepath.Join(folder, name)
+			archive, err := deadletter.CreateArchive(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := breaks(archive, path); err != nil {
+				t.Fatal(err)
+			}
+			sum, err := deadletter.Drop(t.Context(), b.api, b.from, archive, deadletter.Config{})
+			if sum.Moved > 0 || sum.Failed == 0 && err == nil {
+				t.Errorf("%s: got %+v, %v, want that nothing was dropped", name, sum, err)
+			}
+			_ = archive.Close()
+			time.Sleep(time.Hour) // nothing is hidden any more
+			b.wantQueue(b.dlq, others(byCode, ""))
+		})
+	}
+}

@@ -9,6 +9,112 @@ import (
 	"time"
 )
 
+// FailSync makes the next sync of an archive fail. The system counts what it was for as written, so that later ones succeed.
+func (a *Archive) FailSync() { a.file = &failingSync{archiveFile: a.file} }
+
+type failingSync struct {
+	archiveFile
+	failed bool
+}
+
+func (f *failingSync) Sync() error {
+	if f.failed {
+		return f.archiveFile.Sync()
+	}
+	f.failed = true
+	return syscall.EIO
+}
+
+// TestArchive_ALineInPart is cut off, so that the line behind it can be read.
+func TestArchive_ALineInPart(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "archive")
+	a, err := CreateArchive(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := &shortFile{archiveFile: a.file, short: true}
+	a.file = disk
+	m := &Message{MessageID: "m", Body: "b"}
+	if err := a.write(m, "q"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v, want the disk's error", err)
+	}
+	if text, err := os.ReadFile(path); len(text) > 0 || err != nil {
+		t.Errorf("%q is left, %v", text, err)
+	}
+	disk.short = false
+	if err := errors.Join(a.write(m, "q"), a.verify([]*Message{m}), a.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+type shortFile struct {
+	archiveFile
+	short bool
+}
+
+func (f *shortFile) WriteAt(text []byte, at int64) (int, error) {
+	if !f.short {
+		return f.archiveFile.WriteAt(text, at)
+	}
+	n, err := f.archiveFile.WriteAt(text[:len(text)/2], at)
+	return n, errors.Join(err, syscall.ENOSPC)
+}
+
+// TestJournal_CannotBeCutOff: a line in part that stays would make the lines behind it unreadable.
+func TestJournal_CannotBeCutOff(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	j, err := OpenJournal(path, "http://x/dlq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.file = &uncut{fullDisk{File: j.file.(*os.File)}}
+	for _, id := range []string{"first", "second"} {
+		if err := j.put(journalLine{Sent: id}); !errors.Is(err, syscall.ENOSPC) || j.is(journalSent, id) {
+			t.Errorf("%s: got %v, want the disk's error", id, err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := OpenJournal(path, "http://x/dlq"); err != nil {
+		t.Errorf("the next run: %v", err)
+	}
+}
+
+type uncut struct{ fullDisk }
+
+func (*uncut) Truncate(int64) error { return syscall.EIO }
+
+// TestJournal_IsTakenAway in the midst of a run: it goes no further than it can be resumed.
+func TestJournal_IsTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(path string) error{
+		"deleted":  os.Remove,
+		"renamed":  func(path string) error { return os.Rename(path, path+".old") },
+		"replaced": func(path string) error { return replaceFile(path, []byte("{}\n")) },
+		"folder":   func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+	} {
+		path := filepath.Join(t.TempDir(), "state", "journal")
+		j, err := OpenJournal(path, "http://x/dlq")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(j.put(journalLine{Sent: "first"}), take(path)); err != nil {
+			t.Fatal(name, err)
+		}
+		for _, id := range []string{"second", "third"} {
+			if err := j.put(journalLine{Sent: id}); !errors.Is(err, os.ErrNotExist) || j.is(journalSent, id) {
+				t.Errorf("%s: got %v, want that the journal is gone", name, err)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Errorf("%s: close: %v", name, err)
+		}
+	}
+}
+
 // FillDisk makes the disk of a journal take only half of the next write. For those after it there is room again.
 func (j *Journal) FillDisk() { j.file = &fullDisk{File: j.file.(*os.File)} }
 

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/gofrs/flock"
+
+	"github.com/device-fanout/fanout/internal/opened"
 )
 
 // ErrBusy says that another process has the journal open, and so works on the same dead-letter queue.
@@ -31,7 +33,9 @@ type Journal struct {
 	file interface { // an *os.File; nil if the journal is in memory only
 		io.WriteCloser
 		Truncate(size int64) error
+		Stat() (os.FileInfo, error)
 	}
+	broken    error             // why nothing more can be recorded
 	size      int64             // of the complete lines
 	open      map[string]string // by message ID in the dead-letter queue: journalSent or journalCopied
 	try       map[string]bool   // copy requests of which not all copies are confirmed
@@ -189,7 +193,8 @@ func memoryJournal() *Journal {
 	return &Journal{open: map[string]string{}, try: map[string]bool{}, rotations: map[string]string{}}
 }
 
-// put writes lines, and applies them only then. If the disk takes only a part of them, that part is cut off again.
+// put writes lines, and applies them only then. If the disk takes only a part of them, that part is cut off again; if it can't be, or if the
+// file is not there any more for another run to find, nothing more is recorded.
 func (j *Journal) put(lines ...journalLine) error {
 	if len(lines) == 0 {
 		return nil
@@ -197,10 +202,23 @@ func (j *Journal) put(lines ...journalLine) error {
 	text := encodeLines(lines)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.broken != nil {
+		return j.broken
+	}
 	if j.file != nil {
 		if _, err := j.file.Write(text); err != nil {
-			return fmt.Errorf("deadletter: journal: a step of the run can't be recorded; make room on the disk and run the same command again: %w",
-				errors.Join(err, j.file.Truncate(j.size)))
+			cut := j.file.Truncate(j.size)
+			err = fmt.Errorf("deadletter: journal: a step of the run can't be recorded; make room on the disk and run the same command again: %w",
+				errors.Join(err, cut))
+			if cut != nil {
+				j.broken = err
+			}
+			return err
+		}
+		if err := opened.SameFile(j.path, j.file); err != nil {
+			j.broken = fmt.Errorf("deadletter: journal: its file was deleted, renamed or replaced while the run went on; put it back and run the same "+
+				"command again: without it events may be sent twice: %w", err)
+			return j.broken
 		}
 		j.size += int64(len(text))
 	}
@@ -251,7 +269,7 @@ func (j *Journal) isOpen() bool {
 func (j *Journal) Close() error {
 	messages, devices := j.Open()
 	err := j.file.Close()
-	if err == nil && messages+devices+len(j.try) == 0 {
+	if err == nil && j.broken == nil && messages+devices+len(j.try) == 0 {
 		err = os.Remove(j.path)
 	}
 	return errors.Join(err, j.lock.Close())

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/device-fanout/fanout/internal/opened"
 )
 
 // Trouble with the disk under an open spool. What is written to a file that has no name any more is lost with the process, and no write says
@@ -15,12 +17,17 @@ import (
 const probeEvery = time.Second
 
 // place is what the spool has opened, as the file system knows it.
-type place struct{ folder, lock os.FileInfo }
+type place struct {
+	folder, lock os.FileInfo
+	held         *os.File // the folder, open so that no other one gets its number; nil where it can't be read
+}
 
 func (s *Spool) lockPath() string { return filepath.Join(s.dir, lockFile) }
 
 // locate notes what was opened.
 func (s *Spool) locate() (err error) {
+	_ = s.place.held.Close()
+	s.place.held, _ = os.Open(s.dir)
 	if s.place.folder, err = os.Stat(s.dir); err != nil {
 		return err
 	}
@@ -38,7 +45,7 @@ func (s *Spool) inPlace() error {
 	case !os.SameFile(folder, s.place.folder):
 		return fmt.Errorf("%s is not the folder that was opened: put that one back, or start anew", s.dir)
 	}
-	if lock, err := os.Stat(s.lockPath()); err != nil || !os.SameFile(lock, s.place.lock) {
+	if opened.Same(s.lockPath(), s.place.lock) != nil {
 		if err := s.takeAgain(); err != nil {
 			return err
 		}
@@ -49,13 +56,7 @@ func (s *Spool) inPlace() error {
 		return nil
 	}
 	path := s.active.path(s.dir, logSuffix)
-	found, err := os.Stat(path)
-	if err == nil {
-		var opened os.FileInfo
-		if opened, err = s.active.log.Stat(); err == nil && !os.SameFile(found, opened) {
-			err = os.ErrNotExist
-		}
-	}
+	err := opened.SameFile(path, s.active.log)
 	if err == nil {
 		return nil
 	}

@@ -415,6 +415,7 @@ func (s *Spool) Close() error {
 	}
 	s.segments = map[uint32]*segment{}
 	s.broken, s.doubt = os.ErrClosed, nil
+	_ = s.place.held.Close()
 	return errors.Join(append(faults, s.lock.Unlock())...)
 }
 
@@ -424,6 +425,7 @@ func (s *Spool) letGo() error {
 	for _, seg := range s.segments {
 		faults = append(faults, seg.close())
 	}
+	_ = s.place.held.Close()
 	return errors.Join(append(faults, s.lock.Unlock())...)
 }
 
