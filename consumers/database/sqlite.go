@@ -62,6 +62,10 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 		// The header is not read before the first query: only now a file that holds something else is found out.
 		err = conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(new(int))
 	}
+	var files place
+	if err == nil {
+		files, err = placeOf(absolute)
+	}
 	if err != nil {
 		return fail(errors.Join(err, writes.Close()), hintSQLite(err))
 	}
@@ -72,7 +76,7 @@ func openSQLite(ctx context.Context, path string, relaxed bool) (*DB, error) {
 	reads.SetMaxOpenConns(readers)
 	reads.SetMaxIdleConns(readers)
 
-	w := newWriter(conn, maxGroup)
+	w := newWriter(conn, maxGroup, files)
 	return &DB{
 		kind: SQLite, target: path, pool: reads, writer: w,
 		// The writer's connection closes last: the last one to close empties the write-ahead log into the file.

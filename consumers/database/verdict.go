@@ -33,6 +33,7 @@ import (
 //	can only be read                                        25006                 SQLITE_READONLY
 //	locked by another process                                                     SQLITE_BUSY, SQLITE_LOCKED, SQLITE_PROTOCOL
 //	the file can't be opened any more                                             SQLITE_CANTOPEN
+//	the file was deleted, renamed or replaced                                     found after each commit
 //	no connection of the pool, or no turn to write, in time yes                   yes
 //
 // 08P01 counts only when it ends the connection, as the answers of PgBouncer do: the server also says it of an argument that can't be

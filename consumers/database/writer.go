@@ -37,6 +37,7 @@ type writer struct {
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt // on conn; whoever has the turn reads and writes it
 	maxGroup int
+	place    place
 }
 
 // write is one call of [DB.Write]. Its channels hold one value each, so no side ever waits for one that is gone.
@@ -46,7 +47,7 @@ type write struct {
 	done chan error // from writer: what became of it
 }
 
-func newWriter(conn *sql.Conn, maxGroup int) *writer {
+func newWriter(conn *sql.Conn, maxGroup int, files place) *writer {
 	w := &writer{
 		queue:    make(chan *write),
 		closing:  make(chan struct{}),
@@ -54,6 +55,7 @@ func newWriter(conn *sql.Conn, maxGroup int) *writer {
 		conn:     conn,
 		prepared: make(map[string]*sql.Stmt),
 		maxGroup: maxGroup,
+		place:    files,
 	}
 	go w.loop() // ends when closing is closed
 	return w
@@ -150,6 +152,8 @@ func (w *writer) group(first *write) {
 	if err != nil {
 		_ = w.exec("ROLLBACK") // a failed commit may have rolled back by itself
 		err = fmt.Errorf("database: commit: %w", err)
+	} else {
+		err = w.place.check()
 	}
 	answer(kept, err)
 }
