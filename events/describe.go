@@ -20,8 +20,11 @@ func quote(s string) string {
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
-	return fmt.Sprintf("%q… (%d characters)", s[:cut], utf8.RuneCountInString(s))
+	return fmt.Sprintf("%q"+cutOff+" (%d characters)", s[:cut], utf8.RuneCountInString(s))
 }
+
+// cutOff stands behind what is not shown as a whole.
+const cutOff = "…"
 
 // quoteUnlessEmpty is [quote], but returns "" for an empty text, which in a Go value means a missing one.
 func quoteUnlessEmpty(text string) string {

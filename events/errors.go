@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -47,6 +48,40 @@ type FieldError struct {
 	// Want says in words what was wanted, such as "a number from 0 to 100".
 	Want string
 }
+
+// Pointer returns Path as a JSON Pointer (RFC 6901), such as "/data/rssi_dbm/2": with ~0 and ~1 for a tilde and a slash in a name. A name that
+// Path has cut off is cut off here, too.
+func (f FieldError) Pointer() string {
+	var out strings.Builder
+	for rest := f.Path; rest != ""; {
+		var token string
+		switch rest[0] {
+		case '.', ']':
+			rest = rest[1:]
+			continue
+		case '"': // a name that is none of ours
+			quoted, _ := strconv.QuotedPrefix(rest)
+			token, _ = strconv.Unquote(quoted)
+			rest = rest[max(len(quoted), 1):]
+			if strings.HasPrefix(rest, cutOff) {
+				rest = ""
+			}
+		case '[':
+			rest = rest[1:]
+			fallthrough
+		default:
+			end := strings.IndexAny(rest, ".[]")
+			if end < 0 {
+				end = len(rest)
+			}
+			token, rest = rest[:end], rest[end:]
+		}
+		out.WriteString("/" + inPointer.Replace(token))
+	}
+	return out.String()
+}
+
+var inPointer = strings.NewReplacer("~", "~0", "/", "~1")
 
 // String returns the path, what was found and what was wanted, in one line.
 func (f FieldError) String() string {

@@ -49,7 +49,7 @@ func TestMaxFuture_RefusesAClockThatIsWrong(t *testing.T) {
 					if p.Status != http.StatusAccepted {
 						t.Errorf("%v ahead, at most %v, answer %d: %+v, want it accepted", c.ahead, c.max, i, p)
 					}
-				} else if len(p.Errors) != 1 || p.Errors[0] != (gateway.BadMember{Pointer: "#/time", Detail: c.wantInWords}) || p.EventID != "" {
+				} else if len(p.Errors) != 1 || p.Errors[0] != (gateway.BadMember{Pointer: "/time", Detail: c.wantInWords}) || p.EventID != "" {
 					t.Errorf("%v ahead, at most %v, answer %d: %+v, want the time refused: %s", c.ahead, c.max, i, p, c.wantInWords)
 				}
 			}

@@ -60,7 +60,7 @@ func Example() {
 	fmt.Println("published:", p.Stats().Confirmed)
 	// Output:
 	// 202 {"event_id":"h-40"}
-	// 422 {"type":"https://device-fanout.github.io/fanout/problems/invalid-event","title":"The event breaks its contract","status":422,"errors":[{"pointer":"#/data/percent","detail":"got 140, want a number from 0 to 100"}]}
+	// 422 {"type":"https://device-fanout.github.io/fanout/problems/invalid-event","title":"The event breaks its contract","status":422,"errors":[{"pointer":"/data/percent","detail":"got 140, want a number from 0 to 100"}]}
 	// published: 1
 }
 

@@ -86,18 +86,18 @@ func TestPost_RefusalsNameWhatIsWrong(t *testing.T) {
 			{"an array", oneEvent, "[" + power("a", "1") + "]", 400, "malformed-json", ""},
 			{
 				"out of range", oneEvent, `{"device_id":"a","type":"device.humidity.measured.v1","time":"2026-01-31T12:00:00Z","data":{"percent":140}}`,
-				422, "invalid-event", `{"pointer":"#/data/percent","detail":"got 140, want a number from 0 to 100"}`,
+				422, "invalid-event", `{"pointer":"/data/percent","detail":"got 140, want a number from 0 to 100"}`,
 			},
 			{
 				"in a list", oneEvent, `{"device_id":"a","type":"device.telemetry.reported.v1","time":"2026-01-31T12:00:00Z","data":{"counter":1,"rssi_dbm":[-1,5000]}}`,
-				422, "invalid-event", `{"pointer":"#/data/rssi_dbm/1",`,
+				422, "invalid-event", `{"pointer":"/data/rssi_dbm/1",`,
 			},
 			{
 				"two fields", oneEvent, `{"device_id":"a b","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{}}`,
-				422, "invalid-event", `{"pointer":"#/data/on","detail":"missing, want a boolean"}`,
+				422, "invalid-event", `{"pointer":"/data/on","detail":"missing, want a boolean"}`,
 			},
-			{"unknown field", oneEvent, strings.Replace(power("a", "1"), `"on"`, `"onn"`, 1), 422, "invalid-event", `"#/data/onn"`},
-			{"unknown type", oneEvent, strings.Replace(power("a", "1"), ".v1", ".v9", 1), 422, "unknown-type", `"#/type"`},
+			{"unknown field", oneEvent, strings.Replace(power("a", "1"), `"on"`, `"onn"`, 1), 422, "invalid-event", `"/data/onn"`},
+			{"unknown type", oneEvent, strings.Replace(power("a", "1"), ".v1", ".v9", 1), 422, "unknown-type", `"/type"`},
 			{"too large", oneEvent, power("a", strings.Repeat("x", 2000)), 413, "too-large", "at most 2000 bytes"},
 			{"form", "application/x-www-form-urlencoded", "on=1", 415, "unsupported-media-type", "application/x-ndjson"},
 			{"no media type", "", power("a", "1"), 415, "unsupported-media-type", `got \"\"`},

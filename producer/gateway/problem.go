@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/device-fanout/fanout/events"
@@ -30,7 +29,7 @@ type Problem struct {
 
 // BadMember is one bad field of an event.
 type BadMember struct {
-	// Pointer is where it stands: a JSON Pointer (RFC 6901) as a URI fragment, such as "#/data/percent".
+	// Pointer is where it stands in the body: a JSON Pointer (RFC 6901), such as "/data/percent", or "/3/data/percent" in a batch.
 	Pointer string `json:"pointer"`
 	// Detail says what was found there and what was wanted.
 	Detail string `json:"detail"`
@@ -191,7 +190,7 @@ func problemOfEvent(invalid *events.Error) *Problem {
 		if field.Value != "" {
 			detail = "got " + field.Value + ", want " + field.Want
 		}
-		p.Errors = append(p.Errors, BadMember{Pointer: pointer(field.Path), Detail: detail})
+		p.Errors = append(p.Errors, BadMember{Pointer: field.Pointer(), Detail: detail})
 	}
 	return p
 }
@@ -210,9 +209,4 @@ func problemOfPublish(failed *producer.PublishError) *Problem {
 	}
 	p.EventID = failed.EventID
 	return p
-}
-
-// pointer turns a path such as "data.rssi_dbm[2]" into "#/data/rssi_dbm/2". Names of fields hold nothing that would need escaping.
-func pointer(path string) string {
-	return "#/" + strings.NewReplacer(".", "/", "[", "/", "]", "").Replace(path)
 }

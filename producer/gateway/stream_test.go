@@ -78,7 +78,7 @@ func TestStream_BadLinesAreAnsweredAndTheRestGoesOn(t *testing.T) {
 		if len(got) != 7 {
 			t.Errorf("got %d answers, want 7: an empty line gets none", len(got))
 		}
-		if bad := got[5].Errors; len(bad) != 1 || bad[0].Pointer != "#/data/on" {
+		if bad := got[5].Errors; len(bad) != 1 || bad[0].Pointer != "/data/on" {
 			t.Errorf("line 5: got %+v, want the bad field", bad)
 		}
 		w.stop()
