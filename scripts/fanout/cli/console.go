@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -16,12 +15,14 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
+	"github.com/device-fanout/fanout/internal/door"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/console"
 )
 
 func newConsole(g *globals) *cobra.Command {
 	var addr string
 	var o consoleOptions
+	var tls encryption
 	cmd := &cobra.Command{
 		Use:   "console",
 		Short: "Serve a web page: the fan-out, what failed and why, redrive and drop",
@@ -33,7 +34,8 @@ Devices that can't go on are shown too: the blocked ones, which consumers tell t
 are named here by --consumer, and the parked ones of services that park, which their database (--data or --database)
 knows. Showing them writes nothing there; releasing a device does.
 
-It listens on this machine only unless --addr says otherwise, and prints an address with a token that lets a browser in.`,
+It listens on this machine only unless --addr says otherwise, which takes a certificate (--tls-cert, --tls-key).
+It prints an address with a token that lets a browser in.`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -56,29 +58,42 @@ It listens on this machine only unless --addr says otherwise, and prints an addr
 				return err
 			}
 			defer g.findStores(ctx, &cfg, o.services)()
-			listener, err := listen(addr, "--addr")
+			logger := newLogger(g.err)
+			encryption, err := tls.config(logger)
 			if err != nil {
 				return err
 			}
-			cfg.Hosts = hostsOf(addr, listener.Addr().(*net.TCPAddr))
+			listener, err := door.Listen(addr, encryption != nil)
+			if _, exposed := errors.AsType[*door.ExposedError](err); exposed {
+				return &exitError{exitUsage, &hinted{
+					fmt.Errorf("--addr %s without a certificate: others could read along, and see the token", addr),
+					"--tls-cert and --tls-key encrypt; or listen on 127.0.0.1, and forward the port by SSH",
+				}}
+			}
+			if err != nil {
+				return notListening(err, "--addr")
+			}
+			cfg.Logger, cfg.Hosts = logger, hostsOf(addr, listener.Addr().(*net.TCPAddr))
 			c := console.New(api.sqs, cfg)
 			defer c.Close()
-			server := &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second}
+			server := door.New(door.Config{Name: "console", Handler: c, TLS: encryption, Logger: logger})
 			stop := context.AfterFunc(ctx, func() {
 				closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
 				_ = server.Shutdown(closing)
 			})
 			defer stop()
-			fmt.Fprintf(g.err, "console of environment %s at http://%s/?token=%s\n", cfg.Environment, cfg.Hosts[0], c.Token())
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				return err
+			scheme := "http"
+			if encryption != nil {
+				scheme = "https"
 			}
-			return nil
+			fmt.Fprintf(g.err, "console of environment %s at %s://%s/?token=%s\n", cfg.Environment, scheme, cfg.Hosts[0], c.Token())
+			return server.Serve(listener)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&addr, "addr", "127.0.0.1:4568", "`HOST:PORT` where the console listens")
+	tls.add(cmd)
 	f.StringArrayVar(&o.consumers, "consumer", nil, "`URL` of a consumer's --health-addr, whose blocked devices are shown; may be repeated")
 	f.StringVar(&o.services.data, "data", "", "`FOLDER` of the databases of services that park devices, to show the parked ones")
 	f.StringVar(&o.services.database, "database", "", "`URL` of their database, instead of --data")

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -58,6 +61,68 @@ func request(t *testing.T, client *http.Client, method, address string, form url
 		t.Fatal(err)
 	}
 	return answer.StatusCode, string(body)
+}
+
+// TestConsole_SessionIsNotTheToken: what a browser keeps is of no use to let another in, ends, and is sent by HTTPS only where there is HTTPS.
+func TestConsole_SessionIsNotTheToken(t *testing.T) {
+	t.Parallel()
+	_, endpoint := localEngine(t)
+	authority := httptest.NewTLSServer(nil)
+	defer authority.Close()
+	pair := authority.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := writeFile(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
+	keyFile := writeFile(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	for scheme, more := range map[string][]string{"http": nil, "https": {"--tls-cert", cert, "--tls-key", keyFile}} {
+		job := background(t, nil, append([]string{"console", "--addr", "127.0.0.1:0", "--endpoint", endpoint, "--state", t.TempDir()}, more...)...)
+		address := job.stderr.find(t, `at (https?://\S+)`)
+		base, token, _ := strings.Cut(address, "/?token=")
+		if !strings.HasPrefix(base, scheme+"://") {
+			t.Fatalf("%s: got address %s", scheme, base)
+		}
+		client := *authority.Client()
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		answer, err := client.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		cookies := answer.Cookies()
+		if len(cookies) != 1 {
+			t.Fatalf("%s: got %d %v, want one cookie", scheme, answer.StatusCode, cookies)
+		}
+		c := cookies[0]
+		if strings.Contains(c.Value, token) || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.MaxAge <= 0 || c.Secure != (scheme == "https") {
+			t.Errorf("%s: got cookie %v, want one without the token, for this site and for some hours only", scheme, c)
+		}
+		end, rest, _ := strings.Cut(c.Value, ".")
+		for value, want := range map[string]int{
+			c.Value: http.StatusOK, token: http.StatusForbidden, "": http.StatusForbidden, c.Value + "x": http.StatusForbidden,
+			"9" + end + "." + rest: http.StatusForbidden, // one that would last longer
+		} {
+			header := http.Header{"Cookie": {c.Name + "=" + value}}
+			if status, _ := request(t, &client, "GET", base+"/", nil, header); status != want {
+				t.Errorf("%s: cookie %q: got %d, want %d", scheme, value, status, want)
+			}
+		}
+		if status, _ := request(t, &client, "GET", base+"/?token="+c.Value, nil, nil); status != http.StatusForbidden {
+			t.Errorf("%s: the session as a token: got %d, want 403", scheme, status)
+		}
+		for range 20 {
+			_, _ = request(t, &client, "GET", base+"/?token=guess", nil, nil)
+		}
+		if status, _ := request(t, &client, "GET", address, nil, nil); status != http.StatusTooManyRequests {
+			t.Errorf("%s: the token after many guesses: got %d, want 429", scheme, status)
+		}
+		if status, _ := request(t, &client, "GET", base+"/", nil, http.Header{"Cookie": {c.Name + "=" + c.Value}}); status != http.StatusOK {
+			t.Errorf("%s: who is in already, after the guesses: got %d, want 200", scheme, status)
+		}
+		contains(t, "log", job.stderr.String(), "level=WARN", "login refused", "server=console")
+		client.CloseIdleConnections()
+	}
 }
 
 func browserless(t *testing.T) *http.Client {

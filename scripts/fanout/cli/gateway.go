@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/infra/provision"
+	"github.com/device-fanout/fanout/internal/door"
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/producer/gateway"
 	"github.com/device-fanout/fanout/producer/telemetry"
@@ -21,7 +22,8 @@ import (
 // gatewayOptions are the flags of gateway.
 type gatewayOptions struct {
 	addr, metricsAddr string
-	tlsCert, tlsKey   string
+	exposed           bool // the metrics
+	encryption        encryption
 	keys              string
 	noKeys            bool
 	spool             string
@@ -62,8 +64,8 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f := cmd.Flags()
 	f.StringVar(&o.addr, "addr", gatewayAddress, "`HOST:PORT` where to listen")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "`HOST:PORT` where metrics are served (default: nowhere)")
-	f.StringVar(&o.tlsCert, "tls-cert", "", "encrypt with the certificate in this `FILE`")
-	f.StringVar(&o.tlsKey, "tls-key", "", "`FILE` of the certificate's private key")
+	addExpose(f, &o.exposed)
+	o.encryption.add(cmd)
 	f.StringVar(&o.keys, "keys", "", "`FILE` of API keys")
 	f.BoolVar(&o.noKeys, "no-keys", false, "let everyone in; only on an address that only this machine can reach")
 	f.StringVar(&o.spool, "spool", "", "`FOLDER` that keeps accepted events until they are published (default: in memory)")
@@ -73,7 +75,6 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from each key that has no limit of its own, and from the broker (default: no limit)")
 	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices (default: no limit)")
 	maxFutureFlag(cmd, &o.maxFuture)
-	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	cmd.MarkFlagsMutuallyExclusive("keys", "no-keys")
 	cmd.MarkFlagsOneRequired("keys", "no-keys")
 	cmd.AddCommand(newGatewayKey(g))
@@ -129,7 +130,7 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := o.listen()
+	listener, err := o.listen(logger)
 	if err != nil {
 		return err
 	}
@@ -169,11 +170,12 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 		parts = append(parts, func() error { return gw.Subscribe(ctx, mqtt) })
 	}
 	if o.metricsAddr != "" {
-		metrics, err := listen(o.metricsAddr, "--metrics-addr")
+		metrics, err := listen(o.metricsAddr, "--metrics-addr", o.exposed)
 		if err != nil {
 			return errors.Join(err, p.Close(ctx))
 		}
-		parts = append(parts, func() error { return serveMetrics(ctx, metrics, gw) })
+		fmt.Fprintf(g.err, "metrics on http://%s/metrics\n", metrics.Addr())
+		parts = append(parts, func() error { return serveMetrics(ctx, metrics, gw, logger) })
 	}
 	fmt.Fprintf(g.err, "gateway on %s\n", listener.Addr())
 	err = together(stop, parts)
@@ -191,19 +193,16 @@ func closePatience(spool string) time.Duration {
 	return producer.MaxGiveUpAfter
 }
 
-func (o gatewayOptions) listen() (net.Listener, error) {
-	var pair tls.Certificate
-	if o.tlsCert != "" {
-		var err error
-		if pair, err = tls.LoadX509KeyPair(o.tlsCert, o.tlsKey); err != nil {
-			return nil, fmt.Errorf("--tls-cert: %w", err)
-		}
+func (o gatewayOptions) listen(logger *slog.Logger) (net.Listener, error) {
+	encryption, err := o.encryption.config(logger)
+	if err != nil {
+		return nil, err
 	}
-	listener, err := listen(o.addr, "--addr")
-	if err != nil || o.tlsCert == "" {
+	listener, err := listen(o.addr, "--addr", !o.noKeys)
+	if err != nil || encryption == nil {
 		return listener, err
 	}
-	return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}), nil
+	return tls.NewListener(listener, encryption), nil
 }
 
 // together runs parts at the same time. When one fails, stop ends the others.
@@ -222,13 +221,31 @@ func together(stop func(), parts []func() error) error {
 	return all
 }
 
-func serveMetrics(ctx context.Context, listener net.Listener, gw *gateway.Gateway) error {
+func serveMetrics(ctx context.Context, listener net.Listener, gw *gateway.Gateway, logger *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", gw.Metrics())
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := door.New(door.Config{Name: "metrics", Handler: mux, Guard: door.Loopback(listener), Logger: logger, Always: []string{"/metrics"}})
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	return server.Serve(listener)
+}
+
+// encryption are the flags of a certificate.
+type encryption struct{ cert, key string }
+
+func (e *encryption) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&e.cert, "tls-cert", "", "encrypt with the certificate in this `FILE`; it is read again when it changes")
+	cmd.Flags().StringVar(&e.key, "tls-key", "", "`FILE` of the certificate's private key")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
+}
+
+// config is nil without a certificate.
+func (e *encryption) config(logger *slog.Logger) (*tls.Config, error) {
+	if e.cert == "" {
+		return nil, nil
 	}
-	return nil
+	config, err := door.Certificates(e.cert, e.key, logger, "h2", "http/1.1")
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert: %w", err)
+	}
+	return config, nil
 }

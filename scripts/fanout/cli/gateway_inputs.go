@@ -30,12 +30,12 @@ func openGatewayInputs(p *publisher, o upOptions, g *globals) (*gatewayInputs, e
 		return nil, err
 	}
 	if o.gateway != "" {
-		if in.listener, err = listen(o.gateway, "--gateway"); err != nil {
+		if in.listener, err = listen(o.gateway, "--gateway", o.exposed); err != nil {
 			return nil, err
 		}
 	}
 	if o.mqtt != "" {
-		if in.broker, err = startBroker(o.mqtt, "--mqtt"); err != nil {
+		if in.broker, err = startBroker(o.mqtt, "--mqtt", o.exposed, newLogger(g.err)); err != nil {
 			if in.listener != nil {
 				err = errors.Join(err, in.listener.Close())
 			}

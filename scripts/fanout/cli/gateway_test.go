@@ -290,7 +290,7 @@ func overHTTP(t *testing.T, g *gateway.Gateway, lines []recordedLine) {
 }
 
 func overMQTT(t *testing.T, g *gateway.Gateway, lines []recordedLine) {
-	b, err := startBroker("127.0.0.1:0", "--mqtt")
+	b, err := startBroker("127.0.0.1:0", "--mqtt", false, newLogger(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 func newLocal(g *globals) *cobra.Command {
 	var addr, faultsFile string
-	var empty, enforce bool
+	var empty, enforce, exposed bool
 	kinds := faults.Kinds()
 	cmd := &cobra.Command{
 		Use:   "local",
@@ -57,20 +57,18 @@ probability with seed.`,
 			if err != nil {
 				return err
 			}
-			engine := local.New(local.Options{Logger: newLogger(g.err), EnforcePolicies: enforce})
+			engine := local.New(local.Options{Logger: newLogger(g.err), EnforcePolicies: enforce, Exposed: exposed})
 			defer engine.Close()
 			endpoint, err := engine.Listen(addr)
 			if err != nil {
-				return portTaken(err, "--addr")
+				return notListening(err, "--addr")
 			}
 			fmt.Fprintf(g.err, "SNS and SQS on %s, region %s\n", endpoint, engine.Region())
 			if !empty {
 				if _, err := provision.Apply(cmd.Context(), engine.SNS(), engine.SQS(), d); err != nil {
 					return err
 				}
-				if err := d.Table(g.err); err != nil {
-					return err
-				}
+				_ = d.Table(g.err) // whoever reads it may be gone
 			}
 			for _, rule := range rules { // not before the topic and the queues are there
 				engine.Faults().Add(rule)
@@ -86,6 +84,7 @@ probability with seed.`,
 		},
 	}
 	cmd.Flags().StringVar(&addr, "addr", localAddress, "`HOST:PORT` where to listen")
+	addExpose(cmd.Flags(), &exposed)
 	cmd.Flags().BoolVar(&empty, "empty", false, "without topic and queues")
 	cmd.Flags().StringVar(&faultsFile, "faults", "", "`FILE` of fault rules: a JSON array, see above")
 	cmd.Flags().BoolVar(&enforce, "enforce-policies", false, "deliver only to queues whose policy lets the topic send, as AWS does")

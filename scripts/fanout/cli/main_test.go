@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	// What tests build in copies of the repository comes from the build cache if folders are no part of it.
 	os.Setenv("GOFLAGS", os.Getenv("GOFLAGS")+" -trimpath")
-	testscript.Main(leakless{m}, map[string]func(){"fanout": func() { Main(testApp()) }})
+	testscript.Main(leakless{m}, map[string]func(){"fanout": func() { Main(testApp()) }, "hoard": hoard})
 }
 
 // leakless runs the tests and then looks for goroutines that they have left behind.

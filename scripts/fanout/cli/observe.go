@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/consumers/parking/parkingdb"
 	"github.com/device-fanout/fanout/consumers/telemetry"
+	"github.com/device-fanout/fanout/internal/door"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
@@ -27,18 +29,18 @@ type healthServer struct {
 	process  health.Process
 	registry *prometheus.Registry
 	watch    *telemetry.Telemetry
-	server   *http.Server
+	server   *door.Server
 	address  string
 }
 
 // serveHealth begins to listen at addr and returns; with an empty addr it serves nothing. The process is alive from then on, and starting:
 // what opens a database that is down may take its time, and nobody is to replace it for that.
-func serveHealth(addr string) (*healthServer, error) {
+func serveHealth(addr string, exposed bool, logger *slog.Logger) (*healthServer, error) {
 	o := &healthServer{}
 	if addr == "" {
 		return o, nil
 	}
-	listener, err := listen(addr, "--health-addr")
+	listener, err := listen(addr, "--health-addr", exposed)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +49,10 @@ func serveHealth(addr string) (*healthServer, error) {
 	mux.Handle("/", &o.process)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{}))
 	o.address = listener.Addr().String()
-	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	o.server = door.New(door.Config{
+		Name: "health", Handler: mux, Guard: door.Loopback(listener), Logger: logger,
+		Always: []string{"/livez", "/healthz", "/startupz", "/readyz", "/metrics"},
+	})
 	go o.server.Serve(listener) // ends with close
 	return o, nil
 }

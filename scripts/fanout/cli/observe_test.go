@@ -71,7 +71,7 @@ bells waits for another event of its type to be handled
 func TestObserve_AnswersOverHTTP(t *testing.T) {
 	t.Parallel()
 	var cfg consumers.Config
-	server, err := serveHealth("127.0.0.1:0")
+	server, err := serveHealth("127.0.0.1:0", false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,14 +81,14 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
 	root.AddCommand(
-		newUp(g),
-		newLocal(g),
+		outlivesReaders(newUp(g)),
+		outlivesReaders(newLocal(g)),
 		newPublish(g),
-		newGateway(g),
-		newConsume(g),
+		outlivesReaders(newGateway(g)),
+		outlivesReaders(newConsume(g)),
 		newDLQ(g),
 		newState(g),
-		newConsole(g),
+		outlivesReaders(newConsole(g)),
 		newTopology(g),
 		newSchema(g),
 		newInit(g),

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,12 +16,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/consumers/state"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 // Service is an opened service, able to handle events.
@@ -59,6 +61,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	pushAddr string
+	exposed  bool
 	past     push.Past
 	history  string // the history's database, where push can look for the past; empty if there is none
 }
@@ -68,6 +71,7 @@ type serviceOptions struct {
 	data     string    // folder of the SQLite databases
 	database string    // URL of a database; instead of data
 	pushAddr string    // where push listens
+	exposed  bool      // what asks for no key may listen where other machines reach it
 	past     push.Past // past events, for clients of push that reconnect
 	// history says that the history's database is among the services' own, where push can look for the past.
 	history bool
@@ -98,7 +102,7 @@ func (g *globals) openService(ctx context.Context, name string, o serviceOptions
 	if !ok {
 		return nil, fmt.Errorf("this program has no handler for service %q; it has %s", name, strings.Join(slices.Sorted(maps.Keys(g.app.Services)), ", "))
 	}
-	opened := Options{Name: name, Database: o.url(name), Logger: o.logger, pushAddr: o.pushAddr, past: o.past}
+	opened := Options{Name: name, Database: o.url(name), Logger: o.logger, pushAddr: o.pushAddr, exposed: o.exposed, past: o.past}
 	if o.history {
 		opened.history = o.url("history")
 	}
@@ -243,7 +247,7 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 	if err := push.CheckToken(token); err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", pushTokenVariable, err)}
 	}
-	listener, err := listen(o.pushAddr, "--push-addr")
+	listener, err := listen(o.pushAddr, "--push-addr", o.exposed || token != "")
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +260,16 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 		o.past, closePast = h.Past, func() error { return h.Close(ctx) }
 	}
 	s := push.New(push.Config{Token: token, Past: o.past, Logger: o.Logger})
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	cfg := door.Config{
+		Name: "push", Handler: s.Handler(), Logger: o.Logger, Always: []string{"/healthz"},
+		MaxHeaderBytes: 256 << 10, // a client may name many devices in its URL
+	}
+	if token == "" {
+		if cfg.Guard = door.Loopback(listener); cfg.Guard != nil {
+			cfg.Guard.Links = true
+		}
+	}
+	server := door.New(cfg)
 	go server.Serve(listener) // ends with server.Shutdown
 	return &Service{
 		Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Check: s.Check,
@@ -267,17 +280,25 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 	}, nil
 }
 
-// listen opens a TCP port; flag is the flag that chooses another.
-func listen(addr, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+// listen opens a TCP port; flag is the flag that chooses another. Unless exposed is true, other machines must not reach it.
+func listen(addr, flag string, exposed bool) (net.Listener, error) {
+	l, err := door.Listen(addr, exposed)
 	if err != nil {
-		return nil, portTaken(err, flag)
+		return nil, notListening(err, flag)
 	}
 	return l, nil
 }
 
-// portTaken adds the most likely cause of a port that can't be listened on.
-func portTaken(err error, flag string) error {
+// addExpose adds the flag that lets what asks for no key listen where other machines reach it.
+func addExpose(f *pflag.FlagSet, exposed *bool) {
+	f.BoolVar(exposed, "expose", false, "let what asks for no key listen beyond this machine")
+}
+
+// notListening adds the most likely cause of a port that can't be listened on.
+func notListening(err error, flag string) error {
+	if _, exposed := errors.AsType[*door.ExposedError](err); exposed {
+		return &exitError{exitUsage, &hinted{fmt.Errorf("%s: %w", flag, err), "listen on 127.0.0.1; or, where only friends reach the port, as in a container, say --expose too"}}
+	}
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return &hinted{fmt.Errorf("%s: %w", flag, err), fmt.Sprintf("%s wants HOST:PORT, such as 127.0.0.1:0 for any free port", flag)}
 	}

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"bufio"
 	"database/sql"
+	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -183,5 +187,52 @@ func TestPublish_Interrupted(t *testing.T) {
 	done.decode(t, &sum)
 	if sum.In != 30 || sum.Published != 30 {
 		t.Errorf("summary: got %+v, want 30 in and published", sum)
+	}
+}
+
+// TestGateway_OutlivesTheReaderOfItsLog, as in `fanout gateway 2>&1 | head -1`.
+func TestGateway_OutlivesTheReaderOfItsLog(t *testing.T) {
+	t.Parallel()
+	_, endpoint := localEngine(t)
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	key := strings.TrimSpace(invoke(t, "", "gateway", "key", "test", "--file", keys).want(t, exitOK).stdout)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := exec.Command("fanout", "gateway", "--endpoint", endpoint, "--addr", "127.0.0.1:0", "--keys", keys)
+	p.Stdout, p.Stderr = write, write
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	defer func() {
+		_ = p.Process.Kill()
+		<-ended
+	}()
+	_ = write.Close()
+	line, err := bufio.NewReader(read).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = read.Close()
+	go func() { ended <- p.Wait() }()
+	_, address, _ := strings.Cut(strings.TrimSpace(line), "gateway on ")
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	if postOne(client, address, "test.wrong", "{}") { // which is logged
+		t.Fatal("a wrong key was taken")
+	}
+	body := `{"device_id":"hall","id":"e1","type":"device.power.changed.v1","time":"2026-01-31T12:00:00Z","data":{"on":true}}`
+	if !postOne(client, address, key, body) {
+		t.Error("the gateway takes no events any more")
+	}
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err = <-ended
+	ended <- err
+	if err != nil {
+		t.Errorf("the end: got %v, want exit code 0", err)
 	}
 }

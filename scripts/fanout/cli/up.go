@@ -87,6 +87,7 @@ does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, 
 	f := cmd.Flags()
 	f.StringVar(&o.addr, "addr", localAddress, "`HOST:PORT` where SNS and SQS listen")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
+	addExpose(f, &o.exposed)
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the services' databases (default: a new temporary folder)")
 	f.StringVar(&o.input, "input", "", "publish the lines of this `FILE`, or of standard input for -")
 	f.StringVar(&o.format, "format", "ndjson", "`FORMAT` of the input; there is ndjson, one event a line")
@@ -144,10 +145,10 @@ func runUp(ctx context.Context, g *globals, d topology.Deployment, o upOptions) 
 	shown.err, g = view, &shown // what is reported while the live view is on the screen goes above it
 
 	env := &localEnvironment{deployment: d, audit: newAudit(), start: time.Now()}
-	env.engine = local.New(local.Options{Logger: newLogger(g.err)})
+	env.engine = local.New(local.Options{Logger: newLogger(g.err), Exposed: o.exposed})
 	defer env.engine.Close()
 	if env.endpoint, err = env.engine.Listen(o.addr); err != nil {
-		return portTaken(err, "--addr")
+		return notListening(err, "--addr")
 	}
 	if env.resources, err = provision.Apply(ctx, env.engine.SNS(), env.engine.SQS(), d); err != nil {
 		return err

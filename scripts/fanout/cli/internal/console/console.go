@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"path"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/parking"
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 // API is what a console needs of Amazon SQS; [*sqs.Client] has it.
@@ -47,6 +49,8 @@ type Config struct {
 	Consumers []string
 	// Journal opens the journal of a dead-letter queue. Nil keeps none.
 	Journal func(deadletter.Source) (*deadletter.Journal, error)
+	// Logger hears of wrong tokens. Nil logs nothing.
+	Logger *slog.Logger
 	// Folder is where the files of dropped dead letters go. Empty means the current folder.
 	Folder string
 }
@@ -56,10 +60,12 @@ type Console struct {
 	api     API
 	cfg     Config
 	token   string
+	secret  []byte // signs sessions and forms
 	mux     http.Handler
 	pages   *template.Template
 	depths  *depths
 	blocked *blocked
+	logins  door.Attempts
 	surveys map[string]*surveys // by URL of the dead-letter queue
 
 	mu   sync.Mutex
@@ -72,13 +78,14 @@ var assets embed.FS
 
 // New makes a console with a token of its own.
 func New(api API, cfg Config) *Console {
-	c := &Console{api: api, cfg: cfg, token: rand.Text(), depths: newDepths(api, cfg.Services), blocked: newBlocked(cfg.Consumers), surveys: map[string]*surveys{}}
+	c := &Console{api: api, cfg: cfg, token: rand.Text(), secret: []byte(rand.Text()), depths: newDepths(api, cfg.Services), blocked: newBlocked(cfg.Consumers), surveys: map[string]*surveys{}}
 	c.pages = template.Must(template.New("").Funcs(template.FuncMap{"ago": ago, "until": until, "clock": clockTime, "pretty": pretty, "spark": spark}).ParseFS(assets, "assets/*.html"))
 	for _, s := range cfg.Services {
 		for _, from := range s.DLQs {
 			c.surveys[from.URL] = &surveys{api: api, from: from}
 		}
 	}
+	c.logins.Logger, c.logins.Server = cfg.Logger, "console"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.overview)
 	mux.HandleFunc("GET /live", c.live)

@@ -15,7 +15,7 @@
 //
 // # Who may
 //
-// A browser gets in with the token of the address that the command prints; from there on a cookie carries it. What moves or deletes
-// wants a form with a second secret, from this very origin. The host that a request names must be the one that the console was told,
+// A browser gets in with the token of the address that the command prints, and gets a session of twelve hours, which its cookie carries; an
+// address that tries many wrong tokens is slowed down. What moves or deletes wants a form with a second secret, from this very origin. The host that a request names must be the one that the console was told,
 // so that no other site's name can be pointed at it.
 package console

@@ -2,24 +2,37 @@ package console
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
-	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 const cookie = "fanout_console"
 
-// guard passes on only requests with the token and a known host name, and forms only from the console's own pages.
+// sessionFor is how long a browser stays in; after that it wants the printed address again.
+const sessionFor = 12 * time.Hour
+
+// guard passes on only requests by a known host name, from no other site's page, and with a session; forms also with their secret.
 func (c *Console) guard(next http.Handler) http.Handler {
-	forms := http.NewCrossOriginProtection()
-	forms.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		c.refuse(w, "this request comes from another page; open the console itself")
-	}))
-	inner := forms.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	pages := &door.Guard{Hosts: append([]string{}, c.cfg.Hosts...), Links: true, Refuse: c.refuse}
+	inner := pages.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet {
+			c.login(w, r, token)
+			return
+		}
+		if shown, err := r.Cookie(cookie); err != nil || !c.isSession(shown.Value, time.Now()) {
+			c.refuse(w, http.StatusForbidden, "open the address that the command has printed: it has the token that lets a browser in")
+			return
+		}
 		if r.Method == http.MethodPost && !equal(r.PostFormValue("csrf"), c.csrf()) {
-			c.refuse(w, "this form is out of date, or not of this console; go back and load the page again")
+			c.refuse(w, http.StatusForbidden, "this form is out of date, or not of this console; go back and load the page again")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -30,36 +43,55 @@ func (c *Console) guard(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
-		if !slices.Contains(c.cfg.Hosts, r.Host) {
-			http.Error(w, "the console does not go by the name "+r.Host, http.StatusMisdirectedRequest)
-			return
-		}
-		if token := r.URL.Query().Get("token"); token != "" && r.Method == http.MethodGet {
-			if !equal(token, c.token) {
-				c.refuse(w, "this is not the console's token; it prints its address anew at every start")
-				return
-			}
-			http.SetCookie(w, &http.Cookie{Name: cookie, Value: c.token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
-			http.Redirect(w, r, r.URL.Path, http.StatusSeeOther)
-			return
-		}
-		if shown, err := r.Cookie(cookie); err != nil || !equal(shown.Value, c.token) {
-			c.refuse(w, "open the address that the command has printed: it has the token that lets a browser in")
-			return
-		}
 		inner.ServeHTTP(w, r)
 	})
 }
 
-// refuse answers 403 and reveals nothing about the environment.
-func (c *Console) refuse(w http.ResponseWriter, why string) {
-	http.Error(w, "fanout console: "+why, http.StatusForbidden)
+// login gives a browser that shows the token a session of its own: the token itself is kept nowhere but in the printed address.
+func (c *Console) login(w http.ResponseWriter, r *http.Request, token string) {
+	if c.logins.Refuse(w, r) {
+		return
+	}
+	if !equal(token, c.token) {
+		c.logins.Failed(r)
+		c.refuse(w, http.StatusForbidden, "this is not the console's token; it prints its address anew at every start")
+		return
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: cookie, Value: c.session(time.Now()), Path: "/", MaxAge: int(sessionFor.Seconds()),
+		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
+	})
+	http.Redirect(w, r, r.URL.Path, http.StatusSeeOther)
+}
+
+// session makes what a browser shows from now on: when it ends, a random part, and the signature of both.
+func (c *Console) session(now time.Time) string {
+	text := strconv.FormatInt(now.Add(sessionFor).Unix(), 10) + "." + rand.Text()
+	return text + "." + c.sign("session "+text)
+}
+
+// isSession tells whether this console has made the session, and it has not ended.
+func (c *Console) isSession(value string, now time.Time) bool {
+	at := strings.LastIndexByte(value, '.')
+	if at < 0 || !equal(value[at+1:], c.sign("session "+value[:at])) {
+		return false
+	}
+	end, _, _ := strings.Cut(value, ".")
+	until, err := strconv.ParseInt(end, 10, 64)
+	return err == nil && now.Before(time.Unix(until, 0))
+}
+
+// refuse reveals nothing about the environment.
+func (c *Console) refuse(w http.ResponseWriter, status int, why string) {
+	http.Error(w, "fanout console: "+why, status)
 }
 
 // csrf is what a form of this console must carry.
-func (c *Console) csrf() string {
-	mac := hmac.New(sha256.New, []byte(c.token))
-	mac.Write([]byte("csrf"))
+func (c *Console) csrf() string { return c.sign("csrf") }
+
+func (c *Console) sign(text string) string {
+	mac := hmac.New(sha256.New, c.secret)
+	mac.Write([]byte(text))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
