@@ -104,11 +104,11 @@ func TestHistory_KeepsOldRowsAndAddsNewOnes(t *testing.T) {
 				t.Errorf("row %d: position %d follows %d", i, row.Position, rows[i-1].Position)
 			}
 		}
-		if row, err := service.Find(t.Context(), "frame-0042"); err != nil || row.Position != rows[5].Position {
+		if row, err := service.Find(t.Context(), old[5].Identity()); err != nil || row.Position != rows[5].Position {
 			t.Errorf("find: got %+v, %v", row, err)
 		}
 		n := 0
-		for e, err := range service.Since(t.Context(), old[0].ID) {
+		for e, err := range service.Since(t.Context(), old[0].Identity()) {
 			if err != nil || e.ID != rows[n].EventID {
 				t.Fatalf("since: got %+v, %v at %d", e, err, n)
 			}
