@@ -345,7 +345,7 @@ func TestService_SinceReturnsWhatWasMissed(t *testing.T) {
 			stop  int // after so many
 		}{{after: want[0]}, {after: want[700]}, {after: want[1233]}, {after: want[3], stop: 600}} {
 			var got []string
-			for e, err := range service.Since(t.Context(), test.after) {
+			for e, err := range service.Since(t.Context(), events.Identity{ID: test.after}) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -365,7 +365,45 @@ func TestService_SinceReturnsWhatWasMissed(t *testing.T) {
 				t.Errorf("since %s: got %d events, the one itself at %d, want it and all after it in order", test.after, len(got), at)
 			}
 		}
-		for _, err := range service.Since(t.Context(), "nobody") {
+		for _, err := range service.Since(t.Context(), events.Identity{ID: "nobody"}) {
+			if !errors.Is(err, history.ErrNotFound) {
+				t.Errorf("since an unknown event: got %v, want %v", err, history.ErrNotFound)
+			}
+		}
+	})
+}
+
+// Two devices use the same ID: each reader goes on after its own.
+func TestService_SinceKnowsWhoseEvent(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("writes 10,000 events; run without -short")
+	}
+	databasetest.Each(t, func(t *testing.T, target string) {
+		service := open(t, target)
+		early, late := event("hall", 1), event("attic", 1)
+		early.ID, late.ID = "1", "1"
+		late.Source = "/gateways/other"
+		handle(t, service, early)
+		for n := range 10_001 { // more than Since begins early
+			handle(t, service, event("porch", n))
+		}
+		handle(t, service, late)
+		for after, want := range map[events.Identity]int{
+			{ID: "1"}: 10_003, early.Identity(): 10_003, late.Identity(): 10_000, {ID: "1", Subject: "attic"}: 10_000, {ID: "1", Source: late.Source}: 10_000,
+		} {
+			got := 0
+			for _, err := range service.Since(t.Context(), after) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got++
+			}
+			if got != want {
+				t.Errorf("since %v: got %d events, want %d", after, got, want)
+			}
+		}
+		for _, err := range service.Since(t.Context(), events.Identity{ID: "1", Subject: "nobody"}) {
 			if !errors.Is(err, history.ErrNotFound) {
 				t.Errorf("since an unknown event: got %v, want %v", err, history.ErrNotFound)
 			}

@@ -97,15 +97,16 @@ func found(row Row, what string, err error) (Row, error) {
 	return row, nil
 }
 
-// Since returns the events after the one with that ID in the order of their positions, up to the last one, for a reader that
-// was away. If several have that ID it is the one with the smallest position, so that nothing is missed. It begins a little earlier, with those recorded in the ten seconds before it, but no more than 10,000: devices
-// are handled side by side, so an event of another device with a smaller position may have happened later. An event
-// that was not recorded is an [ErrNotFound]; the first error is the last element.
+// Since returns the events after that one in the order of their positions, up to the last one, for a reader that was away. An empty source or
+// subject stands for any; if several have that ID it is the one with the smallest position, so that nothing is missed. It begins a little
+// earlier, with those recorded in the ten seconds before it, but no more than 10,000: devices are handled side by side, so an event of
+// another device with a smaller position may have happened later. An event that was not recorded is an [ErrNotFound]; the first error is
+// the last element.
 //
 // It reads pages, so that a slow reader holds no query open.
-func (s *Service) Since(ctx context.Context, eventID string) iter.Seq2[events.Event, error] {
+func (s *Service) Since(ctx context.Context, after events.Identity) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
-		position, err := s.before(ctx, eventID)
+		position, err := s.before(ctx, after)
 		for err == nil {
 			var rows []Row
 			if rows, err = s.After(ctx, position, sincePage); err != nil || len(rows) == 0 {
@@ -135,9 +136,18 @@ const (
 )
 
 // before returns the position after which Since begins.
-func (s *Service) before(ctx context.Context, eventID string) (int64, error) {
-	row, err := s.Find(ctx, eventID)
-	if err != nil {
+func (s *Service) before(ctx context.Context, after events.Identity) (int64, error) {
+	query, args := `SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1`, []any{after.ID}
+	if after.Subject != "" {
+		args = append(args, after.Subject)
+		query += ` AND device_id = $` + strconv.Itoa(len(args))
+	}
+	if after.Source != "" {
+		args = append(args, after.Source)
+		query += ` AND source = $` + strconv.Itoa(len(args))
+	}
+	row, err := scan(s.db.QueryRowContext(ctx, query+` ORDER BY position LIMIT 1`, args...))
+	if row, err = found(row, strconv.Quote(after.ID), err); err != nil {
 		return 0, err
 	}
 	var first int64
@@ -145,7 +155,7 @@ func (s *Service) before(ctx context.Context, eventID string) (int64, error) {
 		WHERE position <= $1 ORDER BY position DESC LIMIT $2) AS near WHERE recorded_at >= $3`,
 		row.Position, sinceMost, recordedText(row.RecordedAt.Add(-sinceOverlap))).Scan(&first)
 	if err != nil {
-		return 0, fmt.Errorf("history: look back from event %q: %w", eventID, err)
+		return 0, fmt.Errorf("history: look back from event %q: %w", after.ID, err)
 	}
 	return first - 1, nil
 }

@@ -2,7 +2,10 @@ package push
 
 import (
 	"errors"
+	"hash/maphash"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/device-fanout/fanout/events"
 )
@@ -20,6 +23,12 @@ type audience struct {
 	all      map[*client]struct{} // the clients that listen to all devices
 	byDevice map[string]map[*client]struct{}
 	recent   recent
+	seed     maphash.Seed // of keys; never changes
+}
+
+// key stands for an event's identity where many are remembered: a random function of it in eight bytes.
+func (a *audience) key(event events.Event) uint64 {
+	return maphash.Comparable(a.seed, event.Identity())
 }
 
 func newAudience(limit, remembered int) *audience {
@@ -29,6 +38,7 @@ func newAudience(limit, remembered int) *audience {
 		all:      make(map[*client]struct{}),
 		byDevice: make(map[string]map[*client]struct{}),
 		recent:   recent{max: remembered},
+		seed:     maphash.MakeSeed(),
 	}
 }
 
@@ -47,8 +57,7 @@ func (a *audience) hear(event events.Event) (listeners []*client, open bool) {
 	}
 	for _, group := range []map[*client]struct{}{a.all, a.byDevice[event.DeviceID]} {
 		for c := range group {
-			if _, knows := c.ahead[event.ID]; knows {
-				delete(c.ahead, event.ID)
+			if len(c.ahead) > 0 && c.knows(a.key(event)) {
 				continue
 			}
 			if a.chosen[c].wants(eventType) {
@@ -81,9 +90,9 @@ func (a *audience) listen(c *client) {
 	a.register(c)
 }
 
-// resume makes the client hear what is handled from now on, and returns what it chose of the recent events after the one
-// with that ID. If that is not among them it changes nothing and returns false.
-func (a *audience) resume(c *client, after string) (missed []events.Event, ok bool) {
+// resume makes the client hear what is handled from now on, and returns what it chose of the recent events after that
+// one. If it is not among them it changes nothing and returns false.
+func (a *audience) resume(c *client, after events.Identity) (missed []events.Event, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last, ok := a.recent.after(after)
@@ -93,38 +102,56 @@ func (a *audience) resume(c *client, after string) (missed []events.Event, ok bo
 	return a.join(c, last, nil), true
 }
 
-// catchUp makes the client hear what is handled from now on, and returns what it chose of the recent events that the past did not
-// have; past has the IDs of those, and whether they were sent. If it ends before the recent events begin, catchUp changes
-// nothing and returns false.
-func (a *audience) catchUp(c *client, past map[string]bool) (missed []events.Event, ok bool) {
+// catchUp makes the client hear what is handled from now on, and returns what it chose of the recent events that it was not sent.
+// scanned has the keys of what the past has, sent of what the client got of that, which inOrder has too. If the past ends before the recent
+// events begin, catchUp changes nothing and returns false.
+func (a *audience) catchUp(c *client, scanned, sent map[uint64]struct{}, inOrder []uint64) (missed []events.Event, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, reached := past[a.recent.before]; !reached && a.recent.before != "" {
-		return nil, false
+	if a.recent.before.ID != "" {
+		if _, reached := scanned[maphash.Comparable(a.seed, a.recent.before)]; !reached {
+			return nil, false
+		}
 	}
 	all := a.recent.all()
-	missed = a.join(c, all, past)
+	missed = a.join(c, all, sent)
 	for _, event := range all {
-		delete(past, event.ID)
+		delete(sent, a.key(event))
 	}
-	c.ahead = make(map[string]struct{})
-	for id, sent := range past {
-		if sent {
-			c.ahead[id] = struct{}{}
+	c.ahead, c.aheadUntil = make(map[uint64]struct{}), time.Now().Add(aheadFor)
+	for _, key := range slices.Backward(inOrder) {
+		if _, ahead := sent[key]; ahead && len(c.ahead) < maxAhead {
+			c.ahead[key] = struct{}{}
 		}
 	}
 	return missed, true
 }
 
 // join registers the client and returns those of the events that it chose and was not sent; mu is held.
-func (a *audience) join(c *client, of []events.Event, past map[string]bool) (missed []events.Event) {
+func (a *audience) join(c *client, of []events.Event, sent map[uint64]struct{}) (missed []events.Event) {
 	for _, event := range of {
-		if !past[event.ID] && a.chosen[c].wantsAll(event) {
+		if _, had := sent[a.key(event)]; !had && a.chosen[c].wantsAll(event) {
 			missed = append(missed, event)
 		}
 	}
 	a.register(c)
 	return missed
+}
+
+// knows tells whether the client got the event before it was handled here, and forgets it; the audience's mutex is held.
+func (c *client) knows(key uint64) bool {
+	_, ahead := c.ahead[key]
+	delete(c.ahead, key)
+	return ahead
+}
+
+// tidy forgets what a client remembers for no longer.
+func (a *audience) tidy(c *client) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.ahead != nil && time.Now().After(c.aheadUntil) {
+		c.ahead = nil
+	}
 }
 
 // choiceOf returns what the client has chosen.

@@ -18,7 +18,7 @@ const (
 	maxDevices = 1000
 	// maxMessageBytes is how long a message of a client can be: maxDevices device IDs of the greatest length, escaped.
 	maxMessageBytes = 256 << 10
-	// maxEventIDBytes is how long the ID of an event can be that a client goes on after.
+	// maxEventIDBytes is how long the ID of an event can be that a client goes on after, and its source.
 	maxEventIDBytes = 256
 	// maxReasonBytes is how long the reason in a close frame can be (RFC 6455, section 5.5: 125 bytes with the code).
 	maxReasonBytes = 123
@@ -63,23 +63,27 @@ func parseChoice(message []byte) (choice, error) {
 	return newChoice(*wanted.Devices, wanted.Types)
 }
 
-// parseQuery reads the query of the URL: the first choice, and the ID of the event after which to go on, if any.
-func parseQuery(rawQuery string) (c choice, after string, err error) {
+// parseQuery reads the query of the URL: the first choice, and the event after which to go on, if any.
+func parseQuery(rawQuery string) (c choice, after events.Identity, err error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		return choice{}, "", fmt.Errorf("query: %w", err)
+		return choice{}, after, fmt.Errorf("query: %w", err)
 	}
 	for name, values := range query {
 		switch name {
 		case "device", "type":
-		case "after":
+		case "after", "after_device", "after_source":
 			if len(values) != 1 || values[0] == "" || len(values[0]) > maxEventIDBytes {
-				return choice{}, "", fmt.Errorf("query: after: want one ID of an event, of at most %d bytes", maxEventIDBytes)
+				return choice{}, after, fmt.Errorf("query: %s: want one %s, of at most %d bytes", name,
+					map[string]string{"after": "ID of an event", "after_device": "device", "after_source": "source"}[name], maxEventIDBytes)
 			}
-			after = values[0]
 		default:
-			return choice{}, "", fmt.Errorf("query: unknown parameter %.40q, want device, type or after", name)
+			return choice{}, after, fmt.Errorf("query: unknown parameter %.40q, want device, type, after, after_device or after_source", name)
 		}
+	}
+	after = events.Identity{Source: query.Get("after_source"), Subject: query.Get("after_device"), ID: query.Get("after")}
+	if after.ID == "" && after != (events.Identity{}) {
+		return choice{}, after, errors.New("query: after is missing, the ID of the event")
 	}
 	c, err = newChoice(query["device"], query["type"])
 	return c, after, err

@@ -30,14 +30,14 @@ func FuzzParseChoice(f *testing.F) {
 }
 
 func FuzzParseQuery(f *testing.F) {
-	for _, seed := range []string{"", "device=hall&device=attic", "device=", "devices=a", "device=%zz", "device=a;b", "&&", "type=device.power.changed.v1&after=0190"} {
+	for _, seed := range []string{"", "device=hall&device=attic", "device=", "devices=a", "device=%zz", "device=a;b", "&&", "type=device.power.changed.v1&after=0190", "after=1&after_device=hall&after_source=/a", "after_device=hall"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		if c, after, err := parseQuery(query); err == nil {
 			checkChoice(t, c)
-			if len(after) > maxEventIDBytes {
-				t.Errorf("after: got %d bytes, want at most %d", len(after), maxEventIDBytes)
+			if max(len(after.ID), len(after.Subject), len(after.Source)) > maxEventIDBytes || after.ID == "" && after != (events.Identity{}) {
+				t.Errorf("after: got %v, want an ID, and at most %d bytes of each", after, maxEventIDBytes)
 			}
 		}
 	})

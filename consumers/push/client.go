@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // client is one connection.
@@ -17,11 +20,12 @@ type client struct {
 	ending chan farewell // holds the first farewell; never closed
 	once   sync.Once
 
-	after   string // the event to go on after; empty to begin with what comes
-	listens bool   // it hears what is handled; the audience's mutex guards it
-	// ahead are the IDs of the events that the past had before they were handled here: they do not come again. The audience's mutex
-	// guards it.
-	ahead map[string]struct{}
+	after   events.Identity // of the event to go on after; zero to begin with what comes
+	listens bool            // it hears what is handled; the audience's mutex guards it
+	// ahead are the keys of the events that the past had before they were handled here: they do not come again. The audience's mutex
+	// guards both.
+	ahead      map[uint64]struct{}
+	aheadUntil time.Time // when it is forgotten
 }
 
 // farewell is why a connection ends. Without a code there is nobody left to tell.
@@ -97,8 +101,15 @@ func (s *Service) send(ctx context.Context, c *client, message []byte) bool {
 	return true
 }
 
+// A client that changes its choice more often than this is read more slowly: each change costs everybody a moment.
+const (
+	choicesPerSecond = 5
+	choicesAtOnce    = 20
+)
+
 // read takes the client's choices, until the connection is closed.
 func (s *Service) read(ctx context.Context, c *client) {
+	choices := rate.NewLimiter(choicesPerSecond, choicesAtOnce)
 	for {
 		kind, message, err := c.conn.Read(ctx)
 		switch {
@@ -111,6 +122,10 @@ func (s *Service) read(ctx context.Context, c *client) {
 		case kind != websocket.MessageText:
 			s.refuse(c, farewell{websocket.StatusUnsupportedData, "want text messages"})
 			continue
+		}
+		if choices.Wait(ctx) != nil { // ctx has ended
+			c.end(gone)
+			return
 		}
 		next, err := parseChoice(message)
 		if err != nil {
@@ -138,6 +153,7 @@ func (s *Service) ping(ctx context.Context, c *client) {
 			return
 		case <-ticker.C:
 		}
+		s.audience.tidy(c)
 		waiting, cancel := context.WithTimeout(ctx, s.cfg.WriteTimeout)
 		err := c.conn.Ping(waiting)
 		cancel()

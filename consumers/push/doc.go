@@ -18,7 +18,8 @@
 // An empty list means all, and types may be left out. There is no answer; the choice holds for the events that are handled
 // after it came.
 //
-// A client that was away connects with after=ID, the ID of the last event that it has seen. It gets what it chose of the
+// A client that was away connects with after=ID, the ID of the last event that it has seen, and with after_device and after_source,
+// its subject and source, where devices may use the same IDs; without them it is the earliest event of that ID. It gets what it chose of the
 // events after that, and then goes on live. They come from the last events, which are remembered ([Config.Recent]), and
 // for longer ago from [Config.Past], which may begin with some that the client knows. Those have what the past has kept: from history an
 // event of a type that its program does not know comes without its dataschema, which is optional, and live with it.

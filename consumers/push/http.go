@@ -31,7 +31,10 @@ func (s *Service) Handler() http.Handler {
 
 // connect makes a client of a request and serves it until it is gone.
 func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
-	if !s.authorized(r) {
+	if shown, right := s.authorized(r); !right {
+		if shown {
+			s.attempts.Failed(r)
+		}
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "a token is wanted: Authorization: Bearer TOKEN, or the subprotocol "+tokenProtocol+"TOKEN", http.StatusUnauthorized)
 		return
@@ -54,7 +57,7 @@ func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.audience.leave(c)
-	if after == "" { // what is handled from now on waits in the buffer
+	if after.ID == "" { // what is handled from now on waits in the buffer
 		s.audience.listen(c)
 	}
 	c.conn, err = websocket.Accept(w, r, &websocket.AcceptOptions{
@@ -65,7 +68,7 @@ func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.conn.SetReadLimit(maxMessageBytes)
-	s.logger.Debug("client connected", "remote", c.remote, "devices", len(first.devices), "types", len(first.types), "after", after)
+	s.logger.Debug("client connected", "remote", c.remote, "devices", len(first.devices), "types", len(first.types), "after", after.ID)
 	s.serve(s.ctx, c) // not the request's context: that one means nothing once the connection is no longer HTTP
 	s.logger.Debug("client gone", "remote", c.remote)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 // Defaults of [Config].
@@ -68,6 +69,8 @@ type Service struct {
 	cfg      Config
 	logger   *slog.Logger
 	audience *audience
+	scans    scans
+	attempts door.Attempts
 	ctx      context.Context    // of all connections; it ends when Close loses its patience
 	abort    context.CancelFunc // ends ctx
 
@@ -99,6 +102,8 @@ func New(cfg Config) *Service {
 		logger:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		audience: newAudience(cfg.MaxClients, cfg.Recent),
 	}
+	s.scans.turns, s.scans.waiting = make(chan struct{}, maxScans), map[events.Identity]*scan{}
+	s.attempts.Logger, s.attempts.Server = s.logger, "push"
 	s.ctx, s.abort = context.WithCancel(context.Background())
 	return s
 }
@@ -171,6 +176,7 @@ func (s *Service) Close(ctx context.Context) error {
 	gone := make(chan struct{})
 	go func() { // ends when the last client is gone, which abort brings about
 		s.audience.present.Wait()
+		s.scans.running.Wait()
 		close(gone)
 	}()
 	var err error

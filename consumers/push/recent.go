@@ -6,8 +6,8 @@ import "github.com/device-fanout/fanout/events"
 type recent struct {
 	max    int
 	events []events.Event
-	next   int    // where the next one goes, once it is full
-	before string // ID of the one before the oldest, if there was any
+	next   int             // where the next one goes, once it is full
+	before events.Identity // of the one before the oldest; zero if there was none
 }
 
 func (r *recent) add(event events.Event) {
@@ -16,7 +16,7 @@ func (r *recent) add(event events.Event) {
 		return
 	}
 	if r.max > 0 {
-		r.before = r.events[r.next].ID
+		r.before = r.events[r.next].Identity()
 		r.events[r.next] = event
 		r.next = (r.next + 1) % r.max
 	}
@@ -27,12 +27,12 @@ func (r *recent) all() []events.Event {
 	return append(append(make([]events.Event, 0, len(r.events)), r.events[r.next:]...), r.events[:r.next]...)
 }
 
-// after returns the events after the one with that ID, and whether that is here. If it was delivered twice, they are
-// those after the first time: what lies between the two may not have been sent yet.
-func (r *recent) after(id string) ([]events.Event, bool) {
+// after returns the events after that one, and whether that is here. If it was delivered twice, or is any of several, they are
+// those after the first: what lies between the two may not have been sent yet.
+func (r *recent) after(one events.Identity) ([]events.Event, bool) {
 	all := r.all()
 	for i, event := range all {
-		if event.ID == id {
+		if event.ID == one.ID && (one.Subject == "" || one.Subject == event.DeviceID) && (one.Source == "" || one.Source == event.Source) {
 			return all[i+1:], true
 		}
 	}

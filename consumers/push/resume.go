@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -14,17 +16,28 @@ import (
 // it is not known, or too much has happened since. The client connects again without it.
 const StatusCannotResume websocket.StatusCode = 4001
 
-// maxResumed is how many events of the past a client gets at most. Who has missed more asks the history.
-const maxResumed = 10_000
-
-// maxScanned is how many events of the past are looked through for those.
-const maxScanned = 10 * maxResumed
+const (
+	// maxResumed is how many events of the past a client gets at most. Who has missed more asks the history.
+	maxResumed = 10_000
+	// maxScanned is how many events of the past are looked through for those.
+	maxScanned = 10 * maxResumed
+	// maxScans is how many go through the past at once. After a restart all clients come at once; the others wait for their turn.
+	maxScans = 4
+	// scanTimeout is how long a scan may take. Who has not got everything by then connects again, and goes on after what it got.
+	scanTimeout = time.Minute
+	// scanBuffer is how many events of the past wait for a client.
+	scanBuffer = 256
+	// maxAhead is how many events a client remembers that the past had before they were handled here, and aheadFor for how long.
+	maxAhead = 1000
+	aheadFor = 5 * time.Minute
+)
 
 // Past is where a client that was away gets what it has missed; the Service of package history has it.
 type Past interface {
-	// Since returns the events after the one with that ID, in the order in which they were handled for each device, up to
-	// now. It may begin with some that came before. An event that is not known is an error.
-	Since(ctx context.Context, eventID string) iter.Seq2[events.Event, error]
+	// Since returns the events after that one, in the order in which they were handled for each device, up to now. It may begin with
+	// some that came before. An empty source or subject of the identity stands for any; of several such events it is the earliest. An
+	// event that is not known is an error.
+	Since(ctx context.Context, after events.Identity) iter.Seq2[events.Event, error]
 }
 
 // resume sends the client what it has missed since the event that it wants to go on after, and makes it hear what comes.
@@ -34,18 +47,21 @@ type Past interface {
 // consumer. It may lag behind what was handled here: the recent events that it did not have yet come after it, and where it lags
 // so far that it ends before they begin, the client cannot resume. It may also be ahead: what it had does not come again.
 func (s *Service) resume(ctx context.Context, c *client) *farewell {
-	if c.after == "" {
+	if c.after.ID == "" {
 		return nil
 	}
 	missed, ok := s.audience.resume(c, c.after)
 	if !ok {
-		past := make(map[string]bool)
-		if f := s.replay(ctx, c, past); f != nil {
+		if s.cfg.Past == nil {
+			return &farewell{StatusCannotResume, shorten(fmt.Sprintf("event %q is not among the last %d", c.after.ID, s.cfg.Recent))}
+		}
+		l := &listener{client: c, past: make(chan []byte, scanBuffer), left: make(chan struct{})}
+		defer close(l.left)
+		s.scans.join(s, l)
+		if f := s.follow(ctx, l); f != nil {
 			return f
 		}
-		if missed, ok = s.audience.catchUp(c, past); !ok {
-			return &farewell{StatusCannotResume, "the past is not recorded yet up to the events that are remembered here"}
-		}
+		missed = l.missed
 	}
 	for _, event := range missed {
 		if f := s.sendPast(ctx, c, event); f != nil {
@@ -55,34 +71,193 @@ func (s *Service) resume(ctx context.Context, c *client) *farewell {
 	return nil
 }
 
-// replay sends what the past has, and adds the IDs of that, with whether the client had chosen it.
-func (s *Service) replay(ctx context.Context, c *client, past map[string]bool) *farewell {
-	if s.cfg.Past == nil {
-		return &farewell{StatusCannotResume, shorten(fmt.Sprintf("event %q is not among the last %d", c.after, s.cfg.Recent))}
+// follow sends a client what a scan has for it.
+func (s *Service) follow(ctx context.Context, l *listener) *farewell {
+	for {
+		select {
+		case f := <-l.client.ending:
+			return &f
+		case message, more := <-l.past:
+			switch {
+			case !more:
+				return l.end
+			case !s.send(ctx, l.client, message):
+				return &gone
+			}
+		}
 	}
-	scanned, sent := 0, 0
-	for event, err := range s.cfg.Past.Since(ctx, c.after) {
-		if f := c.told(); f != nil {
-			return f
+}
+
+// listener is a client that follows a scan.
+type listener struct {
+	client *client
+	past   chan []byte   // what the scan has for it; closed at its end
+	left   chan struct{} // closed when the client waits no more
+
+	// The scan's, until it has closed past.
+	sent    map[uint64]struct{} // the events that it was given
+	inOrder []uint64            // the same
+	missed  []events.Event      // of the recent ones, what the past did not have
+	end     *farewell           // why it can't resume; nil if it can
+}
+
+// scans are the readings of the past. Clients that go on after the same event share one that has not begun.
+type scans struct {
+	turns   chan struct{} // has a place for each scan that may run
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	waiting map[events.Identity]*scan
+}
+
+// scan is one reading of the past.
+type scan struct {
+	after     events.Identity
+	listeners []*listener // guarded by the scans' mutex until it begins
+}
+
+// join makes the listener follow a scan, which ends with the service at the latest.
+func (a *scans) join(s *Service, l *listener) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	after := l.client.after
+	if waiting := a.waiting[after]; waiting != nil {
+		waiting.listeners = append(waiting.listeners, l)
+		return
+	}
+	one := &scan{after: after, listeners: []*listener{l}}
+	a.waiting[after] = one
+	a.running.Go(func() {
+		select {
+		case a.turns <- struct{}{}:
+			defer func() { <-a.turns }()
+		case <-s.ctx.Done():
 		}
-		if err != nil {
-			s.logger.Info("client cannot resume", "remote", c.remote, "event_id", c.after, "err", err)
-			return &farewell{StatusCannotResume, shorten(fmt.Sprintf("no way on from event %q", c.after))}
+		a.mu.Lock()
+		delete(a.waiting, after)
+		a.mu.Unlock()
+		ctx, cancel := context.WithTimeout(s.ctx, scanTimeout)
+		defer cancel()
+		s.scan(ctx, one)
+	})
+}
+
+// scan reads the past, and hands each client what it has chosen.
+func (s *Service) scan(ctx context.Context, one *scan) {
+	scanned := make(map[uint64]struct{})
+	defer func() { // those that are still there have got it all
+		for _, l := range one.listeners {
+			if l.end == nil {
+				s.settle(l, scanned)
+			}
+			close(l.past)
 		}
-		if scanned++; scanned > maxScanned || sent == maxResumed {
-			return &farewell{StatusCannotResume, "too many events since then"}
+	}()
+	// all ends it for all that are still there.
+	all := func(f farewell) {
+		for _, l := range one.listeners {
+			l.end = &f
 		}
-		if !s.audience.choiceOf(c).wantsAll(event) {
-			past[event.ID] = false
+	}
+	one.drop()
+	if len(one.listeners) == 0 {
+		return
+	}
+	for event, err := range s.cfg.Past.Since(ctx, one.after) {
+		switch {
+		case ctx.Err() != nil:
+			all(farewell{websocket.StatusPolicyViolation, "the past took too long to send: go on after the last event"})
+			return
+		case err != nil:
+			s.logger.Info("clients cannot resume", "clients", len(one.listeners), "event_id", one.after.ID, "err", err)
+			all(farewell{StatusCannotResume, shorten(fmt.Sprintf("no way on from event %q", one.after.ID))})
+			return
+		case len(scanned) == maxScanned:
+			all(farewell{StatusCannotResume, "too many events since then"})
+			return
+		}
+		key := s.audience.key(event)
+		if _, twice := scanned[key]; twice {
 			continue
 		}
-		if f := s.sendPast(ctx, c, event); f != nil {
-			return f
+		scanned[key] = struct{}{}
+		var message []byte
+		for _, l := range one.listeners {
+			if !s.audience.choiceOf(l.client).wantsAll(event) {
+				continue
+			}
+			if message == nil {
+				if message, err = events.Encode(event); err != nil { // it was handled with that error, or is of an older program; the others can still be sent
+					s.logger.Warn("past event cannot be sent", "event_id", event.ID, "device_id", event.DeviceID, "err", err)
+					break
+				}
+			}
+			l.give(ctx, key, message, s.cfg.WriteTimeout)
 		}
-		past[event.ID] = true
-		sent++
+		if one.drop(); len(one.listeners) == 0 {
+			return
+		}
 	}
-	return nil
+}
+
+// drop lets those go that wait no more, or can't resume.
+func (one *scan) drop() {
+	there := one.listeners[:0]
+	for _, l := range one.listeners {
+		select {
+		case <-l.left:
+			l.end = &gone
+		default:
+		}
+		if l.end == nil {
+			there = append(there, l)
+			continue
+		}
+		close(l.past)
+	}
+	clear(one.listeners[len(there):])
+	one.listeners = there
+}
+
+// give hands the client an event of the past. Who has no room for it for so long is too slow.
+func (l *listener) give(ctx context.Context, key uint64, message []byte, patience time.Duration) {
+	if l.end != nil {
+		return
+	}
+	if len(l.inOrder) == maxResumed {
+		l.end = &farewell{StatusCannotResume, "too many events since then"}
+		return
+	}
+	select {
+	case l.past <- message:
+	default:
+		late := time.NewTimer(patience)
+		defer late.Stop()
+		select {
+		case l.past <- message:
+		case <-l.left:
+			l.end = &gone
+			return
+		case <-late.C:
+			l.end = &farewell{websocket.StatusPolicyViolation, fmt.Sprintf("too slow: %d events were waiting", scanBuffer)}
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	if l.sent == nil {
+		l.sent = make(map[uint64]struct{})
+	}
+	l.sent[key] = struct{}{}
+	l.inOrder = append(l.inOrder, key)
+}
+
+// settle makes the client hear what is handled from now on, after it was given the past.
+func (s *Service) settle(l *listener, scanned map[uint64]struct{}) {
+	var ok bool
+	if l.missed, ok = s.audience.catchUp(l.client, scanned, l.sent, l.inOrder); !ok {
+		l.end = &farewell{StatusCannotResume, "the past is not recorded yet up to the events that are remembered here"}
+	}
 }
 
 // told returns the farewell if the connection was told to end. It is for the goroutine that writes.

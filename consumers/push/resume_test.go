@@ -31,13 +31,13 @@ func (p *past) record(all ...events.Event) {
 	p.events = append(p.events, all...)
 }
 
-func (p *past) Since(_ context.Context, eventID string) iter.Seq2[events.Event, error] {
+func (p *past) Since(_ context.Context, after events.Identity) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
 		p.mu.Lock()
 		all := append([]events.Event(nil), p.events...)
 		p.mu.Unlock()
 		for i, e := range all {
-			if e.ID != eventID {
+			if e.ID != after.ID || after.Subject != "" && after != e.Identity() {
 				continue
 			}
 			for _, e := range all[max(0, i-p.early):] { // with the event itself, as it may
@@ -202,9 +202,9 @@ func TestService_SaysWhenThereIsNoWayOn(t *testing.T) {
 // tooMany has events without end.
 type tooMany struct{}
 
-func (tooMany) Since(context.Context, string) iter.Seq2[events.Event, error] {
+func (tooMany) Since(context.Context, events.Identity) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
-		for e := event("hall", 0); yield(e, nil); { //nolint:revive // until nobody wants more
+		for n := 0; yield(event("hall", n), nil); n++ { //nolint:revive // until nobody wants more
 		}
 	}
 }

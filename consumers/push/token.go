@@ -27,22 +27,22 @@ func CheckToken(token string) error {
 	return nil
 }
 
-// authorized tells whether a request has the token, if one is wanted.
-func (s *Service) authorized(r *http.Request) bool {
+// authorized tells whether a request shows a token at all, and whether it is the right one, if one is wanted.
+func (s *Service) authorized(r *http.Request) (shown, right bool) {
 	if s.cfg.Token == "" {
-		return true
+		return false, true
 	}
 	if token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); found {
-		return s.isToken(token)
+		return true, s.isToken(token)
 	}
 	for _, list := range r.Header.Values("Sec-WebSocket-Protocol") {
 		for name := range strings.SplitSeq(list, ",") {
 			if token, found := strings.CutPrefix(strings.TrimSpace(name), tokenProtocol); found {
-				return s.isToken(token)
+				return true, s.isToken(token)
 			}
 		}
 	}
-	return false
+	return false, false
 }
 
 // isToken compares in a time that tells nothing of either.

@@ -1,0 +1,45 @@
+package push
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/device-fanout/fanout/events"
+)
+
+// What a client remembers of a past that is ahead is bounded, in number and in time.
+func TestAudience_RemembersLittlePerClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAudience(1, 10)
+		c := &client{}
+		if err := a.enter(c, choice{}); err != nil {
+			t.Fatal(err)
+		}
+		sent, inOrder := map[uint64]struct{}{}, []uint64{}
+		var last events.Event
+		for n := range maxResumed {
+			last = events.Event{Source: "/a", DeviceID: "hall", ID: fmt.Sprint(n)}
+			key := a.key(last)
+			sent[key] = struct{}{}
+			inOrder = append(inOrder, key)
+		}
+		if _, ok := a.catchUp(c, sent, sent, inOrder); !ok || len(c.ahead) != maxAhead {
+			t.Errorf("got %d, %t, want the last %d", len(c.ahead), ok, maxAhead)
+		}
+		if _, known := c.ahead[a.key(last)]; !known {
+			t.Error("the last one is not known")
+		}
+		time.Sleep(aheadFor - time.Second)
+		if a.tidy(c); len(c.ahead) == 0 {
+			t.Error("forgotten early")
+		}
+		time.Sleep(2 * time.Second)
+		if a.tidy(c); len(c.ahead) > 0 {
+			t.Errorf("%d are remembered for ever", len(c.ahead))
+		}
+		a.leave(c)
+	})
+}
