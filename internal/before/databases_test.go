@@ -104,7 +104,7 @@ func TestHistory_KeepsOldRowsAndAddsNewOnes(t *testing.T) {
 				t.Errorf("row %d: position %d follows %d", i, row.Position, rows[i-1].Position)
 			}
 		}
-		if row, err := service.Find(t.Context(), old[5].Identity()); err != nil || row.Position != rows[5].Position {
+		if row, err := service.FindIdentity(t.Context(), old[5].Identity()); err != nil || row.Position != rows[5].Position {
 			t.Errorf("find: got %+v, %v", row, err)
 		}
 		n := 0

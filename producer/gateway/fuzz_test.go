@@ -49,24 +49,51 @@ func FuzzPost(f *testing.F) {
 	})
 }
 
-// A file of keys is used or refused with an error that names it.
+// A file of keys is used or refused with an error that names it. To one that is used a key can be added, which changes no other; one that
+// is refused stays as it was.
 func FuzzLoadKeys(f *testing.F) {
-	f.Add(`{"keys":[{"name":"a","sha256":"` + strings.Repeat("0", 64) + `","devices":["a*"],"per_second":1}]}`)
+	entry := `{"name":"a","sha256":"` + strings.Repeat("0", 64) + `","devices":["a*"],"per_second":1}`
+	f.Add(`{"keys":[` + entry + `]}`)
+	f.Add(`{"keys":[` + entry + `],"keys":[{"name":"b","sha256":"` + strings.Repeat("1", 64) + `"}]}`)
+	f.Add(`{"KEYS":[` + entry + `]}`)
 	f.Add(`{"keys":[{}]} {}`)
+	f.Add(`null`)
 	f.Fuzz(func(t *testing.T, text string) {
 		path := filepath.Join(t.TempDir(), "keys.json")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		keys, err := gateway.LoadKeys(path)
+		key, addErr := gateway.AddKey(path, "new")
+		if addErr != nil {
+			if !strings.Contains(addErr.Error(), path) {
+				t.Errorf("add: got %v, want it to name %s", addErr, path)
+			}
+			if got, err := os.ReadFile(path); err != nil || string(got) != text {
+				t.Errorf("file: got %q, %v, want it as it was", got, err)
+			}
+		}
 		if err != nil {
 			if !strings.Contains(err.Error(), path) {
 				t.Errorf("got %v, want it to name %s", err, path)
+			}
+			if addErr == nil {
+				t.Error("added a key to a file that can't be used")
 			}
 			return
 		}
 		if _, ok := keys.Check("a.b"); ok {
 			t.Error("a made-up key is let in")
+		}
+		if addErr != nil {
+			return
+		}
+		before := keys.Len()
+		if changed, err := keys.Reload(); !changed || err != nil || keys.Len() != before+1 {
+			t.Errorf("reload: got %v, %v and %d keys, want one more than %d", changed, err, keys.Len(), before)
+		}
+		if got, ok := keys.Check(key); !ok || got.Name != "new" {
+			t.Errorf("the new key: got %+v, %v, want it let in", got, ok)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -391,4 +392,76 @@ func TestGateway_PassesTheTraceOn(t *testing.T) {
 	}
 	p.interrupt()
 	p.wait(t).want(t, exitOK)
+}
+
+// Twelve processes that add keys at once lose none, and who reads the file meanwhile never sees half of it. The file stays where the link
+// leads to, with its mode.
+func TestGatewayKey_ManyAtOnce(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	file, link := filepath.Join(folder, "real", "keys.json"), filepath.Join(folder, "keys.json")
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	first := strings.TrimSpace(invoke(t, "", "gateway", "key", "first", "--file", link).want(t, exitOK).stdout)
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := gateway.LoadKeys(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(chan struct{})
+	watched := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := keys.Reload(); err != nil {
+				watched <- err
+				return
+			}
+			if _, ok := keys.Check(first); !ok {
+				watched <- errors.New("the first key is gone")
+				return
+			}
+			select {
+			case <-all:
+				watched <- nil
+				return
+			default:
+			}
+		}
+	}()
+	const processes = 12
+	var running []*program
+	for i := range processes {
+		running = append(running, start(t, nil, "gateway", "key", fmt.Sprint("key-", i), "--file", []string{file, link}[i%2]))
+	}
+	var made []string
+	for _, p := range running {
+		made = append(made, strings.TrimSpace(p.end(t).want(t, exitOK).stdout))
+	}
+	close(all)
+	if err := <-watched; err != nil {
+		t.Errorf("watching: %v", err)
+	}
+	if _, err := keys.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if keys.Len() != processes+1 {
+		t.Errorf("got %d keys, want %d", keys.Len(), processes+1)
+	}
+	for i, key := range made {
+		if got, ok := keys.Check(key); !ok || got.Name != fmt.Sprint("key-", i) {
+			t.Errorf("key %d: got %q, %v, want it let in", i, got.Name, ok)
+		}
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("file: got %v, %v, want mode 0640", info, err)
+	}
+	if got, err := os.Readlink(link); err != nil || got != file {
+		t.Errorf("link: got %q, %v, want it as it was", got, err)
+	}
 }

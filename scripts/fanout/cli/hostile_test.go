@@ -2,7 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -74,5 +79,59 @@ func TestDLQ_RedriveSendsToNoOtherQueue(t *testing.T) {
 				t.Errorf("dev-state.fifo: got %v, want nothing", got)
 			}
 		})
+	}
+}
+
+// Whatever a program leaves on disk that holds events or secrets is its owner's alone, whatever the umask is.
+func TestFiles_AreTheirOwnersAlone(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("sh"); err != nil || runtime.GOOS == "windows" {
+		t.Skip("needs a umask")
+	}
+	engine, endpoint := localEngine(t)
+	bury(t, engine, 0, lamps(4, 2), func(int) string { return "a" })
+	work := t.TempDir()
+	run := func(stdin string, args ...string) {
+		t.Helper()
+		cmd := exec.Command("sh", append([]string{"-c", `umask 0; exec "$@"`, "sh", "fanout"}, args...)...)
+		cmd.Dir, cmd.Stdin = work, strings.NewReader(stdin)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("fanout %q: %v\n%s", args, err, out)
+		}
+	}
+	run(generate(20), upArgs("data", "--input", "-", "--until-idle", "50ms")...)
+	run("", "consume", "state", "--endpoint", endpoint, "--data", "data/consume", "--until-idle", "10ms")
+	run("", "gateway", "key", "one", "--file", "keys.json")
+	run("", "dlq", "export", "history", "--yes", "--endpoint", endpoint, "--state", "state")
+	run("", "dlq", "redrive", "history", "--yes", "--limit", "1", "--endpoint", endpoint, "--state", "state")
+	run("", "dlq", "drop", "history", "--yes", "--endpoint", endpoint, "--state", "state", "--file", "dropped.ndjson")
+
+	gateway := exec.Command("sh", "-c", `umask 0; exec "$@"`, "sh", "fanout", "gateway", "--endpoint", endpoint, "--addr", "127.0.0.1:0", "--keys", "keys.json", "--spool", "spool")
+	stderr := newOutput()
+	gateway.Dir, gateway.Stderr = work, stderr
+	if err := gateway.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stderr.find(t, `(gateway on)`)
+	if err := gateway.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := gateway.Wait(); err != nil {
+		t.Fatalf("gateway: %v\n%s", err, stderr)
+	}
+	seen := 0
+	err := filepath.WalkDir(work, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == work {
+			return err
+		}
+		seen++
+		info, err := entry.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: got mode %v, want nothing for others", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil || seen < 12 {
+		t.Errorf("got %d files and folders, %v, want all that were made", seen, err)
 	}
 }

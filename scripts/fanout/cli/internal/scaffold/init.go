@@ -91,6 +91,7 @@ func PlanInit(i Init) ([]File, error) {
 		{"go.sum", "go.sum"},
 		{"README.md", "README.md"},
 		{"gitignore", ".gitignore"},
+		{"dockerignore", ".dockerignore"},
 		{"ci.yml", ".github/workflows/ci.yml"},
 		{"cdk.json", "cdk.json"},
 		{"package.json", "package.json"},

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/mod/modfile"
+
+	"github.com/device-fanout/fanout/internal/files"
 )
 
 // Fanout is the path of the module that everything is built on.
@@ -111,13 +113,15 @@ type File struct {
 
 // Write writes the files of a plan. New ones are never put in the place of others, and one that is there is changed as a whole or not at
 // all, with the permissions that it has.
-func Write(root string, files []File) error {
-	for _, f := range files {
-		write := replaceFile
-		if f.New {
-			write = createFile
+func Write(root string, plan []File) error {
+	for _, f := range plan {
+		var err error
+		if path := filepath.Join(root, f.Path); f.New {
+			err = createFile(path, f.Content)
+		} else if _, err = os.Stat(path); err == nil {
+			err = files.Replace(path, f.Content, 0o644)
 		}
-		if err := write(filepath.Join(root, f.Path), f.Content); err != nil {
+		if err != nil {
 			return fmt.Errorf("scaffold: %w", err)
 		}
 	}
@@ -136,37 +140,6 @@ func createFile(path string, content []byte) error {
 	_, err = file.Write(content)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return errors.Join(err, os.Remove(path))
-	}
-	return nil
-}
-
-// replaceFile writes beside a file that is there and then renames, so that a full disk or a kill leaves it as it was.
-func replaceFile(path string, content []byte) error {
-	path, err := filepath.EvalSymlinks(path) // a link stays one
-	if err != nil {
-		return err
-	}
-	before, err := os.OpenFile(path, os.O_WRONLY, 0) // a rename would not mind that it may not be written
-	if err != nil {
-		return err
-	}
-	info, err := before.Stat()
-	if err := errors.Join(err, before.Close()); err != nil {
-		return err
-	}
-	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // Go ignores it, whatever happens to it
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(content)
-	if err = errors.Join(err, next.Sync(), next.Close()); err == nil {
-		err = os.Chmod(next.Name(), info.Mode().Perm())
-	}
-	if err == nil {
-		err = os.Rename(next.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(next.Name()))
 	}
 	return nil
 }
