@@ -27,7 +27,7 @@ type Config struct {
 	// LineTimeout is how long a stream may take for its next line. A client that has no event sends an empty line, or
 	// connects again. Zero means DefaultLineTimeout.
 	LineTimeout time.Duration
-	// Patience is how long the request of a single event waits for its acceptance before it is answered with 503. The event may be
+	// Patience is how long the request of a single event, or of a batch, waits for acceptance before it is answered with 503. The event may be
 	// accepted later nevertheless. Streams wait as long as the producer does. Zero means DefaultPatience.
 	Patience time.Duration
 	// Window is how many lines of one stream may wait for their acceptance, as long as they have no more than 8 MiB together. Zero

@@ -17,13 +17,16 @@
 // means that the outcome is not known. So a careful client gives its events IDs of its own and sends again under the same
 // ID: inside five minutes SNS drops the second, later the services know it by its ID.
 //
+// A batch of CloudEvents is answered with a list: for each event, in its place, what it would have been answered alone. Where they differ the
+// status is 207.
+//
 // # Order
 //
 // Over HTTP, requests that follow one another on a connection keep their order, because each is answered before the next is
 // read. In a stream of lines (NDJSON) every device keeps the order of its lines. A device's next line is handed to the
 // producer once the one before is accepted, and after a line that was not accepted for a reason that may pass, the later ones of
 // its device are refused too, so that a client who sends again from there overtakes nothing. Answers carry the line's number and
-// come as they are known; other devices do not wait.
+// come as they are known; other devices do not wait. The same goes for a batch.
 //
 // Over MQTT every device keeps the order of its messages. A message is acknowledged once its event is accepted. One that was
 // not accepted for a reason that may pass stays unacknowledged and is tried again, and the later ones of its device wait behind it;

@@ -38,16 +38,14 @@ func (g *Gateway) Handler() http.Handler {
 const (
 	overHTTP   = "http"
 	overStream = "ndjson"
+	overBatch  = "batch"
 	overMQTT   = "mqtt"
 )
 
 func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	transport, p := overHTTP, (*Problem)(nil)
-	lines, problem := isStream(r.Header)
-	if lines {
-		transport = overStream
-	}
+	mode, problem := modeOf(r.Header)
+	transport, p := mode.transport(), (*Problem)(nil)
 	key, known := g.authenticate(r)
 	switch {
 	case !known:
@@ -59,17 +57,22 @@ func (g *Gateway) postEvents(w http.ResponseWriter, r *http.Request) {
 		p = newProblem(kindClosing, "")
 	case problem != nil:
 		p = problem
-	case lines && !g.limits.openStream(key.Name, g.cfg.MaxStreams):
+	case (mode == lineMode || mode == batchMode) && !g.limits.openStream(key.Name, g.cfg.MaxStreams):
 		p = newProblem(kindStreams, fmt.Sprintf("the key %q may have %d streams open", key.Name, g.cfg.MaxStreams))
 		p.retryAfter = time.Second
-	case lines:
+	case mode == lineMode:
 		defer g.limits.closeStream(key.Name)
 		g.stream(w, r, key)
 		return
+	case mode == batchMode:
+		defer g.limits.closeStream(key.Name)
+		if p = g.batch(w, r, key); p == nil {
+			return
+		}
 	}
 	var id string
 	if p == nil {
-		id, p = g.one(w, r, key)
+		id, p = g.one(w, r, key, mode)
 	}
 	g.metrics.count(transport, p, time.Since(begin))
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -104,30 +107,63 @@ func (g *Gateway) authenticate(r *http.Request) (Key, bool) {
 	return g.keys.Check(strings.TrimSpace(token))
 }
 
-// isStream tells whether a body has one event or many.
-func isStream(header http.Header) (lines bool, _ *Problem) {
+// mode is what a body has.
+type mode int
+
+// The modes. In the HTTP protocol binding of CloudEvents structuredMode is its structured content mode, and batchMode its batched one.
+const (
+	structuredMode mode = iota // one event, whole or in the short form
+	binaryMode                 // the data of one event, whose attributes are headers
+	lineMode                   // one event a line
+	batchMode                  // a list of events
+)
+
+func (m mode) transport() string {
+	switch m {
+	case lineMode:
+		return overStream
+	case batchMode:
+		return overBatch
+	default:
+		return overHTTP
+	}
+}
+
+// modeOf tells what the headers say about a body.
+func modeOf(header http.Header) (mode, *Problem) {
 	if coding := header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return false, newProblem(kindMediaType, fmt.Sprintf("Content-Encoding: got %q, want none", coding))
+		return 0, newProblem(kindMediaType, fmt.Sprintf("Content-Encoding: got %q, want none", coding))
 	}
 	text := header.Get("Content-Type")
 	media, _, _ := mime.ParseMediaType(text)
-	switch media {
-	case "application/json", "application/cloudevents+json":
-		return false, nil
-	case "application/x-ndjson", "application/ndjson", "application/jsonl":
-		return true, nil
+	switch {
+	case media == "application/cloudevents+json":
+		return structuredMode, nil
+	case media == "application/cloudevents-batch+json":
+		return batchMode, nil
+	case isBinary(header) && (media == "application/json" || strings.HasSuffix(media, "+json") || text == ""):
+		return binaryMode, nil
+	case isBinary(header):
+		return 0, newProblem(kindMediaType, fmt.Sprintf("Content-Type: got %q, want application/json: the data of an event is JSON", text))
+	case media == "application/json":
+		return structuredMode, nil
+	case media == "application/x-ndjson", media == "application/ndjson", media == "application/jsonl":
+		return lineMode, nil
 	}
-	return false, newProblem(kindMediaType, fmt.Sprintf("Content-Type: got %q, want application/json or application/cloudevents+json for one event, "+
-		"application/x-ndjson for one event a line", text))
+	return 0, newProblem(kindMediaType, fmt.Sprintf("Content-Type: got %q, want application/json or application/cloudevents+json for one event, "+
+		"application/x-ndjson for one event a line, application/cloudevents-batch+json for a list of events", text))
 }
 
 // one takes the body as one event and waits for its acceptance.
-func (g *Gateway) one(w http.ResponseWriter, r *http.Request, key Key) (id string, _ *Problem) {
+func (g *Gateway) one(w http.ResponseWriter, r *http.Request, key Key, m mode) (id string, _ *Problem) {
 	limit := key.Limit.or(g.cfg.Limit)
 	if wait := take(g.limits.ofKey(key.Name, limit)); wait > 0 {
 		return "", limited(fmt.Sprintf("the key %q may send %v events per second", key.Name, limit.PerSecond), wait)
 	}
-	body, p := g.readBody(w, r)
+	body, p := g.readBody(w, r, g.cfg.MaxEventBytes)
+	if p == nil && m == binaryMode {
+		body, p = fromBinary(r.Header, body)
+	}
 	if p != nil {
 		return "", p
 	}
@@ -166,13 +202,13 @@ func (g *Gateway) traced(r *http.Request) context.Context {
 	return g.cfg.Trace(r.Context(), r.Header)
 }
 
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Problem) {
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, most int) ([]byte, *Problem) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)) // where the server can't, it has timeouts of its own
 	if g.isClosing() {
 		_ = control.SetReadDeadline(time.Now().Add(min(g.cfg.BodyTimeout, time.Second)))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxEventBytes)))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(most)))
 	switch {
 	case err == nil:
 		_ = control.SetReadDeadline(time.Time{})
@@ -183,7 +219,7 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Pro
 		return nil, newProblem(kindTooSlow, fmt.Sprintf("want all of it within %v", g.cfg.BodyTimeout))
 	}
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, newProblem(kindTooLarge, fmt.Sprintf("want at most %d bytes", g.cfg.MaxEventBytes))
+		return nil, newProblem(kindTooLarge, fmt.Sprintf("want at most %d bytes", most))
 	}
 	return nil, newProblem(kindMalformed, "the body breaks off: "+err.Error())
 }

@@ -38,7 +38,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, key Key) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(g.traced(r)))
 	defer cancel()
 	s := &lineStream{
-		gateway: g, key: key, control: control,
+		mode: lineMode, gateway: g, key: key, control: control,
 		places:  make(chan struct{}, g.cfg.Window),
 		room:    semaphore.NewWeighted(windowBytes),
 		answers: make(chan lineAnswer, g.cfg.Window),
@@ -78,8 +78,9 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, key Key) {
 // cutOff is how often a read that shall end is cut off.
 const cutOff = 50 * time.Millisecond
 
-// lineStream is one stream of lines.
+// lineStream is one stream of lines, or a batch.
 type lineStream struct {
+	mode    mode
 	gateway *Gateway
 	key     Key
 	control *http.ResponseController
@@ -91,6 +92,7 @@ type lineStream struct {
 
 // lineAnswer is the answer to a line: an acceptance or a problem.
 type lineAnswer struct {
+	line  int
 	body  any
 	bytes int64 // of the line, as room counts them
 }
@@ -145,44 +147,54 @@ func (s *lineStream) brokenOff(ctx context.Context, n int, err error) {
 	}
 }
 
-// take hands one line on. Whatever becomes of it, it is answered once.
-func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool) {
+// take hands one line on, or one event of a batch. Whatever becomes of it, it is answered once. It returns the event's ID if that is to be told
+// by the outcome.
+func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool) (id string) {
 	g := s.gateway
 	limit := s.key.Limit.or(g.cfg.Limit)
 	begin := time.Now()
 	bytes := roomFor(line)
 	answer := func(id string, err error) {
 		if err == nil {
-			g.metrics.count(overStream, nil, time.Since(begin))
-			s.answers <- lineAnswer{acceptance{Line: n, Status: http.StatusAccepted, EventID: id}, bytes}
+			g.metrics.count(s.mode.transport(), nil, time.Since(begin))
+			s.answers <- lineAnswer{n, acceptance{Line: s.line(n), Status: http.StatusAccepted, EventID: id}, bytes}
 			return
 		}
 		p := *problemOf(err)
-		p.Line = n
+		p.Line = s.line(n)
 		if p.mayPass() && id != "" {
 			p.EventID = id
 		}
-		g.metrics.count(overStream, &p, time.Since(begin))
-		s.answers <- lineAnswer{&p, bytes}
+		g.metrics.count(s.mode.transport(), &p, time.Since(begin))
+		s.answers <- lineAnswer{n, &p, bytes}
 	}
 	if err := s.wait(ctx, g.limits.ofKey(s.key.Name, limit)); err != nil {
 		answer("", err)
-		return
+		return ""
 	}
 	if tooLong {
 		answer("", newProblem(kindTooLarge, fmt.Sprintf("want at most %d bytes", g.cfg.MaxEventBytes)))
-		return
+		return ""
 	}
 	e, p := g.parse(line, &s.key)
 	if p != nil {
 		answer("", p)
-		return
+		return ""
 	}
 	if err := s.wait(ctx, g.limits.ofDevice(s.key.Name, e.DeviceID, limit)); err != nil {
 		answer(e.ID, err)
-		return
+		return ""
 	}
 	s.lanes.submit(e, func(err error) { answer(e.ID, err) })
+	return e.ID
+}
+
+// line is the number that an answer has. Those to a batch stand in its order.
+func (s *lineStream) line(n int) int {
+	if s.mode == batchMode {
+		return 0
+	}
+	return n
 }
 
 // roomFor is how much of the stream's room a line takes.

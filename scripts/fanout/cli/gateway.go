@@ -38,7 +38,7 @@ func newGateway(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateway",
 		Short: "Take events from devices over HTTP and MQTT, and publish them",
-		Long: `Takes events over HTTP, one or a stream of lines, and from an MQTT broker, and publishes them through the producer SDK:
+		Long: `Takes events over HTTP, one, a batch or a stream of lines, and from an MQTT broker, and publishes them through the producer SDK:
 
   ` + g.app.Name + ` gateway key hall --file keys.json        # shows the key of a client named hall, once
   ` + g.app.Name + ` gateway --keys keys.json --spool /var/lib/fanout/spool
