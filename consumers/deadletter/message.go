@@ -89,12 +89,16 @@ func sentTime(in types.Message) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// completed fills in what is missing in a record that was written by hand.
-func (r Record) completed(eventType string, failedAt time.Time) Record {
+// maxSkew is how far the clock of a consumer may be ahead of that of SQS and be believed.
+const maxSkew = time.Minute
+
+// completed fills in what is missing in a record that was written by hand. A message can't have failed after it was sent here: a consumer whose
+// clock is ahead is not believed, or rules that wait since the failure would wait for as long.
+func (r Record) completed(eventType string, sent time.Time) Record {
 	r.Class, r.Code = cmp.Or(r.Class, Unknown), cmp.Or(r.Code, "unknown")
 	r.Fingerprint = cmp.Or(r.Fingerprint, FingerprintOf(r.Service, eventType, r.Code, CauseOfText(r.Error)))
-	if r.FailedAt.IsZero() {
-		r.FailedAt = failedAt
+	if r.FailedAt.IsZero() || !sent.IsZero() && r.FailedAt.Sub(sent) > maxSkew {
+		r.FailedAt = sent
 	}
 	return r
 }

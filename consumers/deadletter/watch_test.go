@@ -60,6 +60,24 @@ func TestParseRules(t *testing.T) {
 	}
 }
 
+// TestWatch_AConsumersClockIsAhead: its dead letters are redriven in the time that the rule says.
+func TestWatch_AConsumersClockIsAhead(t *testing.T) {
+	t.Parallel()
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Second, time.Hour, 100 * 365 * 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			r := record("timeout")
+			r.FailedAt = r.FailedAt.Add(ahead)
+			b.bury("d1", "e1", r)
+			time.Sleep(10*time.Minute + 2*time.Second)
+			sum, err := deadletter.Watch(t.Context(), b.api, b.from, rules(t, "redrive code=timeout after=10m"), deadletter.Config{})
+			if err != nil || sum.Summary.Moved != 1 {
+				t.Errorf("%v ahead: got %+v, %v, want it redriven", ahead, sum, err)
+			}
+		})
+	}
+}
+
 func FuzzParseRules(f *testing.F) {
 	f.Add("redrive code=timeout after=10m times=3\nleave text=\"a b\" # c\n")
 	f.Add("redrive text=\"\\xff\"")
