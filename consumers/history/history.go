@@ -129,11 +129,19 @@ func (s *Service) widen(ctx context.Context) error {
 		return nil
 	}
 	s.logger.Info("two events have the same ID: the constraint of older versions is dropped, with which they can't write beside this one any more")
-	return s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
+	err := s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
 		_, err := tx.ExecContext(ctx, s.dialect.widen)
 		return err
 	})
+	var down *consumers.UnavailableError
+	if err == nil || errors.As(err, &down) || ctx.Err() != nil {
+		return err
+	}
+	return consumers.RetryAfter(widenPause, fmt.Errorf("drop the constraint of older versions, with which no two events can have the same ID: %w", err))
 }
+
+// widenPause is how long an event waits for whoever reads the table for long, or owns it.
+const widenPause = 30 * time.Second
 
 // recordedText is a time as it stands in column recorded_at.
 func recordedText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }

@@ -2,6 +2,7 @@ package history_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -265,6 +266,43 @@ func TestIdentity_OlderProgramBesideANewOne(t *testing.T) {
 		execute(t, db, oldInsert[db.Kind()], event("hall", 1).ID, "hall")
 	}
 	if got, want := ids(rows(t, service)), "before hall-00001 by the older one"; got != want {
+		t.Errorf("events: got %q, want %q", got, want)
+	}
+}
+
+// Somebody reads the table for long, as a dump does. The old constraint can't be dropped meanwhile: the event that needs that waits, and no other.
+func TestIdentity_OldConstraintWaitsForAReader(t *testing.T) {
+	t.Parallel()
+	target := databasetest.Postgres(t)
+	db := oldDatabase(t, target)
+	execute(t, db, oldInsert[db.Kind()], "1", "hall")
+	service := open(t, target)
+	other := event("attic", 1)
+	other.ID = "1"
+	reader, err := sql.Open("pgx", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	tx, err := reader.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // it is over by then
+	var n int
+	if err := tx.QueryRowContext(t.Context(), `SELECT count(*) FROM event_history`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	var after *consumers.RetryAfterError
+	if err := service.Handle(t.Context(), other); !errors.As(err, &after) {
+		t.Errorf("beside a reader: got %v, want the event to be tried later", err)
+	}
+	handle(t, service, event("hall", 2))
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	handle(t, service, other)
+	if got, want := ids(rows(t, service)), "1 hall-00002 1"; got != want {
 		t.Errorf("events: got %q, want %q", got, want)
 	}
 }

@@ -80,7 +80,7 @@ var dialects = map[database.Kind]dialect{
 		},
 		insert: `INSERT INTO event_history (event_id, source, device_id, type, sequence, data, recorded_at, time, time_nanos)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-		widen:   widen,
+		widen:   `SET LOCAL lock_timeout = '2s'; ` + widen, // who waits for the lock holds up all others
 		columns: `position, event_id, source, device_id, type, sequence, data, recorded_at, time, time_nanos`,
 	},
 }
