@@ -25,6 +25,23 @@ func (f *failingSync) Sync() error {
 	return syscall.EIO
 }
 
+// TestArchive_AFailedSyncIsNotBelievedTheSecondTime: what of the file is on disk, nobody knows any more.
+func TestArchive_AFailedSyncIsNotBelievedTheSecondTime(t *testing.T) {
+	t.Parallel()
+	a, err := CreateArchive(filepath.Join(t.TempDir(), "archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	a.FailSync()
+	for range 2 {
+		m := &Message{MessageID: "m", Body: "b"}
+		if err := errors.Join(a.write(m, "q"), a.verify([]*Message{m})); !errors.Is(err, syscall.EIO) {
+			t.Errorf("got %v, want that the events may not be in it", err)
+		}
+	}
+}
+
 // TestArchive_ALineInPart is cut off, so that the line behind it can be read.
 func TestArchive_ALineInPart(t *testing.T) {
 	t.Parallel()
