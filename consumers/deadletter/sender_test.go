@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -18,15 +15,11 @@ import (
 // pickyQueue refuses every request with a body that it does not like, as a whole, and takes all others.
 type pickyQueue struct {
 	QueueAPI
-	mu      sync.Mutex
 	taken   []string
 	refused int // requests
 }
 
 func (q *pickyQueue) SendMessageBatch(_ context.Context, in *sqs.SendMessageBatchInput, _ ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
-	time.Sleep(time.Millisecond) // more messages come meanwhile
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if slices.ContainsFunc(in.Entries, func(e types.SendMessageBatchRequestEntry) bool { return *e.MessageBody == "bad" }) {
 		q.refused++
 		return nil, &smithy.OperationError{ServiceID: "SQS", Err: &smithy.GenericAPIError{
@@ -44,25 +37,20 @@ func (q *pickyQueue) SendMessageBatch(_ context.Context, in *sqs.SendMessageBatc
 // TestSender_WholeRefusalIsNoVerdictOnAnEntry: a request that was refused for one of its messages refuses no other one.
 func TestSender_WholeRefusalIsNoVerdictOnAnEntry(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		queue := &pickyQueue{}
-		s := newSender(queue, "https://sqs/q.fifo")
-		var sending sync.WaitGroup
-		for _, body := range strings.Fields(strings.Repeat("good ", 15) + "bad " + strings.Repeat("good ", 15)) {
-			sending.Go(func() {
-				_, err := s.send(outgoing{group: "g", dedup: "d", body: body, deadline: time.Now().Add(time.Minute)})
-				if refused := (*smithy.GenericAPIError)(nil); errors.As(err, &refused) != (body == "bad") {
-					t.Errorf("%s: got error %v", body, err)
-				}
-			})
+	queue := &pickyQueue{}
+	s := &sender{api: queue, url: "https://sqs/q.fifo"}
+	var jobs []*sendJob
+	for _, body := range []string{"good 1", "good 2", "bad", "good 3"} {
+		jobs = append(jobs, &sendJob{outgoing: outgoing{group: body, dedup: body, body: body, deadline: time.Now().Add(time.Minute)}, reply: make(chan sendResult, 1)})
+	}
+	s.deliver(slices.Clone(jobs))
+	for _, job := range jobs {
+		err := (<-job.reply).err
+		if refused := (*smithy.GenericAPIError)(nil); errors.As(err, &refused) != (job.body == "bad") {
+			t.Errorf("%s: got error %v", job.body, err)
 		}
-		sending.Wait()
-		s.close()
-		if queue.refused < 2 {
-			t.Error("the bad message was in no batch with others: the test shows nothing")
-		}
-		if len(queue.taken) != 30 {
-			t.Errorf("the queue took %d messages, want 30", len(queue.taken))
-		}
-	})
+	}
+	if want := []string{"good 1", "good 2", "good 3"}; !slices.Equal(queue.taken, want) || queue.refused != 2 {
+		t.Errorf("the queue took %v and refused %d requests, want %v and 2", queue.taken, queue.refused, want)
+	}
 }
