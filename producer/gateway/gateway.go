@@ -30,6 +30,7 @@ type Gateway struct {
 
 	closing     chan struct{} // closed once Serve's context has ended
 	closeOnce   sync.Once
+	made        time.Time
 	lastNoRoom  atomic.Pointer[time.Time]
 	subscribers atomic.Int64 // running Subscribe calls
 	connected   atomic.Int64 // those that are connected
@@ -49,7 +50,7 @@ func New(publisher Publisher, keys *Keys, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{publisher: publisher, keys: keys, cfg: cfg, limits: newLimits(), closing: make(chan struct{})}
+	g := &Gateway{publisher: publisher, keys: keys, cfg: cfg, limits: newLimits(), made: time.Now(), closing: make(chan struct{})}
 	g.attempts.Logger, g.attempts.Server = cfg.Logger, "gateway"
 	g.metrics = newMetrics(g)
 	return g, nil
