@@ -55,7 +55,7 @@ func (s *Service) resume(ctx context.Context, c *client) *farewell {
 		if s.cfg.Past == nil {
 			return &farewell{StatusCannotResume, shorten(fmt.Sprintf("event %q is not among the last %d", c.after.ID, s.cfg.Recent))}
 		}
-		l := &listener{client: c, past: make(chan []byte, scanBuffer), left: make(chan struct{})}
+		l := &listener{client: c, past: make(chan []byte, scanBuffer), left: make(chan struct{}), patience: s.cfg.WriteTimeout}
 		defer close(l.left)
 		s.scans.join(s, l)
 		if f := s.follow(ctx, l); f != nil {
@@ -95,10 +95,11 @@ type listener struct {
 	left   chan struct{} // closed when the client waits no more
 
 	// The scan's, until it has closed past.
-	sent    map[uint64]struct{} // the events that it was given
-	inOrder []uint64            // the same
-	missed  []events.Event      // of the recent ones, what the past did not have
-	end     *farewell           // why it can't resume; nil if it can
+	patience time.Duration       // how long the others wait for it, in all
+	sent     map[uint64]struct{} // the events that it was given
+	inOrder  []uint64            // the same
+	missed   []events.Event      // of the recent ones, what the past did not have
+	end      *farewell           // why it can't resume; nil if it can
 }
 
 // scans are the readings of the past. Clients that go on after the same event share one that has not begun.
@@ -192,7 +193,7 @@ func (s *Service) scan(ctx context.Context, one *scan) {
 					break
 				}
 			}
-			l.give(ctx, key, message, s.cfg.WriteTimeout)
+			l.give(ctx, key, message)
 		}
 		if one.drop(); len(one.listeners) == 0 {
 			return
@@ -219,8 +220,8 @@ func (one *scan) drop() {
 	one.listeners = there
 }
 
-// give hands the client an event of the past. Who has no room for it for so long is too slow.
-func (l *listener) give(ctx context.Context, key uint64, message []byte, patience time.Duration) {
+// give hands the client an event of the past. Who has made the others wait too long is too slow.
+func (l *listener) give(ctx context.Context, key uint64, message []byte) {
 	if l.end != nil {
 		return
 	}
@@ -231,10 +232,12 @@ func (l *listener) give(ctx context.Context, key uint64, message []byte, patienc
 	select {
 	case l.past <- message:
 	default:
-		late := time.NewTimer(patience)
+		begin := time.Now()
+		late := time.NewTimer(l.patience)
 		defer late.Stop()
 		select {
 		case l.past <- message:
+			l.patience -= time.Since(begin)
 		case <-l.left:
 			l.end = &gone
 			return

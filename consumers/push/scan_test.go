@@ -162,7 +162,18 @@ func TestResume_ASlowClientLetsTheOthersGo(t *testing.T) {
 		for range 4 { // all turns are taken, so that the next two share one
 			b.connect("?after=hall-999&device=x")
 		}
-		slow, quick := b.connect("?after=hall-0"), b.connect("?after=hall-0")
+		slow, quick, now := b.connect("?after=hall-0"), b.connect("?after=hall-0"), b.connect("?after=hall-0")
+		trickle := make(chan int, 1)
+		go func() { // always soon enough for the deadline of a write
+			n := 0
+			for ; ; n++ {
+				time.Sleep(push.DefaultWriteTimeout / 2)
+				if _, _, err := now.Read(t.Context()); err != nil {
+					break
+				}
+			}
+			trickle <- n
+		}()
 		close(p.gate)
 		begin := time.Now()
 		for n := range 1000 {
@@ -174,10 +185,13 @@ func TestResume_ASlowClientLetsTheOthersGo(t *testing.T) {
 			t.Errorf("the other took %v", took)
 		}
 		if got := p.scans.Load(); got != 5 {
-			t.Errorf("%d scans, want 5: the two share one", got)
+			t.Errorf("%d scans, want 5: all three share one", got)
 		}
 		if before, _ := slow.ended(); before > 400 {
 			t.Errorf("the slow one got %d events, want its connection ended", before)
+		}
+		if got := <-trickle; got > 400 {
+			t.Errorf("the one that reads now and then got %d events, want its connection ended", got)
 		}
 	})
 }
@@ -188,8 +202,9 @@ func TestResume_AScanHasAnEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &counted{gate: make(chan struct{})}
 		b := start(t, push.Config{Past: p})
-		if _, end := b.connect("?after=hall-0").ended(); end.Code != websocket.StatusPolicyViolation || !strings.Contains(end.Reason, "go on after the last event") {
-			t.Errorf("got %d %q, want 1008: go on after the last event", end.Code, end.Reason)
+		begin := time.Now()
+		if _, end := b.connect("?after=hall-0").ended(); time.Since(begin) > 2*time.Minute || end.Code != websocket.StatusPolicyViolation || !strings.Contains(end.Reason, "go on after the last event") {
+			t.Errorf("got %d %q after %v, want 1008 after a minute: go on after the last event", end.Code, end.Reason, time.Since(begin))
 		}
 	})
 }

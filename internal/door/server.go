@@ -191,7 +191,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.cfg.Handler.ServeHTTP(out, r)
 }
 
-// body is a body that has a deadline until its end.
+// body is a body that has a deadline until its end; net/http takes it away there.
 type body struct {
 	io.ReadCloser
 	server  *Server
@@ -236,7 +236,6 @@ func (b *body) Read(p []byte) (int, error) {
 		defer b.server.mu.Unlock()
 		b.ended = true
 		delete(b.server.bodies, b)
-		_ = b.control.SetReadDeadline(time.Time{}) // else net/http would take the client for gone
 	}
 	return n, err
 }
