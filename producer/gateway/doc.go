@@ -41,6 +41,9 @@
 //
 // Bodies and lines are bounded in size and in time, so that a client that sends slowly, or without end, holds up nothing but its
 // own connection. What of a stream waits for its acceptance is bounded in lines and in bytes. A key that is taken away ends its streams.
+// The streams of a key are bounded in number. Connections are bounded by the descriptors of the process: those without a complete request make
+// way for others, and where all are in use there is 503, and /healthz and /readyz are answered. Wrong keys are logged, at a bounded rate,
+// and after the first few of an address answered a second later.
 //
 // # Watching it
 //
@@ -61,5 +64,6 @@
 //
 // # What it does not do
 //
-// It has no users, only keys, and encrypts only what [Gateway.Serve] is given a TLS listener for. It does not register devices.
+// It has no users, only keys, and encrypts only what [Gateway.Serve] is given a TLS listener for. Without keys ([Anyone]) it belongs on
+// loopback, where it takes nothing from web pages; it does not refuse another listener. It does not register devices.
 package gateway

@@ -64,7 +64,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f := cmd.Flags()
 	f.StringVar(&o.addr, "addr", gatewayAddress, "`HOST:PORT` where to listen")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "`HOST:PORT` where metrics are served (default: nowhere)")
-	addExpose(f, &o.exposed)
+	addExpose(cmd, &o.exposed)
 	o.encryption.add(cmd)
 	f.StringVar(&o.keys, "keys", "", "`FILE` of API keys")
 	f.BoolVar(&o.noKeys, "no-keys", false, "let everyone in; only on an address that only this machine can reach")

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/history"
@@ -290,8 +290,8 @@ func listen(addr, flag string, exposed bool) (net.Listener, error) {
 }
 
 // addExpose adds the flag that lets what asks for no key listen where other machines reach it.
-func addExpose(f *pflag.FlagSet, exposed *bool) {
-	f.BoolVar(exposed, "expose", false, "let what asks for no key listen beyond this machine")
+func addExpose(cmd *cobra.Command, exposed *bool) {
+	cmd.Flags().BoolVar(exposed, "expose", false, "let what asks for no key listen beyond this machine")
 }
 
 // notListening adds the most likely cause of a port that can't be listened on.
