@@ -45,6 +45,9 @@ type place struct {
 	from  netip.Addr
 	of    *address // nil when the place is not, or no longer, taken
 	close func()   // does not block
+	// endsItself is true for HTTP/2: its last answer may still be on its way when no request is left, and a drain tells the client. The
+	// server's mutex guards it.
+	endsItself bool
 
 	spare      *int // counts the places beyond the room; nil if this is none of them
 	since      time.Time

@@ -136,8 +136,15 @@ func (s *Server) placeOf(conn net.Conn) *place {
 
 // changed follows a connection.
 func (s *Server) changed(conn net.Conn, to http.ConnState) {
+	http2 := false
+	if encrypted, ok := conn.(*tls.Conn); ok && (to == http.StateActive || to == http.StateIdle) { // the handshake is over
+		http2 = encrypted.ConnectionState().NegotiatedProtocol == "h2"
+	}
 	s.mu.Lock()
 	p, draining := s.places[conn], s.draining
+	if p != nil && http2 {
+		p.endsItself = true
+	}
 	if to == http.StateClosed || to == http.StateHijacked {
 		delete(s.places, conn)
 	}
@@ -148,7 +155,7 @@ func (s *Server) changed(conn net.Conn, to http.ConnState) {
 	switch to {
 	case http.StateNew, http.StateIdle:
 		p.waits()
-		if draining {
+		if draining && !http2 {
 			p.close()
 		}
 	case http.StateActive: // the header has come
@@ -286,7 +293,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	waiting := make([]*place, 0, len(s.places))
 	for _, p := range s.places {
-		waiting = append(waiting, p)
+		if !p.endsItself {
+			waiting = append(waiting, p)
+		}
 	}
 	s.mu.Unlock()
 	for _, p := range waiting {

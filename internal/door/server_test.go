@@ -2,11 +2,14 @@ package door
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -307,5 +310,82 @@ func TestRoomOf(t *testing.T) {
 		if got := roomOf(descriptors); got != want {
 			t.Errorf("%d descriptors: got room for %d, want %d", descriptors, got, want)
 		}
+	}
+}
+
+// By HTTP/2 a connection with a request in a handler is not closed for others, and one without is.
+func TestServer_HTTP2(t *testing.T) {
+	t.Parallel()
+	cert, key := pairOf(t, 1)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := New(Config{
+		room: NewRoom(4, 0), Logger: slog.New(slog.DiscardHandler), TLS: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/hold" {
+				entered <- struct{}{}
+				<-release
+				_, _ = w.Write(make([]byte, 100<<10))
+			}
+		}),
+	})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	get := func(c *http.Client, path string) string {
+		answer, err := c.Get("https://" + l.Addr().String() + path)
+		if err != nil {
+			return err.Error()
+		}
+		defer answer.Body.Close()
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(answer.ProtoMajor, " ", answer.StatusCode)
+	}
+	client := func() *http.Client {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} //nolint:gosec // the certificate is the test's
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport}
+	}
+	holding, held := client(), make(chan string, 1)
+	if got := get(holding, "/"); got != "2 200" {
+		t.Fatalf("got %s, want 200 by HTTP/2", got)
+	}
+	go func() { held <- get(holding, "/hold") }()
+	<-entered
+	for range 20 { // idle ones
+		if got := get(client(), "/"); got != "2 200" {
+			t.Errorf("another client: got %s, want 200 by HTTP/2", got)
+		}
+	}
+	release <- struct{}{}
+	if got := <-held; got != "2 200" {
+		t.Errorf("in a handler all the time: got %s, want 200", got)
+	}
+	go func() { held <- get(holding, "/hold") }()
+	<-entered
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(t.Context()) }()
+	for draining := false; !draining; runtime.Gosched() {
+		s.mu.Lock()
+		draining = s.draining
+		s.mu.Unlock()
+	}
+	release <- struct{}{}
+	if got := <-held; got != "2 200" {
+		t.Errorf("in a handler when the server drains: got %s, want 200", got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
