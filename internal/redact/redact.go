@@ -108,7 +108,10 @@ func isSecret(name string) bool {
 // Text returns a text without the secrets of the URLs in it, and without the passwords that it assigns, as in password=….
 func Text(text string) string {
 	if strings.Contains(text, "://") {
-		text = urls.ReplaceAllStringFunc(text, URL)
+		text = urls.ReplaceAllStringFunc(text, func(found string) string {
+			address := strings.TrimRight(found, ":,.;)]}") // of the text around it
+			return URL(address) + found[len(address):]
+		})
 	}
 	return pairs.ReplaceAllString(text, "${1}${2}"+mark)
 }

@@ -55,6 +55,8 @@ func TestText_TakesSecretsOutOfWhatIsAround(t *testing.T) {
 		"password authentication failed for user \"a\"":                  "password authentication failed for user \"a\"",
 		`Get "https://a:secret@h.test/?token=secret": refused`:           `Get "https://xxxxx@h.test/?token=xxxxx": refused`,
 		"tried mqtt://a:secret@one, then mqtt://b:secret@two":            "tried mqtt://a:xxxxx@one, then mqtt://b:xxxxx@two",
+		"endpoint http://127.0.0.1:4566: refused":                        "endpoint http://127.0.0.1:4566: refused",
+		"(at http://a:secret@[::1]:4566).":                               "(at http://xxxxx@[::1]:4566).",
 		"--token: got 3 characters, want 16":                             "--token: got 3 characters, want 16",
 		"host=db user=a password=secret sslmode=require":                 "host=db user=a password=xxxxx sslmode=require",
 		`host=db password='sec ret\' secret' user=a`:                     `host=db password=xxxxx user=a`,

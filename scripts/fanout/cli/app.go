@@ -16,6 +16,7 @@ import (
 
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/infra/topology"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // App is a program: the commands of this package over one topology and its services.
@@ -45,16 +46,20 @@ func Main(app App) {
 }
 
 // Run runs a command and returns its exit code; [Main] is Run with what the process has. args don't include the program's name.
-// Data goes to stdout, progress and errors to stderr. It ends early when ctx does. Tests call it.
+// Data goes to stdout, progress and errors to stderr; what a terminal would obey in it, or what can't be seen, is escaped as in JSON. It ends
+// early when ctx does. Tests call it.
 func Run(ctx context.Context, app App, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app.Name = cmp.Or(app.Name, "fanout")
+	out, errs := terminal.NewWriter(stdout), terminal.NewWriter(stderr)
+	defer out.Flush()  //nolint:errcheck // half a character
+	defer errs.Flush() //nolint:errcheck // half a character
 	if err := app.validate(); err != nil {
-		return report(stderr, app.Name, err)
+		return report(errs, app.Name, err)
 	}
-	root := newRoot(app, streams{stdin, stdout, stderr})
+	root := newRoot(app, streams{stdin, out, errs})
 	root.SetArgs(args)
 	root.SetContext(ctx)
-	return report(stderr, app.Name, execute(root))
+	return report(errs, app.Name, execute(root))
 }
 
 // streams are a command's input and outputs: data goes to out, progress and errors to err.

@@ -11,7 +11,6 @@ import (
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/consumers/parking/parkingdb"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/console"
-	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // findStores opens the parking stores of the services that park devices, if o says where they are. The returned func closes them.
@@ -27,7 +26,7 @@ func (g *globals) findStores(ctx context.Context, cfg *console.Config, o service
 		}
 		store := &existingStore{service: s.Name, o: o}
 		if _, err := store.open(ctx); err != nil {
-			fmt.Fprintf(g.err, "%s: parked devices of %s can't be shown yet: %s\n", g.app.Name, s.Name, terminal.Printable(err.Error()))
+			fmt.Fprintf(g.err, "%s: parked devices of %s can't be shown yet: %s\n", g.app.Name, s.Name, errorLine(err))
 		}
 		stores = append(stores, store)
 		s.Store = store

@@ -99,8 +99,8 @@ func (g *globals) printSurveys(surveys []*deadletter.Survey, groups []*deadlette
 	fmt.Fprintln(g.out)
 	fmt.Fprintln(t, "SERVICE\tFINGERPRINT\tCLASS\tCODE\tTYPE\tCOUNT\tDEVICES\tFIRST\tLAST\tEXAMPLE")
 	for _, f := range groups {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, terminal.Printable(f.Code), cmp.Or(terminal.Printable(f.Type), "-"),
-			f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), terminal.Shorten(terminal.Printable(f.Example), 80))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", f.Service, f.Fingerprint, f.Class, terminal.Line(f.Code), cmp.Or(terminal.Line(f.Type), "-"),
+			f.Count, f.Devices, ago(now, f.First), ago(now, f.Last), terminal.Shorten(terminal.Line(f.Example), 80))
 	}
 	return t.Flush()
 }

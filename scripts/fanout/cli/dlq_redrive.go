@@ -175,7 +175,7 @@ func (g *globals) plan(ctx context.Context, api clients, from deadletter.Source,
 	fmt.Fprintf(out, "environment %s: %s%s\n", g.env, will, fmt.Sprintf(what, number))
 	fmt.Fprintf(out, "selected: %s\n", m.pick.String())
 	for _, f := range s.Groups {
-		fmt.Fprintf(out, "  %6d  %s  %s %s %s\n", f.Count, f.Fingerprint, f.Class, terminal.Printable(f.Code), cmp.Or(terminal.Printable(f.Type), "-"))
+		fmt.Fprintf(out, "  %6d  %s  %s %s %s\n", f.Count, f.Fingerprint, f.Class, terminal.Line(f.Code), cmp.Or(terminal.Line(f.Type), "-"))
 	}
 	if unseen > 0 {
 		fmt.Fprintf(out, "%d more stand behind the first ten of their device, or are held by somebody else at the moment; those that are selected go too\n", unseen)
@@ -220,7 +220,7 @@ func (g *globals) move(ctx context.Context, from deadletter.Source, m moving, pl
 			if o.Err == nil {
 				bar.step()
 			} else if failed++; failed <= maxWarned {
-				bar.warn("%s: %s", g.app.Name, terminal.Printable(o.Err.Error()))
+				bar.warn("%s: %s", g.app.Name, errorLine(o.Err))
 			}
 		},
 	})

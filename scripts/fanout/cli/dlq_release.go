@@ -57,7 +57,7 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "PARKED DEVICE\tSTATE\tFIRST FAILURE\n")
 	for _, device := range parked {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", terminal.Printable(device.ID), device.State, terminal.Shorten(terminal.Printable(device.Cause.Error), 80))
+		fmt.Fprintf(t, "%s\t%s\t%s\n", terminal.Line(device.ID), device.State, terminal.Shorten(terminal.Line(device.Cause.Error), 80))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (g *globals) release(ctx context.Context, api clients, store parking.Store,
 		case err != nil:
 			sum.Failed++
 			failure = err
-			bar.warn("%s: %s", g.app.Name, terminal.Printable(err.Error()))
+			bar.warn("%s: %s", g.app.Name, errorLine(err))
 		default:
 			sum.Released++
 		}
@@ -132,7 +132,7 @@ func (g *globals) redriveUnparked(ctx context.Context, api clients, store parkin
 		Select: parking.Unparked(ctx, store, service),
 		Report: func(o deadletter.Outcome) {
 			if o.Err != nil {
-				fmt.Fprintf(g.err, "%s: %s\n", g.app.Name, terminal.Printable(o.Err.Error()))
+				fmt.Fprintf(g.err, "%s: %s\n", g.app.Name, errorLine(o.Err))
 			}
 		},
 	})

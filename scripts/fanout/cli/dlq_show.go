@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
-	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // shownMessage is a dead letter as show prints it.
@@ -82,7 +81,7 @@ func newDLQShow(g *globals) *cobra.Command {
 func (g *globals) printMessage(now time.Time, m *deadletter.Message) {
 	r := m.Record
 	field := func(name, format string, args ...any) {
-		text := terminal.Printable(fmt.Sprintf(format, args...))
+		text := fmt.Sprintf(format, args...)
 		fmt.Fprintf(g.out, "%-9s %s\n", name, strings.ReplaceAll(text, "\n", "\n          "))
 	}
 	field("event", "%s", cmp.Or(m.EventID, "-"))

@@ -13,6 +13,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/infra/provision"
 	awsx "github.com/device-fanout/fanout/internal/aws"
+	"github.com/device-fanout/fanout/internal/redact"
 )
 
 // Exit codes.
@@ -65,7 +66,7 @@ func report(stderr io.Writer, program string, err error) int {
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.err == nil {
 		return code
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
+	for line := range strings.SplitSeq(redact.Text(err.Error()), "\n") {
 		fmt.Fprintf(stderr, "%s: %s\n", program, line)
 	}
 	if hint := hintFor(program, err); hint != "" {

@@ -119,7 +119,7 @@ func (o gatewayOptions) check(program string) error {
 }
 
 func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
-	logger := slog.New(slog.NewTextHandler(g.err, nil))
+	logger := loggerFrom(g.err, slog.LevelInfo)
 	keys := gateway.Anyone()
 	if !o.noKeys {
 		if keys, err = gateway.LoadKeys(o.keys); err != nil {

@@ -1,14 +1,19 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -133,5 +138,142 @@ func TestFiles_AreTheirOwnersAlone(t *testing.T) {
 	})
 	if err != nil || seen < 12 {
 		t.Errorf("got %d files and folders, %v, want all that were made", seen, err)
+	}
+}
+
+// hostile is text that would clear a terminal, name its window, turn around what follows it, forge a line or hide in it; the last by bytes
+// that are no UTF-8.
+const hostile = "\x1b[2J\x1b]0;own\x07\u009b31m\u202egpj\u2066\u200b\U000e0041\rover"
+
+// unseen tells what of a command's output a terminal would obey, or nobody would see.
+func unseen(text string) string {
+	var b strings.Builder
+	for _, c := range text {
+		if c != '\n' && c != '\t' && (unicode.IsControl(c) || unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp)) {
+			fmt.Fprintf(&b, " %U", c)
+		}
+	}
+	return b.String()
+}
+
+// plantHostile makes a dead letter of history all of whose texts are hostile.
+func plantHostile(t testing.TB, engine *local.Engine) {
+	t.Helper()
+	text := strings.NewReplacer("\x1b", "", "\x07", "").Replace(hostile) // SQS takes neither in an attribute, but as JSON
+	body, err := json.Marshal(map[string]string{"id": "e" + hostile, "subject": "lamp" + hostile, "type": "t" + hostile, "time": "2026-01-31T12:00:00Z"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plant(t, engine, "dev-history-dlq.fifo", "lamp", string(body)+text, deadletter.Record{
+		Service: "history" + hostile, Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-history.fifo", Class: deadletter.Class("known" + hostile),
+		Code: "code" + hostile, Error: "first" + hostile + "\nsecond" + hostile, Fingerprint: "f" + hostile,
+	})
+	plant(t, engine, "dev-history-dlq.fifo", "door", "{}", deadletter.Record{
+		Service: "history", Queue: "elsewhere" + hostile, Class: deadletter.Known, Code: "a", Error: "no",
+	})
+}
+
+// What comes from elsewhere is shown, on both outputs, with nothing in it that a terminal obeys.
+func TestOutput_ObeysNothingFromElsewhere(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	plantHostile(t, engine)
+	line := `{"device_id":"a","type":"device.power.changed.v1","time":"` + hostile + `","data":{"on":true}}` + "\n"
+	state := t.TempDir()
+	for _, test := range []struct {
+		name, stdin string
+		args        []string
+		want        string // on one of the outputs
+	}{
+		{"groups", "", []string{"dlq", "ls"}, `known\u001b[2J\u001b]0;own\u0007\u009b31m\u202egpj\u2066\u200b\udb40\udc41\u000dover`},
+		{"messages", "", []string{"dlq", "show", "history"}, `fingerprint f\u001b[2J`},
+		{"plan", "", []string{"dlq", "redrive", "history", "--dry-run", "--state", state}, `known\u001b[2J`},
+		{"rules", "", []string{"dlq", "watch", "history", "--once", "--rules", writeFile(t, "rules", "redrive code="+hostile+"\nnone "+hostile+"\n"), "--state", state}, `line 2`},
+		{"rejected lines", line, []string{"publish", "-"}, `malformed JSON`},
+		{"rejected lines as JSON", line, []string{"publish", "-", "--json"}, `malformed JSON`},
+		{"an archive", "no " + hostile + "\n", []string{"publish", "--redrive", "-"}, `\x1b[2J`},
+		{"an argument", "", []string{"dlq", "show", "no" + hostile}, `no`},
+		{"a flag", "", []string{"dlq", "show", "history", "--" + hostile}, `unknown flag: --\u001b[2J`},
+		{"an environment", "", []string{"dlq", "ls", "--env", hostile}, `--env`},
+		{"a file", "", []string{"publish", filepath.Join(state, hostile)}, `\u001b[2J`},
+		{"a revision", "", []string{"schema", "check", "--against", hostile}, `no folder`},
+		{"moved", "", []string{"dlq", "redrive", "history", "--yes", "--state", state}, `names queue`},
+		{"a service's log", "", []string{"consume", "history", "--until-idle", "50ms", "--data", t.TempDir()}, `handled`},
+		{"dropped", "", []string{"dlq", "drop", "history", "--yes", "--state", state, "--file", filepath.Join(t.TempDir(), "x"+hostile)}, `x\u001b[2J`},
+	} {
+		got := invoke(t, test.stdin, append(test.args, "--endpoint", endpoint)...)
+		for output, text := range map[string]string{"standard output": got.stdout, "standard error": got.stderr} {
+			if found := unseen(text); found != "" {
+				t.Errorf("%s: %s: got%s in\n%q\nwant it escaped", test.name, output, found, text)
+			}
+		}
+		contains(t, test.name, got.stdout+got.stderr, test.want)
+	}
+}
+
+// As JSON it is the same value.
+func TestOutput_JSONStaysTheSameValue(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	plantHostile(t, engine)
+	done := invoke(t, "", "dlq", "show", "history", "--json", "--device", "lamp", "--endpoint", endpoint).want(t, exitOK)
+	var message shown
+	done.decode(t, &message)
+	if want := "known" + hostile; message.Record.Class != want || message.DeviceID != "lamp" {
+		t.Errorf("record: got %+q, want %+q", message.Record.Class, want)
+	}
+	groups := invoke(t, "", "dlq", "ls", "--json", "--endpoint", endpoint).want(t, exitOK)
+	var list []deadletter.Group
+	groups.decode(t, &list)
+	if !slices.ContainsFunc(list, func(g deadletter.Group) bool {
+		return string(g.Class) == "known"+hostile && g.Fingerprint == "f"+hostile
+	}) {
+		t.Errorf("groups: got %v, want one with the code as it is", list)
+	}
+	if found := unseen(done.stdout + groups.stdout); found != "" {
+		t.Errorf("got%s in\n%q\nwant it escaped", found, done.stdout+groups.stdout)
+	}
+}
+
+// Secrets of an endpoint, broker or database are in nothing that a command says.
+func TestOutput_HasNoSecretsOfURLs(t *testing.T) {
+	t.Parallel()
+	_, endpoint := localEngine(t)
+	nobody := unusedAddress(t)
+	withSecrets := func(scheme, host string) string {
+		return scheme + "://user:SECRET@" + host + "/?token=SECRET&X-Amz-Signature=SECRET"
+	}
+	for name, args := range map[string][]string{
+		"endpoint, down":    {"dlq", "ls", "--endpoint", withSecrets("http", nobody)},
+		"endpoint, no URL":  {"dlq", "ls", "--endpoint", withSecrets("ftp", nobody)},
+		"endpoint, broken":  {"dlq", "ls", "--endpoint", "http://user:SECRET@[::1/"},
+		"endpoint, unknown": {"publish", os.DevNull, "--endpoint", withSecrets("http", "127.0.0.1:1")},
+		"broker, no URL":    {"gateway", "--endpoint", endpoint, "--addr", "127.0.0.1:0", "--no-keys", "--mqtt", withSecrets("gopher", nobody)},
+		"broker, broken":    {"gateway", "--endpoint", endpoint, "--addr", "127.0.0.1:0", "--no-keys", "--mqtt", "mqtt://user:SECRET@[::1"},
+		"database, kind":    {"consume", "history", "--endpoint", endpoint, "--database", withSecrets("mysql", nobody)},
+		"database, broken":  {"consume", "history", "--endpoint", endpoint, "--database", "postgres://user:SECRET@[::1/x"},
+		"address":           {"gateway", "--endpoint", endpoint, "--no-keys", "--addr", withSecrets("http", nobody)},
+	} {
+		got := invoke(t, "", args...)
+		if got.code == exitOK || strings.Contains(got.stdout+got.stderr, "SECRET") {
+			t.Errorf("%s: got exit code %d and\n%s%s\nwant an error without the secrets", name, got.code, got.stdout, got.stderr)
+		}
+	}
+}
+
+func TestLogger_HasNoSecretsOfURLs(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	logger := newLogger(&out)
+	const secret = "mqtt://user:SECRET@broker?token=SECRET"
+	broker, err := url.Parse(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger.With("with", secret).WithGroup("g").Warn("told", "text", secret, "url", broker, "err", &url.Error{Op: "Get", URL: secret, Err: os.ErrClosed},
+		"nil", error(nil), "nothing", (*url.URL)(nil), "n", 1, slog.Group("in", "deep", secret))
+	got := out.String()
+	if strings.Contains(got, "SECRET") || strings.Count(got, "mqtt://user:xxxxx@broker?token=xxxxx") != 5 {
+		t.Errorf("got %s, want five URLs without their secrets", got)
 	}
 }

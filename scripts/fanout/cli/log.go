@@ -1,18 +1,40 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/device-fanout/fanout/internal/redact"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // newLogger logs what a person should see while a command works: warnings and errors.
-func newLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+func newLogger(w io.Writer) *slog.Logger { return loggerFrom(w, slog.LevelWarn) }
+
+// loggerFrom logs from a level on, without the secrets of URLs.
+func loggerFrom(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		switch a.Value.Kind() {
+		case slog.KindString:
+			a.Value = slog.StringValue(redact.Text(a.Value.String()))
+		case slog.KindAny:
+			switch value := a.Value.Any().(type) {
+			case error, fmt.Stringer:
+				a.Value = slog.StringValue(redact.Text(fmt.Sprintf("%+v", value))) // which bears a nil pointer
+			}
+		default: // numbers, times, durations
+		}
+		return a
+	}}))
 }
+
+// errorLine is an error as a line of what a command reports while it works.
+func errorLine(err error) string { return terminal.Line(redact.Text(err.Error())) }
 
 // outlivesReaders lets a command that serves go on when whoever reads what it writes has gone, as a log's reader does that is started
 // anew: what is written meanwhile is dropped. Every other command ends then, as is usual in a pipe.

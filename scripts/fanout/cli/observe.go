@@ -204,8 +204,8 @@ func lastOf(text string, n int) string {
 	return text
 }
 
-// firstLine is the first line of a text from elsewhere, with nothing in it that a terminal would obey.
+// firstLine is the first line of a text from elsewhere.
 func firstLine(text string) string {
 	first, _, _ := strings.Cut(text, "\n")
-	return strings.ReplaceAll(terminal.Printable(first), "\t", " ")
+	return terminal.Line(first)
 }

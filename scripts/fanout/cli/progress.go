@@ -24,10 +24,12 @@ type progress struct {
 func (g *globals) progress(what string, total int) *progress {
 	p := &progress{g: g, what: what, total: total, last: time.Now()}
 	if terminal.NewScreen(g.err).Live() {
-		p.bars = mpb.New(mpb.WithOutput(g.err), mpb.WithWidth(40))
-		p.bar = p.bars.AddBar(int64(total),
+		p.bars = mpb.New(mpb.WithOutput(terminal.Under(g.err)), mpb.WithWidth(40))
+		// A bar that begins with a total completes at that one only: it would be waited for without end where less is done.
+		p.bar = p.bars.AddBar(0,
 			mpb.PrependDecorators(decor.Name(what+" ", decor.WCSyncSpaceR), decor.CountersNoUnit("%d / %d")),
 			mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.AverageSpeed(0, " %.0f/s"), decor.AverageETA(decor.ET_STYLE_GO, decor.WC{W: 6})))
+		p.bar.SetTotal(int64(total), false)
 	}
 	return p
 }
@@ -54,7 +56,7 @@ func (p *progress) set(n int) {
 func (p *progress) warn(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	if p.bars != nil {
-		fmt.Fprintln(p.bars, line)
+		fmt.Fprintln(p.bars, terminal.Clean(line))
 		return
 	}
 	fmt.Fprintln(p.g.err, line)
@@ -62,8 +64,13 @@ func (p *progress) warn(format string, args ...any) {
 
 // done leaves the bar as it is.
 func (p *progress) done() {
-	if p.bar != nil {
-		p.bar.SetTotal(int64(p.n), true)
-		p.bars.Wait()
+	if p.bar == nil {
+		return
 	}
+	if p.n < p.total {
+		p.bar.Abort(false) // it stays, not full
+	} else {
+		p.bar.SetTotal(int64(p.n), true)
+	}
+	p.bars.Wait()
 }

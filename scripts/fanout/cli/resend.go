@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/deadletter"
-	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // resend sends the dead letters of an archive back to the queues of the chosen environment.
@@ -41,7 +40,7 @@ func (g *globals) resend(ctx context.Context, file string, rate float64, asJSON 
 		},
 		Reject: func(e *deadletter.LineError) {
 			if rejected++; rejected <= maxWarned {
-				fmt.Fprintf(g.err, "rejected %s\n", terminal.Printable(e.Error()))
+				fmt.Fprintf(g.err, "rejected %s\n", errorLine(e))
 			}
 		},
 	})

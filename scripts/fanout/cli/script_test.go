@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,8 @@ import (
 //	refused ARGUMENT...             runs fanout and checks that it refuses its arguments: exit code 2, nothing on standard output, and on
 //	                                standard error the error and at most a hint
 //	shows ARGUMENT...               runs fanout and checks that it succeeds and writes nothing to standard error
-//	engine [LETTERS]                starts SNS and SQS with environment dev at $ENDPOINT, with as many dead letters of history
+//	engine [LETTERS | hostile]      starts SNS and SQS with environment dev at $ENDPOINT, with as many dead letters of history, or such whose
+//	                                texts are for the terminal
 //	fits                            checks that the lines of the last standard output fit a terminal
 //
 // Nothing listens at $NOBODY. FANOUT_TEST_UPDATE=1 writes the files anew that standard output is compared with.
@@ -94,9 +96,10 @@ func scriptShows(ts *testscript.TestScript, neg bool, args []string) {
 func scriptEngine(ts *testscript.TestScript, neg bool, args []string) {
 	deadLetters := 0
 	if neg || len(args) > 1 {
-		ts.Fatalf("usage: engine [DEADLETTERS]")
+		ts.Fatalf("usage: engine [DEADLETTERS | hostile]")
 	}
-	if len(args) == 1 {
+	isHostile := slices.Equal(args, []string{"hostile"})
+	if len(args) == 1 && !isHostile {
 		var err error
 		deadLetters, err = strconv.Atoi(args[0])
 		ts.Check(err)
@@ -104,6 +107,9 @@ func scriptEngine(ts *testscript.TestScript, neg bool, args []string) {
 	t := ts.Value(testing.TB(nil)).(testing.TB)
 	engine, endpoint := localEngine(t)
 	bury(t, engine, 0, lamps(deadLetters, 5), func(int) string { return "a" })
+	if isHostile {
+		plantHostile(t, engine)
+	}
 	ts.Setenv("ENDPOINT", endpoint)
 }
 

@@ -148,14 +148,14 @@ func (g *globals) printState(deviceID string, rows []state.Row, asJSON bool) err
 		return json.NewEncoder(g.out).Encode(list)
 	}
 	if len(rows) == 0 {
-		fmt.Fprintf(g.err, "there is no such state of device %s\n", terminal.Printable(deviceID))
+		fmt.Fprintf(g.err, "there is no such state of device %s\n", terminal.Line(deviceID))
 		return nil
 	}
 	t := tabwriter.NewWriter(g.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TYPE\tTIME\tSEQUENCE\tEVENT\tDATA")
 	for _, row := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", terminal.Printable(row.Type), row.Time.Format(time.RFC3339Nano), terminal.Printable(row.Sequence),
-			terminal.Printable(row.EventID), terminal.Shorten(terminal.Printable(string(row.Data)), 60))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", terminal.Line(row.Type), row.Time.Format(time.RFC3339Nano), terminal.Line(row.Sequence),
+			terminal.Line(row.EventID), terminal.Shorten(terminal.Line(string(row.Data)), 60))
 	}
 	return t.Flush()
 }

@@ -1,4 +1,4 @@
-// Package terminal shows a live view on a terminal, and cleans what a terminal would obey.
+// Package terminal shows a live view on a terminal, and writes nothing from elsewhere that a terminal would obey.
 package terminal
 
 import (
@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
@@ -26,20 +25,23 @@ const (
 )
 
 // Screen shows a live view at the bottom of a terminal. What is written to it meanwhile, such as log lines, goes above the view
-// and stays there. Where there is no terminal it only passes on what is written. It is safe for concurrent use.
+// and stays there. Where there is no terminal it only passes on what is written. Lines and what is written are cleaned as by [Writer]. It is
+// safe for concurrent use.
 type Screen struct {
 	size func() (width, height int) // nil where there is no terminal
 
 	mu    sync.Mutex
-	w     io.Writer
-	view  []string // as it stands on the terminal
-	shown bool     // a view is there, and the cursor hidden
-	tail  []byte   // what was written after the last newline
+	w     io.Writer // for what the terminal obeys
+	text  *Writer   // the same, for what it does not
+	view  []string  // as it stands on the terminal
+	shown bool      // a view is there, and the cursor hidden
+	tail  []byte    // what was written after the last newline
 }
 
-// NewScreen makes a screen of w; it is live if w is a terminal.
+// NewScreen makes a screen of w; it is live if w, or what is [Under] it, is a terminal.
 func NewScreen(w io.Writer) *Screen {
-	s := &Screen{w: w}
+	w = Under(w)
+	s := &Screen{w: w, text: NewWriter(w)}
 	if file, ok := w.(*os.File); ok && isatty.IsTerminal(file.Fd()) && os.Getenv("TERM") != "dumb" {
 		s.size = func() (int, int) { return terminalSize(file) }
 	}
@@ -54,7 +56,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.shown {
-		return s.w.Write(p)
+		return s.text.Write(p)
 	}
 	s.tail = append(s.tail, p...)
 	end := bytes.LastIndexByte(s.tail, '\n') + 1
@@ -63,7 +65,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 	}
 	above := string(s.tail[:end])
 	s.tail = s.tail[end:]
-	_, err := io.WriteString(s.w, s.home()+clearBelow+above+s.paint(s.view))
+	_, err := io.WriteString(s.w, s.home()+clearBelow+Clean(above)+s.paint(s.view))
 	return len(p), err
 }
 
@@ -86,7 +88,7 @@ func (s *Screen) Leave() {
 	if !s.shown {
 		return
 	}
-	_, _ = s.w.Write(append([]byte(cursorShow), s.tail...))
+	_, _ = io.WriteString(s.w, cursorShow+Clean(string(s.tail)))
 	s.shown, s.view, s.tail = false, nil, nil
 }
 
@@ -110,7 +112,7 @@ func (s *Screen) paint(lines []string) string {
 	s.view = make([]string, len(lines))
 	var b strings.Builder
 	for i, line := range lines {
-		s.view[i] = Shorten(line, width-1)
+		s.view[i] = Shorten(Line(line), width-1)
 		b.WriteString(s.view[i] + clearLine + "\r\n")
 	}
 	b.WriteString(clearBelow)
@@ -123,14 +125,4 @@ func Shorten(text string, n int) string {
 		return string(r[:n-1]) + "…"
 	}
 	return text
-}
-
-// Printable replaces control characters, which a terminal would obey; bodies come from anywhere.
-func Printable(text string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) && c != '\n' && c != '\t' {
-			return utf8.RuneError
-		}
-		return c
-	}, text)
 }

@@ -160,10 +160,3 @@ func TestScreen_WithoutATerminalPassesOn(t *testing.T) {
 		t.Errorf("passed on: got %q, %v, want what was written", got, err)
 	}
 }
-
-func TestPrintable_LeavesNothingForATerminalToObey(t *testing.T) {
-	t.Parallel()
-	if got, want := Printable("a\x1b[2J\tb\nü\u009b\x7f"), "a�[2J\tb\nü��"; got != want {
-		t.Errorf("printable: got %q, want %q", got, want)
-	}
-}
