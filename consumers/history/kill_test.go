@@ -9,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/history"
 )
@@ -84,5 +86,78 @@ func TestService_KilledAndStartedAgainNoneMissingNoneTwice(t *testing.T) {
 	}
 	for id := range acknowledged {
 		t.Errorf("event %q: got no row, want the one that was acknowledged before the kill", id)
+	}
+}
+
+// The first start of this version is killed while it writes an old table anew: whatever it has come to, the next start has all of it.
+func TestIdentity_KilledInTheMigration(t *testing.T) {
+	t.Parallel()
+	const old = 30_000
+	target := databasetest.SQLite(t)
+	db := oldDatabase(t, target)
+	execute(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+		INSERT INTO event_history (event_id, source, device_id, type, time, sequence, data, recorded_at)
+		SELECT i, '/gateways/home-1', 'hall', 'device.temperature.measured.v1', '2005-01-29T12:00:00.000000000Z', '1', '{"celsius":20}', '2005-01-29T12:00:00.000000Z' FROM n`, old)
+	execute(t, db, `DELETE FROM event_history WHERE event_id = '7'`)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, written := range []int64{0, 1 << 20, 3 << 20, 5 << 20} { // bytes that it has written, committed or not
+		child := exec.CommandContext(t.Context(), os.Args[0])
+		child.Env = append(os.Environ(), killTarget+"="+target)
+		output, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		opened := make(chan struct{})
+		go func() {
+			defer close(opened)
+			_, _ = output.Read(make([]byte, 1))
+		}()
+		for wait := true; wait; {
+			log, err := os.Stat(strings.TrimPrefix(target, "sqlite:") + "-wal")
+			if err == nil && log.Size() > written {
+				wait = false
+				killed++
+			}
+			select {
+			case <-opened:
+				wait = false
+			case <-time.After(time.Millisecond): // to look again
+			}
+		}
+		_ = child.Process.Kill()
+		<-opened
+		_ = child.Wait()
+		if db, err = database.Open(t.Context(), target); err == nil { // closing it empties the log
+			err = db.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("killed %d times before it was open", killed)
+	service := open(t, target)
+	other := event("attic", 0)
+	other.ID = "1"
+	handle(t, service, other)
+	n, position := 0, int64(0)
+	for _, row := range rows(t, service) {
+		if row.DeviceID == "hall" {
+			n++
+			if row.EventID != fmt.Sprint(row.Position) {
+				t.Fatalf("event %s has position %d", row.EventID, row.Position)
+			}
+		}
+		if row.EventID == "1" && row.DeviceID == "attic" {
+			position = row.Position
+		}
+	}
+	if n != old-1 || position <= old {
+		t.Errorf("got %d old rows, and a new one at position %d, want %d and a position after %d", n, position, old-1, old)
 	}
 }

@@ -53,7 +53,7 @@ var dialects = map[database.Kind]dialect{
 			CREATE INDEX event_history_device_time ON event_history (device_id, time)`,
 		},
 		insert: `INSERT INTO event_history (event_id, source, device_id, type, sequence, data, recorded_at, time)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (event_id, device_id, source) DO NOTHING`,
 		columns: `position, event_id, source, device_id, type, sequence, data, recorded_at, time, 0`,
 	},
 	database.Postgres: {
