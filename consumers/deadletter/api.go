@@ -37,8 +37,8 @@ type Source struct {
 	Delivery bool
 }
 
-// Name is the queue's name.
-func (s Source) Name() string { return path.Base(s.URL) }
+// Name is the queue's name. It has no slash in it, whatever the URL is.
+func (s Source) Name() string { return strings.Trim(path.Base(s.URL), "/") }
 
 // check returns an error unless there is a queue to send back to.
 func (s Source) check() error {

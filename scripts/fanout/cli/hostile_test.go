@@ -277,3 +277,41 @@ func TestLogger_HasNoSecretsOfURLs(t *testing.T) {
 		t.Errorf("got %s, want five URLs without their secrets", got)
 	}
 }
+
+// Files that are named after a queue stay in their folder, whatever an endpoint says that the queue is called, and names of services are
+// those of the topology.
+func TestFiles_StayInTheirFolder(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for _, address := range []string{"http://h/1/..", "http://h/1/../../etc/passwd", "http://h/..", "..", "/", "", "http://h/1/a/../../../b", "http://h/1/.", "http://h/1//x/"} {
+		journal, err := openJournal(folder, deadletter.Source{URL: address})
+		if err != nil {
+			t.Errorf("%q: got %v, want a journal", address, err)
+			continue
+		}
+		if err := journal.Close(); err != nil {
+			t.Error(err)
+		}
+		if name := (deadletter.Source{URL: address}).Name() + "-1.ndjson"; !filepath.IsLocal(name) || filepath.Base(name) != name {
+			t.Errorf("%q: got the name %q, want one of a file", address, name)
+		}
+	}
+	err := filepath.WalkDir(filepath.Dir(folder), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && filepath.Dir(path) != filepath.Join(folder, "dlq") {
+			t.Errorf("got %s, want it in %s", path, folder)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, endpoint := localEngine(t)
+	for _, service := range []string{"../x", "history/../../x", "..", "/etc/passwd", "history.fifo"} {
+		for _, command := range []string{"export", "drop", "redrive"} {
+			got := invoke(t, "", "dlq", command, service, "--yes", "--endpoint", endpoint, "--state", folder).want(t, exitUsage)
+			contains(t, command, got.stderr, "no service")
+		}
+		got := invoke(t, "", "consume", service, "--endpoint", endpoint, "--data", folder).want(t, exitUsage)
+		contains(t, "consume", got.stderr, "no service")
+	}
+}
