@@ -69,7 +69,8 @@ type OperationsStack struct {
 	AlarmTopic awssns.Topic
 	// Key encrypts alarms; nil unless the environment's encryption is topology.CustomerKey.
 	Key awskms.Key
-	// RedrivePolicy allows to send dead letters back and to delete them, OnCallPolicy to look at everything and to change nothing.
+	// RedrivePolicy allows to look at dead letters, to send them back and to delete them, OnCallPolicy to see everything else, and to
+	// change nothing.
 	RedrivePolicy, OnCallPolicy awsiam.ManagedPolicy
 }
 

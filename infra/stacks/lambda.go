@@ -24,7 +24,7 @@ func (made *ServiceStack) newLambda(t target) {
 		RemovalPolicy: t.keep(),
 	})
 	role := awsiam.NewRole(stack, jsii.String("Role"), &awsiam.RoleProps{
-		AssumedBy:       awsiam.NewServicePrincipal(jsii.String("lambda.amazonaws.com"), nil),
+		AssumedBy:       servicePrincipal(stack, "lambda.amazonaws.com"),
 		ManagedPolicies: &[]awsiam.IManagedPolicy{made.ConsumerPolicy},
 	})
 	log.GrantWrite(role)

@@ -14,6 +14,7 @@ import (
 type call struct {
 	action, resource string
 	alias, via       string // of the key, and through which service it is used
+	others           bool   // the resource has not the tags of this environment
 }
 
 // allows evaluates the statements of an identity's policy as IAM does: denied unless a statement allows, and none denies.
@@ -55,6 +56,10 @@ func meets(t *testing.T, conditions any, c call) bool {
 				got = c.alias
 			case "kms:ViaService":
 				got = c.via
+			case "aws:ResourceTag/app":
+				got = map[bool]string{false: "fanout"}[c.others]
+			case "aws:ResourceTag/environment":
+				got = map[bool]string{false: "prod"}[c.others]
 			default:
 				t.Fatalf("no test knows the condition %s %s", operator, key)
 			}
@@ -130,8 +135,8 @@ func TestPolicies_AllowWhatIsNeededAndNoMore(t *testing.T) {
 				{action: "sqs:DeleteMessage", resource: queue("prod-push-delivery-dlq.fifo")},
 				{action: "sqs:StartMessageMoveTask", resource: queue("prod-push-dlq.fifo")},
 				{action: "sqs:SendMessage", resource: queue("prod-push.fifo")},
-				{action: "sqs:SendMessage", resource: queue("prod-standard")},
-				{action: "sqs:ReceiveMessage", resource: queue("prod-standard-dlq")},
+				{action: "sqs:SendMessage", resource: queue("prod-state.fifo")},
+				{action: "sqs:ReceiveMessage", resource: queue("prod-state-delivery-dlq.fifo")},
 				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: viaSQS},
 			},
 			[]call{
@@ -140,8 +145,13 @@ func TestPolicies_AllowWhatIsNeededAndNoMore(t *testing.T) {
 				{action: "sqs:PurgeQueue", resource: queue("prod-history-dlq.fifo")},
 				{action: "sqs:ReceiveMessage", resource: queue("test-history-dlq.fifo")},
 				{action: "sqs:SendMessage", resource: queue("test-history.fifo")},
+				{action: "sqs:SendMessage", resource: queue("prod-billing.fifo"), others: true}, // of another product
+				{action: "sqs:SendMessage", resource: queue("prod-history")},
+				{action: "sqs:SendMessage", resource: queue("prod-history.fifo-2")},
+				{action: "sqs:ReceiveMessage", resource: queue("prod-billing-dlq.fifo"), others: true},
 				{action: "sns:Publish", resource: topic},
 				{action: "kms:Decrypt", resource: anyKey, alias: "alias/test-push", via: viaSQS},
+				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-billing", via: viaSQS, others: true},
 				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: "s3.eu-central-1.amazonaws.com"},
 			},
 		},
@@ -150,10 +160,14 @@ func TestPolicies_AllowWhatIsNeededAndNoMore(t *testing.T) {
 			[]call{
 				{action: "cloudwatch:DescribeAlarms", resource: "x"},
 				{action: "sqs:GetQueueAttributes", resource: queue("prod-history.fifo")},
-				{action: "sqs:ReceiveMessage", resource: queue("prod-history-dlq.fifo")},
-				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: viaSQS},
+				{action: "sqs:GetQueueAttributes", resource: queue("prod-push-delivery-dlq.fifo")},
+				{action: "sqs:ListMessageMoveTasks", resource: queue("prod-history-dlq.fifo")},
 			},
 			[]call{
+				{action: "sqs:ReceiveMessage", resource: queue("prod-history-dlq.fifo")},
+				{action: "sqs:ChangeMessageVisibility", resource: queue("prod-history-dlq.fifo")},
+				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: viaSQS},
+				{action: "sqs:GetQueueAttributes", resource: queue("prod-billing.fifo"), others: true},
 				{action: "sqs:DeleteMessage", resource: queue("prod-history-dlq.fifo")},
 				{action: "sqs:SendMessage", resource: queue("prod-history.fifo")},
 				{action: "sqs:ReceiveMessage", resource: queue("prod-history.fifo")},
@@ -176,5 +190,73 @@ func TestPolicies_AllowWhatIsNeededAndNoMore(t *testing.T) {
 				t.Errorf("%s: %+v is allowed, want it denied", c.policy, call)
 			}
 		}
+	}
+}
+
+// TestPolicies_FitNoOtherQueue: what names a queue names it whole, or has a pattern that ends in .fifo and holds for what has the tags of
+// the environment.
+func TestPolicies_FitNoOtherQueue(t *testing.T) {
+	for _, name := range environments {
+		d := environment(t, name)
+		queues := map[string]bool{}
+		for _, q := range d.resources("AWS::SQS::Queue") {
+			queues[q.text("QueueName")] = true
+			tags := map[string]string{}
+			for _, tag := range q.at("Tags").([]any) {
+				r := resource{properties: tag.(map[string]any)}
+				tags[r.text("Key")] = r.text("Value")
+			}
+			if tags["app"] != "fanout" || tags["environment"] != name {
+				t.Errorf("%s: %s: got tags %v, want those that policies ask for", name, q.text("QueueName"), tags)
+			}
+		}
+		for _, kind := range []string{"AWS::IAM::ManagedPolicy", "AWS::IAM::Policy"} {
+			for _, policy := range d.resources(kind) {
+				for _, statement := range policy.at("PolicyDocument", "Statement").([]any) {
+					s := resource{properties: statement.(map[string]any)}
+					list, many := s.at("Resource").([]any)
+					if !many {
+						list = []any{s.at("Resource")}
+					}
+					tagged := s.text("Condition", "StringEquals", "aws:ResourceTag/app") == "fanout" &&
+						s.text("Condition", "StringEquals", "aws:ResourceTag/environment") == name
+					for i := range list {
+						r := resource{properties: map[string]any{"Resource": list[i]}}.text("Resource")
+						_, queue, isQueue := strings.Cut(r, ":sqs:")
+						queue = queue[strings.LastIndexByte(queue, ':')+1:]
+						fits := tagged && strings.HasPrefix(queue, name+"-*") && strings.HasSuffix(queue, ".fifo")
+						if isQueue && !queues[queue] && !fits {
+							t.Errorf("%s: %s: %s: got %s, want the name of one of %s's queues", name, policy.id, s.text("Sid"), r, name)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestRoles_AreForThisAccountOnly: a service of AWS uses a role for whoever the role's account is, and for nobody else.
+func TestRoles_AreForThisAccountOnly(t *testing.T) {
+	roles := 0
+	all := []deployed{withCompute(t)}
+	for _, name := range environments {
+		all = append(all, environment(t, name))
+	}
+	for _, d := range all {
+		for _, role := range d.resources("AWS::IAM::Role") {
+			for _, statement := range role.at("AssumeRolePolicyDocument", "Statement").([]any) {
+				s := resource{properties: statement.(map[string]any)}
+				if s.text("Principal", "Service") == "" {
+					continue
+				}
+				roles++
+				if got := s.text("Condition", "StringEquals", "aws:SourceAccount"); got == "" || strings.Contains(got, "*") {
+					t.Errorf("%s: %s: got account %q, want the role's own", role.stack, role.id, got)
+				}
+			}
+		}
+	}
+	if roles < 7 {
+		t.Errorf("got %d roles of services, want those of tasks, functions and delivery logs", roles)
 	}
 }

@@ -53,65 +53,89 @@ func newConsumerPolicy(stack awscdk.Stack, t target, s topology.Service, queueAR
 
 // newRedrivePolicy lets an operator look at every dead letter of the environment, send it back and delete it.
 //
-// It names queues by pattern, not one by one, so that a new service needs no change here. Package topology makes sure that no name
-// of one environment, or of one topology, fits the pattern of another.
+// It names FIFO queues by pattern, not one by one, so that a new service needs no change here, and so does newOnCallPolicy. Package topology
+// makes sure that no name of one environment, or of one topology, fits the pattern of another. Names of other products may; they don't have
+// the tags of ours.
 func newRedrivePolicy(stack awscdk.Stack, t target) awsiam.ManagedPolicy {
 	statements := []awsiam.PolicyStatement{
-		allow("TakeDeadLetters", []string{
+		t.allowOurs("TakeDeadLetters", []string{
 			"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
 			"sqs:StartMessageMoveTask", "sqs:CancelMessageMoveTask", "sqs:ListMessageMoveTasks",
-		}, t.dlqPattern(stack)),
-		allow("SendBack", []string{"sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"}, t.queuePattern(stack)),
+		}, t.dlqs(stack)...),
+		t.allowOurs("SendBack", []string{"sqs:SendMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl"}, t.queues(stack)...),
 	}
 	if t.Environment.Encryption == topology.CustomerKey {
 		statements = append(statements, useKeysOf(stack, t, "kms:Decrypt", "kms:GenerateDataKey"))
 	}
 	policy := newPolicy(stack, t, "RedriveOperator", "redrive-operator", "redrive dead letters of "+t.Environment.Name, statements...)
-	suppress(policy, "AwsSolutions-IAM5", "the pattern fits the queues of this environment and no others, so that a new service needs no change here")
+	suppress(policy, "AwsSolutions-IAM5", "pattern and tags fit the queues and keys of this environment and no others, so that a new service needs no change here")
 	return policy
 }
 
-// newOnCallPolicy lets whoever is on call see everything and change nothing. Looking at dead letters hides them for a moment and
-// raises their receive count; SQS has no other way.
+// newOnCallPolicy lets whoever is on call see everything and change nothing. To look at dead letters is no part of it: SQS shows a message
+// only to who hides it for a moment and raises its receive count. That is for the redrive operator.
 func newOnCallPolicy(stack awscdk.Stack, t target) awsiam.ManagedPolicy {
-	statements := []awsiam.PolicyStatement{
+	policy := newPolicy(
+		stack, t, "OnCall", "on-call", "see the fan-out of "+t.Environment.Name,
 		allow("ReadMetrics", []string{
 			"cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:GetDashboard", "cloudwatch:ListDashboards",
 			"cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "sns:ListTopics", "sqs:ListQueues",
 		}, jsii.String("*")),
 		allow("ReadTopic", []string{"sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"}, arn(stack, "sns", t.TopicName())),
-		allow("ReadQueues", []string{
-			"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListDeadLetterSourceQueues", "sqs:ListQueueTags",
-		}, t.queuePattern(stack)),
-		allow("LookAtDeadLetters", []string{
-			"sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:ListMessageMoveTasks",
-		}, t.dlqPattern(stack)),
-	}
-	if t.Environment.Encryption == topology.CustomerKey {
-		statements = append(statements, useKeysOf(stack, t, "kms:Decrypt"))
-	}
-	policy := newPolicy(stack, t, "OnCall", "on-call", "see the fan-out of "+t.Environment.Name, statements...)
-	suppress(policy, "AwsSolutions-IAM5", "metrics and lists have no resources to name; the patterns fit the queues of this environment and no others")
+		t.allowOurs("ReadQueues", []string{
+			"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListDeadLetterSourceQueues", "sqs:ListQueueTags", "sqs:ListMessageMoveTasks",
+		}, t.queues(stack)...),
+	)
+	suppress(policy, "AwsSolutions-IAM5", "metrics and lists have no resources to name; pattern and tags fit the queues of this environment and no others")
 	return policy
 }
 
-// queuePattern is an ARN pattern of every queue of the environment, dlqPattern of its dead-letter queues.
-func (t target) queuePattern(stack awscdk.Stack) *string {
-	return arn(stack, "sqs", t.Scope()+"-*")
+// queues are ARNs and patterns of all queues, dlqs of the dead-letter queues: a pattern for all FIFO queues, and each standard queue by its name.
+func (t target) queues(stack awscdk.Stack) []*string {
+	arns := append([]*string{arn(stack, "sqs", t.Scope()+"-*.fifo")}, t.dlqs(stack)[1:]...)
+	for _, s := range t.Services {
+		if s.Standard {
+			arns = append(arns, arn(stack, "sqs", t.QueueName(s.Name)))
+		}
+	}
+	return arns
 }
 
-func (t target) dlqPattern(stack awscdk.Stack) *string {
-	return arn(stack, "sqs", t.Scope()+"-*-dlq*")
+func (t target) dlqs(stack awscdk.Stack) []*string {
+	arns := []*string{arn(stack, "sqs", t.Scope()+"-*-dlq.fifo")}
+	for _, s := range t.Services {
+		if s.Standard {
+			arns = append(arns, arn(stack, "sqs", t.DLQName(s.Name)), arn(stack, "sqs", t.DeliveryDLQName(s.Name)))
+		}
+	}
+	return arns
 }
 
-// useKeysOf allows to use every key of the environment, known by its alias, through SQS.
+// allowOurs is allow for resources that the stacks of this environment have made, by their tags.
+func (t target) allowOurs(id string, actions []string, resources ...*string) awsiam.PolicyStatement {
+	s := allow(id, actions, resources...)
+	s.AddConditions(&map[string]any{"StringEquals": map[string]any{
+		"aws:ResourceTag/" + appTag: appName, "aws:ResourceTag/" + environmentTag: t.Environment.Name,
+	}})
+	return s
+}
+
+// useKeysOf allows to use every key of the environment, known by its alias and its tags, through SQS.
 func useKeysOf(stack awscdk.Stack, t target, actions ...string) awsiam.PolicyStatement {
-	s := allow("UseKeys", actions, arn(stack, "kms", "key/*"))
+	s := t.allowOurs("UseKeys", actions, arn(stack, "kms", "key/*"))
 	s.AddConditions(&map[string]any{
 		"ForAnyValue:StringLike": map[string]any{"kms:ResourceAliases": "alias/" + t.Scope() + "-*"},
 		"StringEquals":           map[string]any{"kms:ViaService": "sqs." + *stack.Region() + "." + *stack.UrlSuffix()},
 	})
 	return s
+}
+
+// servicePrincipal is a service of AWS that may assume a role on behalf of this account, and of no other: the service could be asked by
+// somebody else to use a role that is not theirs.
+func servicePrincipal(stack awscdk.Stack, service string) awsiam.ServicePrincipal {
+	return awsiam.NewServicePrincipal(&service, &awsiam.ServicePrincipalOpts{
+		Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": *stack.Account()}},
+	})
 }
 
 // suppress silences a rule of cdk-nag for a resource, with the reason.

@@ -53,7 +53,7 @@ func (t target) content() string {
 // logDeliveries writes every failed delivery to a queue into a log, and no successful one.
 func logDeliveries(stack awscdk.Stack, t target, topic awssns.Topic) {
 	role := awsiam.NewRole(stack, jsii.String("DeliveryLog"), &awsiam.RoleProps{
-		AssumedBy:   awsiam.NewServicePrincipal(jsii.String("sns.amazonaws.com"), nil),
+		AssumedBy:   servicePrincipal(stack, "sns.amazonaws.com"),
 		Description: jsii.String("log failed deliveries of " + t.TopicName()),
 	})
 	role.AddToPolicy(allow("Log", []string{
