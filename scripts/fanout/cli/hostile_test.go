@@ -315,3 +315,23 @@ func TestFiles_StayInTheirFolder(t *testing.T) {
 		contains(t, "consume", got.stderr, "no service")
 	}
 }
+
+// No text of a dead letter turns the direction of a page of the console, or hides in it.
+func TestConsole_ShowsWhatWouldDeceive(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	plant(t, engine, "dev-history-dlq.fifo", "lamp-1", "{\"id\":\"e\u202e1\"}", deadletter.Record{
+		Service: "history", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-history.fifo", Class: deadletter.Known, Code: "a\u2066b", Error: "no\u202elamp\x1b[2J",
+	})
+	address := consoleOf(t, endpoint)
+	base, _, _ := strings.Cut(address, "/?token=")
+	friend := browserless(t)
+	request(t, friend, "GET", address, nil, nil)
+	for _, page := range []string{"/", "/dlq/dev-history-dlq.fifo"} {
+		status, body := request(t, friend, "GET", base+page, nil, nil)
+		if status != 200 || strings.ContainsFunc(body, func(c rune) bool { return c == '\u202e' || c == '\u2066' || c == 0x1b }) {
+			t.Errorf("%s: got %d and what a reader can't see: %q", page, status, body)
+		}
+		contains(t, page, body, `no\u202elamp`)
+	}
+}

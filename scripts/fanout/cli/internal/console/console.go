@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io"
 	"log/slog"
 	"net/http"
 	"path"
@@ -15,6 +16,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/internal/door"
+	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
 
 // API is what a console needs of Amazon SQS; [*sqs.Client] has it.
@@ -148,7 +150,7 @@ func (c *Console) show(w http.ResponseWriter, status int, name, title string, da
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = b.WriteTo(w)
+	_, _ = io.WriteString(w, terminal.Clean(b.String())) // what could deceive a reader is not the page's own
 }
 
 // fail renders an error as a page.
