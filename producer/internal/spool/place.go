@@ -18,15 +18,15 @@ const probeEvery = time.Second
 
 // place is what the spool has opened, as the file system knows it.
 type place struct {
-	folder, lock os.FileInfo
-	held         *os.File // the folder, open so that no other one gets its number; nil where it can't be read
+	folder os.FileInfo // never changes
+	lock   os.FileInfo
+	held   *os.File // the folder, open so that no other one gets its number; nil where it can't be read
 }
 
 func (s *Spool) lockPath() string { return filepath.Join(s.dir, lockFile) }
 
 // locate notes what was opened.
 func (s *Spool) locate() (err error) {
-	_ = s.place.held.Close()
 	s.place.held, _ = os.Open(s.dir)
 	if s.place.folder, err = os.Stat(s.dir); err != nil {
 		return err
@@ -35,15 +35,23 @@ func (s *Spool) locate() (err error) {
 	return err
 }
 
-// inPlace returns an error when a restart would not find what is appended: the folder was deleted or renamed, its volume is no longer
-// mounted, or it is another one. It takes a folder that was emptied for its own again, unless another process has it. The caller holds
-// writing.
-func (s *Spool) inPlace() error {
+// elsewhere returns an error when the folder is not where it was opened. What stands at its path then belongs to somebody else.
+func (s *Spool) elsewhere() error {
 	switch folder, err := os.Stat(s.dir); {
 	case err != nil:
 		return fmt.Errorf("the folder that was opened is gone, and with it what waits in it when this process ends: put it back: %w", err)
 	case !os.SameFile(folder, s.place.folder):
 		return fmt.Errorf("%s is not the folder that was opened: put that one back, or start anew", s.dir)
+	}
+	return nil
+}
+
+// inPlace returns an error when a restart would not find what is appended: the folder was deleted or renamed, its volume is no longer
+// mounted, or it is another one. It takes a folder that was emptied for its own again, unless another process has it. The caller holds
+// writing.
+func (s *Spool) inPlace() error {
+	if err := s.elsewhere(); err != nil {
+		return err
 	}
 	if opened.Same(s.lockPath(), s.place.lock) != nil {
 		if err := s.takeAgain(); err != nil {
@@ -66,6 +74,9 @@ func (s *Spool) inPlace() error {
 
 // takeAgain takes a folder whose lock was deleted.
 func (s *Spool) takeAgain() error {
+	if err := makeFolder(filepath.Join(s.dir, asideFolder)); err != nil { // before the lock, which can be taken once only
+		return err
+	}
 	lock, err := lockFolder(s.dir)
 	if err != nil {
 		return err
@@ -73,7 +84,8 @@ func (s *Spool) takeAgain() error {
 	s.opts.Failed(fmt.Errorf("files of %s were deleted; what waited in them goes out, but is lost when this process ends", s.dir))
 	old := s.lock
 	s.lock = lock
-	return errors.Join(old.Close(), makeFolder(filepath.Join(s.dir, asideFolder)), s.locate())
+	s.place.lock, err = os.Stat(s.lockPath())
+	return errors.Join(old.Close(), err)
 }
 
 // Check tells why nothing can be appended now, or nil if it can. It looks at the folder and, after an Append has failed, tries once a second

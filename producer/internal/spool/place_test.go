@@ -41,7 +41,7 @@ func TestPlace_FolderIsGone(t *testing.T) {
 	t.Parallel()
 	for name, every := range map[string]time.Duration{"synced": 0, "synced later": time.Hour, "never synced": -1} {
 		dir := filepath.Join(t.TempDir(), "spool")
-		s, _ := open(t, dir, Options{SyncEvery: every})
+		s, _ := open(t, dir, Options{SyncEvery: every, Failed: func(error) {}})
 		refs := mustAppend(t, s, record("a", 1))
 		if err := errors.Join(s.Check(), os.RemoveAll(dir)); err != nil {
 			t.Fatal(name, err)
@@ -227,4 +227,45 @@ func TestSettle_ReadOnlyForAWhile(t *testing.T) {
 	disk.readOnly = false
 	mustAppend(t, s, record("a", 3))
 	wantAfterRestart(t, s, s.dir, "a:1", "a:3")
+}
+
+// TestPlace_AnotherSpoolStandsThere: who was moved away touches no file of the spool that stands at its path now.
+func TestPlace_AnotherSpoolStandsThere(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "spool")
+	moved, _ := open(t, dir, Options{Failed: func(error) {}})
+	refs := mustAppend(t, moved, record("a", 1), record("b", 1))
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := open(t, dir, Options{})
+	mustAppend(t, other, record("c", 1), record("d", 1))
+	before, _ := os.ReadDir(dir)
+	moved.Done(refs[0])
+	if _, err := moved.Append([]Record{record("a", 2)}); err == nil {
+		t.Error("an event was accepted")
+	}
+	moved.Done(refs[1])
+	_ = moved.Close() // it can't find its files
+	if after, _ := os.ReadDir(dir); len(after) != len(before) {
+		t.Errorf("files of the other spool: got %v, want %v", after, before)
+	}
+	wantAfterRestart(t, other, dir, "c:1", "d:1")
+}
+
+// TestPlace_WhatIsDoneWhileTheFolderIsAway is written down when it is back.
+func TestPlace_WhatIsDoneWhileTheFolderIsAway(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "spool")
+	s, _ := open(t, dir, Options{Failed: func(error) {}})
+	refs := mustAppend(t, s, record("a", 1), record("b", 1))
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Check()
+	s.Done(refs...)
+	if err := os.Rename(dir+".old", dir); err != nil {
+		t.Fatal(err)
+	}
+	wantAfterRestart(t, s, dir)
 }

@@ -298,6 +298,9 @@ func (s *Spool) writable() (*segment, error) {
 		}
 		s.mu.Unlock()
 	}
+	if err := s.inPlace(); err != nil { // no file of ours in a folder of somebody else
+		return nil, err
+	}
 	s.last++ // also if it comes to nothing: what is left of this one must not be in the way of the next
 	next := &segment{number: s.last, open: s.opts.open}
 	log, err := s.opts.open(next.path(s.dir, logSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL)
@@ -356,14 +359,28 @@ func (s *Spool) Done(refs ...Ref) {
 
 // flush writes the list of a segment's done records as far as it is not written. The caller holds mu.
 func (s *Spool) flush(seg *segment) {
-	if err := seg.flush(s.dir); err != nil {
+	if err := s.list(seg); err != nil {
 		s.opts.Failed(fmt.Errorf("write down what is done: %w", err))
 	}
+}
+
+// list is flush with its error.
+func (s *Spool) list(seg *segment) error {
+	if seg.done == nil && len(seg.unlisted) > 0 {
+		if err := s.elsewhere(); err != nil {
+			return err
+		}
+	}
+	return seg.flush(s.dir)
 }
 
 // removeIfDone deletes a sealed segment without waiting records. The caller holds mu.
 func (s *Spool) removeIfDone(seg *segment) bool {
 	if !seg.sealed || seg.kept || seg.waiting > 0 || seg.doubt {
+		return false
+	}
+	if err := s.elsewhere(); err != nil { // its names may be those of another spool's files
+		s.flush(seg)
 		return false
 	}
 	// A done record of this segment stands for earlier ones of its key in older segments. Their own lists must be safe first; until then it
@@ -411,7 +428,7 @@ func (s *Spool) Close() error {
 		if s.removeIfDone(seg) {
 			continue
 		}
-		faults = append(faults, seg.flush(s.dir), seg.syncDone(), seg.close())
+		faults = append(faults, s.list(seg), seg.syncDone(), seg.close())
 	}
 	s.segments = map[uint32]*segment{}
 	s.broken, s.doubt = os.ErrClosed, nil
