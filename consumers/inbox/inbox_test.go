@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -545,6 +546,54 @@ func TestForget_MendsADevice(t *testing.T) {
 		other.Time, other.Sequence = now.Time, "2"
 		if err != nil || !advance(now) || advance(other) {
 			t.Errorf("after Forget, %v: want the device mended, and no other", err)
+		}
+	})
+}
+
+// cutOff lets so many statements through, and fails all others, as if the process or its connection had died.
+type cutOff struct {
+	inbox.DB
+	left int
+}
+
+var errCutOff = errors.New("cut off")
+
+func (c *cutOff) next(ctx context.Context) context.Context {
+	if c.left--; c.left >= 0 {
+		return ctx
+	}
+	dead, cancel := context.WithCancelCause(ctx)
+	cancel(errCutOff)
+	return dead
+}
+
+func (c *cutOff) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return c.DB.ExecContext(c.next(ctx), query, args...)
+}
+
+func (c *cutOff) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return c.DB.QueryRowContext(c.next(ctx), query, args...)
+}
+
+// Wherever a claim breaks off, what an older version has handled is not handled again, and its row counts for one event.
+func TestSQL_OldRowsAndAClaimThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := withOldRows(t, target)
+		key := inbox.Key{Service: "history", Event: lamp("a", noon).Identity()}
+		broken := true
+		for statements := 0; broken; statements++ {
+			state, err := inbox.NewSQL(&cutOff{db, statements}).Claim(t.Context(), key, "dead", -time.Second) // a lease that is over
+			if broken = err != nil; !broken && state != inbox.Done {
+				t.Errorf("cut off after %d statements: got %q", statements, state)
+			}
+		}
+		claims := inbox.NewSQL(db)
+		for i, want := range []inbox.State{inbox.Done, inbox.Claimed} {
+			e := []events.Event{lamp("a", noon), other(lamp("a", noon))}[i]
+			if got, err := claims.Claim(t.Context(), inbox.Key{Service: "history", Event: e.Identity()}, "me", time.Minute); err != nil || got != want {
+				t.Errorf("Claim %v: got %q, %v, want %q", e.Identity(), got, err, want)
+			}
 		}
 	})
 }

@@ -31,6 +31,9 @@ const (
 	release = `DELETE FROM inbox WHERE service = $1 AND event_id = $2 AND state = 'in_progress' AND owner = $3`
 	// claimedOld is whether an older version has the event's ID as done or in progress.
 	claimedOld = claimed + ` AND (state = 'done' OR until > $3)`
+	// rename is adopt in one step with the new row, which must not be lost where no transaction is.
+	rename = `UPDATE inbox SET event_id = $3 WHERE service = $1 AND event_id = $2 AND state = 'done'
+	AND NOT EXISTS (SELECT 1 FROM inbox AS newer WHERE newer.service = $1 AND newer.event_id = $3)`
 )
 
 // Claim implements [Claims].
@@ -41,7 +44,7 @@ func (s *SQL) Claim(ctx context.Context, key Key, owner string, lease time.Durat
 	case err != nil:
 		return "", err
 	case n == 1:
-		return s.unlessOld(ctx, key, owner, now)
+		return s.unlessOld(ctx, key, owner, lease, now)
 	}
 	var state State
 	err = s.db.QueryRowContext(ctx, claimed, key.Service, key.Text()).Scan(&state)
@@ -54,25 +57,24 @@ func (s *SQL) Claim(ctx context.Context, key Key, owner string, lease time.Durat
 	return state, nil
 }
 
-// unlessOld gives up a claim where an older version has the event's ID: as done, which counts for one event only, or in progress.
-func (s *SQL) unlessOld(ctx context.Context, key Key, owner string, now time.Time) (State, error) {
+// unlessOld gives up a claim where an older version has the event's ID: as done, which counts for one event only, or in progress. Each
+// statement leaves behind what the next attempt can go on from.
+func (s *SQL) unlessOld(ctx context.Context, key Key, owner string, lease time.Duration, now time.Time) (State, error) {
 	var old State
-	switch err := s.db.QueryRowContext(ctx, claimedOld, key.Service, key.Event.ID, stamp(now)).Scan(&old); {
-	case errors.Is(err, sql.ErrNoRows):
-		return Claimed, nil
-	case err != nil:
-		return "", errors.Join(err, s.Release(ctx, key, owner))
-	case old == InProgress:
-		return InProgress, s.Release(ctx, key, owner)
-	}
-	n, err := exec(ctx, s.db, adopt, key.Service, key.Event.ID)
-	switch {
-	case err != nil:
-		return "", errors.Join(err, s.Release(ctx, key, owner))
-	case n == 0: // another one has got it
+	err := s.db.QueryRowContext(ctx, claimedOld, key.Service, key.Event.ID, stamp(now)).Scan(&old)
+	if errors.Is(err, sql.ErrNoRows) {
 		return Claimed, nil
 	}
-	return Done, s.Finish(ctx, key)
+	if err = errors.Join(err, s.Release(ctx, key, owner)); err != nil {
+		return "", err
+	}
+	if old == InProgress {
+		return InProgress, nil
+	}
+	if n, err := exec(ctx, s.db, rename, key.Service, key.Event.ID, key.Text()); err != nil || n > 0 {
+		return Done, err
+	}
+	return s.Claim(ctx, key, owner, lease) // another one has got it
 }
 
 // Finish implements [Claims].
