@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -594,6 +595,44 @@ func TestSQL_OldRowsAndAClaimThatBreaksOff(t *testing.T) {
 			if got, err := claims.Claim(t.Context(), inbox.Key{Service: "history", Event: e.Identity()}, "me", time.Minute); err != nil || got != want {
 				t.Errorf("Claim %v: got %q, %v, want %q", e.Identity(), got, err, want)
 			}
+		}
+	})
+}
+
+// However many claims come at once, an old row is taken for one identity, and no claim of that is ever had.
+func TestSQL_OldRowForOneOfManyAtOnce(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		claims := inbox.NewSQL(withOldRows(t, target))
+		var group sync.WaitGroup
+		var mu sync.Mutex
+		states := map[string][]inbox.State{}
+		for n := range 12 {
+			group.Go(func() {
+				e := lamp("a", noon)
+				e.DeviceID = fmt.Sprint("device-", n%3)
+				state, err := claims.Claim(t.Context(), inbox.Key{Service: "history", Event: e.Identity()}, fmt.Sprint("owner-", n), time.Minute)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				states[e.DeviceID] = append(states[e.DeviceID], state)
+			})
+		}
+		group.Wait()
+		done := 0
+		for device, got := range states {
+			switch slices.Sort(got); {
+			case got[0] == inbox.Claimed && !slices.Contains(got[1:], inbox.Claimed) && !slices.Contains(got, inbox.Done):
+			case slices.Contains(got, inbox.Done) && !slices.Contains(got, inbox.Claimed):
+				done++
+			default:
+				t.Errorf("%s: got %v, want one claim or none", device, got)
+			}
+		}
+		if done != 1 {
+			t.Errorf("got %v, want one device done", states)
 		}
 	})
 }
