@@ -29,7 +29,8 @@ const DefaultMaxFuture = newest.DefaultMaxFuture
 //
 // The greater time is newer, and of one time the greater sequence. But where one of the two times lies further ahead of the clock than
 // MaxFuture of m, the sequence alone decides, the order of acceptance: one event from 2099 does not stop those after it, and an old one that is redriven
-// stays an old one. If one of them has no sequence then, the one whose time is believed is newer.
+// stays an old one. A sequence comes from the clock of the producer's host: one that lies as far ahead stops none that
+// does not. If one of the two has no sequence then, the one whose time is believed is newer.
 func (m Mark) NotBefore(old Mark) bool {
 	return newest.Place{Time: m.Time, Sequence: m.Sequence}.NotBefore(newest.Place{Time: old.Time, Sequence: old.Sequence}, m.limit())
 }
@@ -53,7 +54,7 @@ type Marks interface {
 
 var advance = `INSERT INTO inbox_marks (service, device_id, stream, time, sequence) VALUES ($1, $2, $3, $4, $5)
 	ON CONFLICT (service, device_id, stream) DO UPDATE SET time = excluded.time, sequence = excluded.sequence
-	WHERE ` + newest.SQL("inbox_marks", "$6", "time")
+	WHERE ` + newest.SQL("inbox_marks", "$6", "$7", "time")
 
 // Advance is the staleness guard in the handler's own transaction: it makes m the mark of its stream, unless that is
 // newer already, and reports whether it did. False means that the event is stale: record it if you like, but do not let
@@ -67,7 +68,8 @@ func Advance(ctx context.Context, tx Tx, m Mark) (bool, error) {
 	if err := m.check(); err != nil {
 		return false, err
 	}
-	n, err := exec(ctx, tx, advance, m.Service, m.DeviceID, m.Stream, timeText(m.Time), m.Sequence, timeText(m.limit()))
+	limit := m.limit()
+	n, err := exec(ctx, tx, advance, m.Service, m.DeviceID, m.Stream, timeText(m.Time), m.Sequence, timeText(limit), newest.SequenceLimit(limit))
 	if err != nil {
 		return false, fmt.Errorf("inbox: move the mark of device %q for service %q: %w", m.DeviceID, m.Service, err)
 	}

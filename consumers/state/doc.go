@@ -32,7 +32,8 @@
 //
 // State never goes backwards: a row is overwritten only by an event whose (time, sequence) is not smaller. Where one of the two times lies further
 // ahead of this machine's clock than Config.MaxFuture, the sequence alone decides, which is the order of acceptance: an event from 2099 stays until the
-// device's next one, and an older one that is redriven changes nothing. If one of them has no sequence then, the one whose time is believed stays. Of the many
+// device's next one, and an older one that is redriven changes nothing. If one of them has no sequence then, the one whose time is believed stays; and a
+// sequence from a gateway whose own clock was as wrong holds up none that is believed. Of the many
 // events of one second the one with the greater sequence stays. An older event that arrives late, because it was
 // redriven from the dead-letter queue, counts as handled and changes nothing. Both numbers alike means an event without
 // a sequence, or two producers for one device; then the one that was handled last stays.

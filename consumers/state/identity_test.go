@@ -209,6 +209,15 @@ func TestGuard_ATimeThatCannotBeBelievedStopsNoDevice(t *testing.T) {
 			{lamp("3", far, "", true), "2"},
 			{lamp("4", noon.Add(time.Second), "", true), "4"},
 		},
+		"the clock of the gateway's host was wrong too, and it has started anew": {
+			{lamp("1", noon, "01106996400000000000", true), "1"},
+			{lamp("2", far, "04070908800000000000", false), "2"},
+			{lamp("3", far.Add(time.Second), "04070908801000000000", true), "3"},
+			{lamp("2", far, "04070908800000000000", false), "3"},
+			{lamp("4", noon.Add(time.Second), "01106996401000000000", false), "4"},
+			{lamp("5", far.Add(time.Minute), "04070908860000000000", true), "5"}, // from its spool
+			{lamp("6", noon.Add(time.Minute), "01106996460000000000", true), "6"},
+		},
 		"a clock that stays wrong": {
 			{lamp("1", far, "01", true), "1"},
 			{lamp("2", far.Add(-time.Hour), "02", false), "2"},

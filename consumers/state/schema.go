@@ -27,10 +27,10 @@ var dialects = map[database.Kind]dialect{
 				PRIMARY KEY (device_id, type)
 			) WITHOUT ROWID`},
 		put: `INSERT INTO device_state (device_id, type, event_id, sequence, data, time)
-			VALUES ($1, $2, $3, $4, $5, $7)
+			VALUES ($1, $2, $3, $4, $5, $8)
 			ON CONFLICT (device_id, type) DO UPDATE SET
 				event_id = excluded.event_id, time = excluded.time, sequence = excluded.sequence, data = excluded.data
-			WHERE ` + newest.SQL("device_state", "$6", "time"),
+			WHERE ` + newest.SQL("device_state", "$6", "$7", "time"),
 		columns: `device_id, type, event_id, sequence, data, time, 0`,
 	},
 	database.Postgres: {
@@ -49,17 +49,17 @@ var dialects = map[database.Kind]dialect{
 		// are what inbox.First does.
 		put: `WITH first AS (
 				INSERT INTO inbox (service, event_id, state, owner, until, updated_at)
-				VALUES ('` + inboxName + `', $9, 'done', $10, now(), now())
+				VALUES ('` + inboxName + `', $10, 'done', $11, now(), now())
 				ON CONFLICT (service, event_id) DO NOTHING RETURNING event_id
 			), old AS (
 				DELETE FROM inbox USING first WHERE inbox.service = '` + inboxName + `' AND inbox.event_id = $3 RETURNING inbox.event_id
 			)
 			INSERT INTO device_state (device_id, type, event_id, sequence, data, time, time_nanos)
-			SELECT $1, $2, $3, $4, $5::jsonb, $7::timestamptz, $8::smallint FROM first WHERE NOT EXISTS (SELECT FROM old)
+			SELECT $1, $2, $3, $4, $5::jsonb, $8::timestamptz, $9::smallint FROM first WHERE NOT EXISTS (SELECT FROM old)
 			ON CONFLICT (device_id, type) DO UPDATE SET
 				event_id = excluded.event_id, time = excluded.time, time_nanos = excluded.time_nanos,
 				sequence = excluded.sequence, data = excluded.data
-			WHERE ` + newest.SQL("device_state", "$6::timestamptz", "time", "time_nanos"),
+			WHERE ` + newest.SQL("device_state", "$6::timestamptz", "$7", "time", "time_nanos"),
 		once:    true,
 		columns: `device_id, type, event_id, sequence, data, time, time_nanos`,
 	},

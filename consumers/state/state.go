@@ -114,11 +114,12 @@ func (s *Service) apply(ctx context.Context, event events.Event) (changed int64,
 	if err != nil {
 		return 0, err
 	}
-	limit, err := database.FormatTime(newest.Limit(time.Now(), s.maxFuture))
+	latest := newest.Limit(time.Now(), s.maxFuture)
+	limit, err := database.FormatTime(latest)
 	if err != nil {
 		return 0, err
 	}
-	args := append([]any{event.DeviceID, event.Type(), event.ID, event.Sequence, string(data), limit}, at...)
+	args := append([]any{event.DeviceID, event.Type(), event.ID, event.Sequence, string(data), limit, newest.SequenceLimit(latest)}, at...)
 	if s.dialect.once {
 		key := inbox.Key{Service: inboxName, Event: event.Identity()}
 		return changes(s.db.ExecContext(ctx, s.dialect.put, append(args, key.Text(), inbox.Says(event))...))

@@ -18,7 +18,7 @@ var now = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 func place(r *rapid.T, name string) newest.Place {
 	return newest.Place{
 		Time:     now.Add(time.Duration(rapid.IntRange(-2, 2).Draw(r, name+" hours")) * time.Hour),
-		Sequence: rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(r, name+" sequence"),
+		Sequence: rapid.SampledFrom([]string{"", "1", "2", "3", newest.SequenceLimit(now), newest.SequenceLimit(now.Add(time.Hour)), newest.SequenceLimit(now.Add(2 * time.Hour))}).Draw(r, name+" sequence"),
 	}
 }
 
@@ -48,6 +48,9 @@ func TestNotBefore(t *testing.T) {
 		}
 		if believed(a) && believed(b) && believed(c) && a.NotBefore(b, limit) && b.NotBefore(c, limit) && !a.NotBefore(c, limit) {
 			r.Fatalf("%v, %v, %v are in no order", a, b, c)
+		}
+		if believed(a) && !believed(b) && a.Sequence != newest.SequenceLimit(limit.Add(time.Hour)) && b.Sequence == newest.SequenceLimit(limit.Add(time.Hour)) && !a.NotBefore(b, limit) {
+			r.Fatalf("%v is held up by %v, of which neither time nor sequence is believed", a, b)
 		}
 		if believed(a) && !believed(b) && (a.Sequence == "" || a.Sequence >= b.Sequence) && !a.NotBefore(b, limit) {
 			r.Fatalf("%v is held up by %v, whose time is not believed", a, b)
@@ -89,7 +92,8 @@ func TestSQL(t *testing.T) {
 			id++
 			old, p, limit := place(r, "old"), place(r, "new"), now.Add(time.Duration(rapid.IntRange(-1, 1).Draw(r, "limit"))*time.Hour)
 			write(r, insert, id, text(old.Time), old.Sequence)
-			n := write(r, insert+` ON CONFLICT (id) DO UPDATE SET time = excluded.time WHERE `+newest.SQL("marks", "$4", columns...), id, text(p.Time), p.Sequence, text(limit))
+			n := write(r, insert+` ON CONFLICT (id) DO UPDATE SET time = excluded.time WHERE `+newest.SQL("marks", "$4", "$5", columns...),
+				id, text(p.Time), p.Sequence, text(limit), newest.SequenceLimit(limit))
 			if want := p.NotBefore(old, limit); (n == 1) != want {
 				r.Fatalf("%v after %v with limit %v: got %d rows changed, want it taken: %t", p, old, limit, n, want)
 			}
