@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -203,7 +204,9 @@ type body struct {
 	io.ReadCloser
 	server  *Server
 	control *http.ResponseController
-	ended   bool // guarded by the server's mutex
+
+	mu    sync.Mutex
+	ended bool // nobody reads it any more
 }
 
 // watch gives the body of a request its deadline. It is nil without a body.
@@ -214,14 +217,34 @@ func (s *Server) watch(r *http.Request, control *http.ResponseController) *body 
 	b := &body{ReadCloser: r.Body, server: s, control: control}
 	r.Body = b
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.bodies[b] = struct{}{}
-	timeout := s.cfg.BodyTimeout
-	if s.draining {
-		timeout = min(timeout, drainBody)
+	s.mu.Unlock()
+	b.expire(s.cfg.BodyTimeout)
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	if draining { // perhaps only now; from here on Shutdown does it
+		b.expire(min(s.cfg.BodyTimeout, drainBody))
 	}
-	_ = control.SetReadDeadline(time.Now().Add(timeout))
 	return b
+}
+
+// expire gives the body a deadline, unless nobody reads it any more. The server's mutex must not be held: HTTP/2 sets a deadline on the goroutine
+// that follows the connection, too.
+func (b *body) expire(after time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		_ = b.control.SetReadDeadline(time.Now().Add(after))
+	}
+}
+
+// end says that nobody reads the body any more, and tells whether that was so already.
+func (b *body) end() (ended bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ended, b.ended = b.ended, true
+	return ended
 }
 
 // forget says that nobody reads the body any more, and tells whether it had come to its end.
@@ -230,19 +253,16 @@ func (s *Server) forget(b *body) (ended bool) {
 		return true
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.bodies, b)
-	return b.ended
+	s.mu.Unlock()
+	return b.end()
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
-		b.server.mu.Lock()
-		defer b.server.mu.Unlock()
-		b.ended = true
-		delete(b.server.bodies, b)
+		b.server.forget(b)
 	}
 	return n, err
 }
@@ -288,9 +308,7 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
-	for b := range s.bodies {
-		_ = b.control.SetReadDeadline(time.Now().Add(drainBody))
-	}
+	bodies := slices.Collect(maps.Keys(s.bodies))
 	waiting := make([]*place, 0, len(s.places))
 	for _, p := range s.places {
 		if !p.endsItself {
@@ -298,6 +316,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	s.mu.Unlock()
+	for _, b := range bodies {
+		b.expire(drainBody)
+	}
 	for _, p := range waiting {
 		if p.idle() {
 			p.close()

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -387,5 +389,45 @@ func TestServer_HTTP2(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Error(err)
+	}
+}
+
+// deadlines is a response whose read deadline is set as by HTTP/2: by the goroutine that also tells of the connection's states.
+type deadlines struct {
+	http.ResponseWriter
+	set func()
+}
+
+func (d deadlines) SetReadDeadline(time.Time) error {
+	d.set()
+	return nil
+}
+
+// TestServer_HTTP2DeadlinesHoldUpNothing: one that waits for its connection's goroutine must not hold what that goroutine waits for.
+func TestServer_HTTP2DeadlinesHoldUpNothing(t *testing.T) {
+	t.Parallel()
+	s, set := New(Config{Handler: http.NotFoundHandler()}), 0
+	body := func() *body {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("x"))
+		return s.watch(r, http.NewResponseController(deadlines{set: func() {
+			set++
+			if !s.mu.TryLock() {
+				t.Error("the server's mutex is held while a deadline is set")
+				return
+			}
+			s.mu.Unlock()
+		}}))
+	}
+	read, given, _ := body(), body(), body()
+	_, _ = io.Copy(io.Discard, read)
+	s.forget(given)
+	if set != 3 {
+		t.Errorf("%d deadlines for 3 bodies", set)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if set != 4 {
+		t.Errorf("%d deadlines in all, want one more for the body that somebody reads", set)
 	}
 }
