@@ -86,7 +86,7 @@ func New(cfg Config) *Server {
 		ReadHeaderTimeout: cfg.HeaderTimeout,
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: cfg.IdleTimeout},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: cfg.IdleTimeout, WriteByteTimeout: cfg.WriteTimeout},
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug), // clients that vanish, mostly
 		ConnState:         s.changed,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {

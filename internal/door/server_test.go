@@ -431,3 +431,28 @@ func TestServer_HTTP2DeadlinesHoldUpNothing(t *testing.T) {
 		t.Errorf("%d deadlines in all, want one more for the body that somebody reads", set)
 	}
 }
+
+// TestServer_HTTP2ReaderThatDoesNotRead: who takes no answers is gone after the time for a write, however much it goes on to say.
+func TestServer_HTTP2ReaderThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	cert, key := pairOf(t, 1)
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, Config{TLS: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2"}, SessionTicketsDisabled: true}})
+		p := tls.Client(b.dial("127.0.0.1"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})              //nolint:gosec // the certificate is the test's
+		if _, err := io.WriteString(p, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil { // with empty settings
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		for time.Since(begin) < 2*b.cfg.WriteTimeout {
+			time.Sleep(time.Second)
+			if _, err := io.WriteString(p, "\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x01"); err != nil { // it could take more
+				return
+			}
+		}
+		t.Error("a client that reads nothing keeps its connection")
+	})
+}
