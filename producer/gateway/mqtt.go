@@ -30,7 +30,7 @@ type MQTT struct {
 	Topic string
 	// Former are the filters that this session was subscribed to before, in the form of Topic. A broker keeps a session's subscriptions,
 	// and messages for them, until it is told otherwise: Subscribe ends them, and still takes what has come by them. Messages by a
-	// filter that is named nowhere are refused, as nothing says where their device stands.
+	// filter that is named nowhere are refused, as nothing says where their device stands. None of them is Topic.
 	Former []string
 	// Refusals is where devices hear of their messages that were refused, with a + for the device, such as "devices/+/refusals". What
 	// is published there, at QoS 0, is the problem document of the gateway's HTTP answer with the member reason_code: the reason code
@@ -104,6 +104,9 @@ func (cfg MQTT) filters() (f filters, err error) {
 	f.topics = []topicFilter{parse("Topic", cfg.Topic)}
 	for _, former := range cfg.Former {
 		f.topics = append(f.topics, parse("Former", former))
+		if former == cfg.Topic {
+			faults = append(faults, fmt.Errorf("gateway: MQTT: Former: got %q, want a filter other than Topic: its subscription would end as soon as it is made", former))
+		}
 	}
 	if cfg.Refusals != "" {
 		f.refusals = parse("Refusals", cfg.Refusals)

@@ -107,6 +107,18 @@ func TestSubscribe_AfterAChangeOfTheFilter(t *testing.T) {
 	}
 }
 
+// Whoever goes back to a former filter and leaves it named would end the very subscription that was just made, and hear nothing.
+func TestSubscribe_TheFilterIsNoFormerOne(t *testing.T) {
+	t.Parallel()
+	w := newFakeWorld(t, confirming, gateway.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // where it is no error it ends at once
+	err := w.Subscribe(ctx, gateway.MQTT{Broker: "tcp://127.0.0.1:1", ClientID: "g", Former: []string{"sites/+/lamp", gateway.DefaultTopic}})
+	if err == nil || !strings.Contains(err.Error(), `Former: got "devices/+/events"`) {
+		t.Errorf("got %v, want that the filter is in use", err)
+	}
+}
+
 func TestSubscribe_TellsARivalWithItsClientID(t *testing.T) {
 	t.Parallel()
 	var log logText
