@@ -3,6 +3,8 @@ package database
 import (
 	"errors"
 	"strings"
+
+	"github.com/device-fanout/fanout/internal/redact"
 )
 
 var (
@@ -39,7 +41,7 @@ type OpenError struct {
 
 // Error names the database, the cause and what to do.
 func (e *OpenError) Error() string {
-	return "database: open " + e.Target + ": " + e.Err.Error() + ": " + e.Hint
+	return "database: open " + e.Target + ": " + redact.Text(e.Err.Error()) + ": " + e.Hint
 }
 
 // Unwrap returns the cause.

@@ -63,6 +63,8 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 		"settings, broken":  {"host=db password='secret", []string{"not shown", "not settings", "unterminated quoted string"}},
 		"settings, no word": {"host=db secret password=x", []string{"not shown", "not settings", "escapes: want"}},
 		"settings, down":    {"host=127.0.0.1 port=1 user=a password=secret dbname=x sslmode=disable", []string{"postgres://a@127.0.0.1:1/x", "refused"}},
+		"settings, commas":  {"host=127.0.0.1 port=1 sslmode=disable user=a,password=secret", []string{"postgres://a,password=xxxxx", "refused"}},
+		"settings as path":  {"sqlite:host=db password=secret?x", []string{"password=xxxxx", "a setting other than"}},
 		"JSON, down":        {`{"engine":"postgres","host":"127.0.0.1","port":1,"username":"a","password":"secret'\\","dbname":"x"}`, []string{"postgres://a@127.0.0.1:1/x", "refused"}},
 		"JSON, port a text": {`{"host":"127.0.0.1","port":"1","username":"a","password":"secret"}`, []string{"postgres://a@127.0.0.1:1/", "refused"}},
 		"JSON, broken":      {`{"host":"db","password":"secret"`, []string{"not shown", "no JSON object"}},

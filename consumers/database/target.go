@@ -55,7 +55,7 @@ func parseTarget(text string) (target, error) {
 	isSQLite, isURL := found && scheme == "sqlite", strings.Contains(text, "://")
 	shown, fault := unshown, ""
 	if isSQLite || isURL {
-		shown = redact.URL(text)
+		shown = redact.Text(redact.URL(text)) // settings may stand behind sqlite:
 	}
 	switch {
 	case text == "":
@@ -117,6 +117,7 @@ func postgresTarget(source, name string) (target, error) {
 	if name == "" {
 		host := net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
 		name = (&url.URL{Scheme: "postgres", User: url.User(config.User), Host: host, Path: "/" + config.Database}).String()
+		name = redact.Text(name) // settings with commas between them are all one value
 	}
 	return target{kind: Postgres, name: name, source: source}, nil
 }
