@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"golang.org/x/time/rate"
 
+	"github.com/device-fanout/fanout/internal/files"
 	"github.com/device-fanout/fanout/internal/opened"
 )
 
@@ -75,10 +76,7 @@ func CreateArchive(path string) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deadletter: archive: %w", err)
 	}
-	if folder, err := os.Open(filepath.Dir(path)); err == nil { // the file's name too is to outlive a loss of power, where the system can do that
-		_ = folder.Sync()
-		_ = folder.Close()
-	}
+	_ = files.SyncFolder(filepath.Dir(path)) // the file's name too is to outlive a loss of power, where the system can do that
 	return &Archive{file: f, lines: map[*Message]span{}}, nil
 }
 

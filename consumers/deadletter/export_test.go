@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/device-fanout/fanout/internal/files"
 )
 
 // FailSync makes the next sync of an archive fail. The system counts what it was for as written, so that later ones succeed.
@@ -110,7 +112,7 @@ func TestJournal_IsTakenAway(t *testing.T) {
 	for name, take := range map[string]func(path string) error{
 		"deleted":  os.Remove,
 		"renamed":  func(path string) error { return os.Rename(path, path+".old") },
-		"replaced": func(path string) error { return replaceFile(path, []byte("{}\n")) },
+		"replaced": func(path string) error { return files.Replace(path, []byte("{}\n"), 0o600) },
 		"folder":   func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
 	} {
 		path := filepath.Join(t.TempDir(), "state", "journal")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/device-fanout/fanout/internal/files"
 	"github.com/device-fanout/fanout/internal/opened"
 )
 
@@ -111,7 +112,7 @@ func (j *Journal) begin(queueURL string) error {
 		lines = append(lines, journalLine{Device: device, Lap: rotation})
 	}
 	fresh := encodeLines(lines)
-	if err := replaceFile(j.path, fresh); err != nil {
+	if err := files.Replace(j.path, fresh, 0o600); err != nil {
 		return fmt.Errorf("deadletter: journal: %w", err)
 	}
 	if j.file, err = os.OpenFile(j.path, os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
@@ -119,19 +120,6 @@ func (j *Journal) begin(queueURL string) error {
 	}
 	j.size = int64(len(fresh))
 	return nil
-}
-
-// replaceFile puts a new file in the place of one, in one step and so that a loss of power leaves the one or the other.
-func replaceFile(path string, text []byte) error {
-	fresh, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fresh.Write(text)
-	if err = errors.Join(err, fresh.Sync(), fresh.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
 
 func (j *Journal) read(text []byte, queueURL string) error {

@@ -1,4 +1,5 @@
-// Package files replaces files in one step, as files that others read at the same time must be.
+// Package files replaces files in one step, as files that others read at the same time must be, and files that a loss of power must leave
+// whole.
 package files
 
 import (
@@ -48,7 +49,11 @@ func Replace(path string, text []byte, mode fs.FileMode) error {
 	default:
 		mode = before.Mode().Perm()
 		// A rename would not mind that the file may not be written.
-		if file, err := os.OpenFile(path, os.O_WRONLY, 0); err != nil || file.Close() != nil {
+		file, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err == nil {
+			err = file.Close()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -71,12 +76,12 @@ func Replace(path string, text []byte, mode fs.FileMode) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(next.Name()))
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
-// syncFolder makes sure that the entries of a folder are on disk, where that can be asked for: who may write to a folder need not be
-// allowed to read it.
-func syncFolder(path string) error {
+// SyncFolder makes sure that the entries of a folder are on disk, where that can be asked for: who may write to a folder need not be
+// allowed to read it, and Windows has no such call.
+func SyncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/device-fanout/fanout/internal/files"
 )
 
 // SetAside appends a line to a file in the folder aside, and returns once it is on disk. On an error nothing of the line
@@ -22,7 +24,7 @@ func (s *Spool) SetAside(name string, line []byte) (path string, err error) {
 	}
 	size, err := appendLine(f, line)
 	if err = errors.Join(err, f.Close()); err == nil && size == 0 {
-		err = syncFolder(filepath.Dir(path)) // the file is new
+		err = files.SyncFolder(filepath.Dir(path)) // the file is new
 	}
 	return path, err
 }
@@ -58,7 +60,7 @@ func (s *Spool) setAside(seg *segment, d *Damage, piece []byte) (isNew bool, err
 		kept, err := os.ReadFile(d.Aside)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return true, writeAside(d.Aside, piece)
+			return true, files.Replace(d.Aside, piece, 0o600)
 		case err != nil:
 			return false, err
 		case bytes.Equal(kept, piece):
@@ -67,21 +69,4 @@ func (s *Spool) setAside(seg *segment, d *Damage, piece []byte) (isNew bool, err
 		// It is of an earlier segment: numbers begin anew once a spool was empty.
 		d.Aside = filepath.Join(s.dir, asideFolder, fmt.Sprintf("%010d-%d-%d.damaged", seg.number, d.Offset, n))
 	}
-}
-
-// writeAside writes a file that is there as a whole or not at all.
-func writeAside(path string, data []byte) error {
-	next := path + ".new"
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(next))
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
 }

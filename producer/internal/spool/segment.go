@@ -180,11 +180,3 @@ func (g *segment) remove(dir string) error {
 	}
 	return errors.Join(closed, err)
 }
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/device-fanout/fanout/internal/files"
 )
 
 // Options of a Spool.
@@ -133,10 +134,7 @@ func makeFolder(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if err := syncFolder(filepath.Dir(dir)); !errors.Is(err, fs.ErrPermission) { // who may write to it need not be allowed to read it
-		return err
-	}
-	return nil
+	return files.SyncFolder(filepath.Dir(dir))
 }
 
 // lockFolder takes the folder for this process, and writes its number where whoever comes second can read it.
@@ -308,7 +306,7 @@ func (s *Spool) writable() (*segment, error) {
 		return nil, err
 	}
 	if s.opts.SyncEvery >= 0 {
-		if err := syncFolder(s.dir); err != nil {
+		if err := files.SyncFolder(s.dir); err != nil {
 			return nil, errors.Join(err, log.Close(), os.Remove(next.path(s.dir, logSuffix)))
 		}
 	}
