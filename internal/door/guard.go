@@ -16,10 +16,6 @@ type Guard struct {
 	// Hosts are the Host headers that are taken, with their ports. Nil means the names of the loopback interface, with any port: localhost and
 	// what is below it, 127.0.0.0/8, ::1.
 	Hosts []string
-	// AnyHost takes every Host header.
-	AnyHost bool
-	// Origins are further origins, such as "https://app.example.com", whose pages may use the server. Its own pages may.
-	Origins []string
 	// Links takes a GET that opens a page because somebody has followed a link on another site. It is for servers whose GETs
 	// change nothing.
 	Links bool
@@ -63,7 +59,7 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 
 // knows tells whether the server goes by that name. No browser leaves it out.
 func (g *Guard) knows(host string) bool {
-	if g.AnyHost || host == "" {
+	if host == "" {
 		return true
 	}
 	if g.Hosts != nil {
@@ -89,9 +85,6 @@ func isLoopbackName(host string) bool {
 func (g *Guard) foreign(r *http.Request) bool {
 	origins := r.Header.Values("Origin")
 	for _, origin := range origins {
-		if slices.Contains(g.Origins, origin) {
-			continue
-		}
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme == "" || !strings.EqualFold(u.Host, r.Host) {
 			return true
@@ -101,7 +94,7 @@ func (g *Guard) foreign(r *http.Request) bool {
 	case "", "none", "same-origin":
 		return false
 	}
-	if len(origins) > 0 { // all of them are taken
+	if len(origins) > 0 { // all of them are its own
 		return false
 	}
 	link := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"

@@ -115,23 +115,3 @@ func Text(text string) string {
 	}
 	return pairs.ReplaceAllString(text, "${1}${2}"+mark)
 }
-
-// Error returns err with a text without secrets, as by [Text]. It unwraps to err. Error of nil is nil.
-func Error(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	if redacted := Text(text); redacted != text {
-		return &redactedError{redacted, err}
-	}
-	return err
-}
-
-type redactedError struct {
-	text string
-	err  error
-}
-
-func (e *redactedError) Error() string { return e.text }
-func (e *redactedError) Unwrap() error { return e.err }

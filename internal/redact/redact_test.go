@@ -1,8 +1,6 @@
 package redact_test
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -67,24 +65,6 @@ func TestText_TakesSecretsOutOfWhatIsAround(t *testing.T) {
 		if got := redact.Text(text); got != want {
 			t.Errorf("Text(%q):\n got %q\nwant %q", text, got, want)
 		}
-	}
-}
-
-func TestError_KeepsWhatItWraps(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("refused")
-	err := redact.Error(fmt.Errorf("deliver: %w", &url.Error{Op: "Post", URL: "https://h.test/?token=secret", Err: cause}))
-	if want := `deliver: Post "https://h.test/?token=xxxxx": refused`; err.Error() != want {
-		t.Errorf("text: got %q, want %q", err, want)
-	}
-	if !errors.Is(err, cause) {
-		t.Error("got an error that is not its cause, want one that unwraps to it")
-	}
-	if got := redact.Error(nil); got != nil {
-		t.Errorf("of nil: got %v, want nil", got)
-	}
-	if got := redact.Error(cause); got != cause { //nolint:errorlint // the very same
-		t.Errorf("without a secret: got %v, want it as it was", got)
 	}
 }
 
