@@ -40,7 +40,7 @@
 //
 // With a spool nothing is given up: an event is safe, so it is sent again until the topic takes it, also when permissions or the topic
 // itself are missing for hours. An event of unknown outcome that is sent again after more than five minutes, or by the next process,
-// may be a second message; services know events by their ID. Only what SNS refuses because of the event itself is set aside, and
+// may be a second message; services know events by their identity. Only what SNS refuses because of the event itself is set aside, and
 // with [Gapless] what was waiting behind it: in aside/refused.ndjson, a line each, whose member event can be published again as it is.
 // Should the process end meanwhile, the next one begins anew with the event that was refused, and some may stand there twice.
 //

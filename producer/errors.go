@@ -18,7 +18,7 @@ var (
 
 	// ErrUnknownOutcome is in the chain of a PublishError when the event may or may not have reached the topic: no answer came
 	// in time. Publishing it again with the same ID is safe for five minutes from its first request, and always safe for
-	// consumers that know events by their ID.
+	// consumers that know events by their identity.
 	ErrUnknownOutcome = errors.New("outcome unknown")
 )
 

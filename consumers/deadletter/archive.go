@@ -203,7 +203,7 @@ type ResendConfig struct {
 
 // Resend sends the dead letters of an archive back to their queues, those of a device in the order of the file. If one can't be sent, the
 // later ones of its device are not sent either. It returns how many lines were sent, and how many were not. A second Resend within five
-// minutes sends no second copies; a later one does, and services recognize the events by their IDs. A line of an unknown version ends it
+// minutes sends no second copies; a later one does, and services recognize the events by their identity. A line of an unknown version ends it
 // with an error, since later lines may be of the same device.
 func Resend(ctx context.Context, api QueueAPI, in io.Reader, cfg ResendConfig) (sent, failed int, err error) {
 	if cfg.Reject == nil {

@@ -41,7 +41,7 @@
 // one appear. On PostgreSQL they are given before the commit: position 8 may become visible while 7 is not yet, and a
 // position may be missing for ever, because its transaction was rolled back or its event was there already. A reader
 // that follows the table by [Service.After] must not take the greatest position it has seen as a promise that all
-// smaller ones came; it should look back some seconds by recorded_at and pass over the event IDs it knows.
+// smaller ones came; it should look back some seconds by recorded_at and pass over the events that it knows, by their identity.
 //
 // In tables of older versions the ID alone was unique. On SQLite the first start of this version writes such a table anew, which takes time
 // and as much space again, and keeps positions, but no indexes and triggers that others have made. On PostgreSQL it adds an index, and

@@ -92,14 +92,14 @@ const finishTimeout = 5 * time.Second
 // zero means DefaultLease. The handler's context ends when its claim does.
 //
 // Handler and claim cannot be committed together here. When the process dies between the two, or the claim cannot be
-// finished, the event is handled again after the lease. So what the handler does should bear that, rare as it is; the
-// event's ID makes a good idempotency key for whomever it calls.
+// finished, the event is handled again after the lease. So what the handler does should bear that, rare as it is;
+// event.Identity().Key() makes a good idempotency key for whomever it calls.
 //
 // A repeat is a duplicate whatever it says; [Claims] don't compare it with the first one, as First does.
 //
 // In a function of package lambda keep the lease below the queue's visibility timeout less the function's timeout: an event
 // whose function died comes again after the visibility timeout, and its claim has then ended. A longer one uses up
-// deliveries, of which package lambda allows three by default: the event may go to the dead-letter queue unhandled.
+// deliveries, of which the queue allows only so many: the event may go to the dead-letter queue unhandled.
 func Once(claims Claims, service string, lease time.Duration, handle Handler) Handler {
 	if lease <= 0 {
 		lease = DefaultLease

@@ -21,7 +21,7 @@ func newTopicStack(app constructs.Construct, t target) *TopicStack {
 		TopicName:                 jsii.String(strings.TrimSuffix(t.TopicName(), ".fifo")),
 		DisplayName:               jsii.String(t.content() + " in " + t.Environment.Name),
 		Fifo:                      jsii.Bool(true),
-		ContentBasedDeduplication: jsii.Bool(false), // the event's ID is the deduplication ID; equal bodies are not equal events
+		ContentBasedDeduplication: jsii.Bool(false), // the deduplication ID follows from the event's identity; equal bodies are not equal events
 		FifoThroughputScope:       awssns.FifoThroughputScope_MESSAGE_GROUP,
 		EnforceSSL:                jsii.Bool(true),
 	}

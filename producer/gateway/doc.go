@@ -12,10 +12,11 @@
 // # What an answer promises
 //
 // 202 is given only for an event that the topic has confirmed, or that lies in the producer's spool on disk. Whoever has read
-// it may forget the event. Every other answer is a problem document (RFC 9457) that names the bad fields, and says by its
+// it may forget the event. Every other answer, but to a batch, is a problem document (RFC 9457) that names the bad fields, and says by its
 // status whether sending the event again can help: 4xx other than 408 and 429 can't, 408, 429 and 5xx can. No answer at all
 // means that the outcome is not known. So a careful client gives its events IDs of its own and sends again under the same
-// ID: inside five minutes SNS drops the second, later the services know it by its ID.
+// ID: inside five minutes SNS drops the second, later the services know it by its identity. SNS does not compare the two: if an ID is used for another
+// event within five minutes, that one is answered with 202, too, and is dropped unseen.
 //
 // A batch of CloudEvents is answered with a list: for each event, in its place, what it would have been answered alone. Where they differ the
 // status is 207.
