@@ -96,7 +96,7 @@ It prints an address with a token that lets a browser in.`,
 	tls.add(cmd)
 	f.StringArrayVar(&o.consumers, "consumer", nil, "`URL` of a consumer's --health-addr, whose blocked devices are shown; may be repeated")
 	f.StringVar(&o.services.data, "data", "", "`FOLDER` of the databases of services that park devices, to show the parked ones")
-	f.StringVar(&o.services.database, "database", "", "`URL` of their database, instead of --data")
+	f.StringVar(&o.services.database, "database", "", "`URL`, settings or JSON of their database, instead of --data")
 	f.StringVar(&o.state, "state", "", "`FOLDER` of the journals of runs that were cut off (default ~/.local/state/fanout)")
 	f.StringVar(&o.folder, "folder", "", "`FOLDER` where the files of dropped dead letters go (default: the current one)")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")

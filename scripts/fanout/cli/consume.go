@@ -131,7 +131,7 @@ shows them. A client of push that comes back gets what it has missed: the last t
 	f.StringVar(&o.database, "database", "", "`URL`, settings or JSON of its database, not --data (default: $FANOUT_DATABASE)")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
 	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` of /livez, /startupz, /readyz, /metrics, /blocked (default: nowhere)")
-	addExpose(cmd, &o.exposed)
+	addExpose(cmd, &o.exposed, "--health-addr, and push without a token")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
 	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
 	f.BoolVar(&refuseReused, "refuse-reused", false, "dead-letter an event with the identity of an earlier one and another type or payload")

@@ -127,7 +127,7 @@ Of a service that parks devices the parked ones are released, each with all of i
 	}
 	m.addTo(cmd, "move")
 	cmd.Flags().StringVar(&m.services.data, "data", "", "`FOLDER` of the service's database, for one that parks devices")
-	cmd.Flags().StringVar(&m.services.database, "database", "", "`URL` of the service's database, instead of --data")
+	cmd.Flags().StringVar(&m.services.database, "database", "", "`URL`, settings or JSON of the service's database, instead of --data")
 	cmd.Flags().BoolVar(&native, "native", false, "let SQS move everything, by a message move task")
 	return cmd
 }

@@ -38,7 +38,7 @@ func newGateway(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateway",
 		Short: "Take events from devices over HTTP and MQTT, and publish them",
-		Long: `Takes events over HTTP, one, a batch or a stream of lines, and from an MQTT broker, and publishes them through the producer SDK:
+		Long: `Takes events over HTTP (one, a batch or a stream of lines) and from an MQTT broker, and publishes them:
 
   ` + g.app.Name + ` gateway key hall --file keys.json        # shows the key of a client named hall, once
   ` + g.app.Name + ` gateway --keys keys.json --spool /var/lib/fanout/spool
@@ -46,10 +46,11 @@ func newGateway(g *globals) *cobra.Command {
   curl http://127.0.0.1:4568/v1/events -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \
     -d '` + exampleLine() + `'
 
-An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is answered
-with a problem document that names what is wrong. A message from the broker is acknowledged when a 202 would be sent. The file of keys
-may be changed while the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under
-way are answered, and what is in the buffer is published.
+An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is
+answered with a problem document that names what is wrong, and a batch whose events have different answers with 207 and
+all of these. A message from the broker is acknowledged when a 202 would be sent. The file of keys may be changed while
+the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under way are
+answered, and what is in the buffer is published.
 
 /healthz and /readyz are beside /v1/events; metrics for Prometheus are at --metrics-addr, at /metrics.
 The password for the broker is taken from $` + mqttPassword + `.`,
@@ -64,7 +65,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f := cmd.Flags()
 	f.StringVar(&o.addr, "addr", gatewayAddress, "`HOST:PORT` where to listen")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "`HOST:PORT` where metrics are served (default: nowhere)")
-	addExpose(cmd, &o.exposed)
+	addExpose(cmd, &o.exposed, "--metrics-addr, which asks for no key")
 	o.encryption.add(cmd)
 	f.StringVar(&o.keys, "keys", "", "`FILE` of API keys")
 	f.BoolVar(&o.noKeys, "no-keys", false, "let everyone in; only on an address that only this machine can reach")
@@ -72,8 +73,8 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f.StringVar(&o.source, "source", "fanout/gateway", "CloudEvents `SOURCE` of events that name none")
 	f.StringVar(&o.topicARN, "topic-arn", "", "`ARN` of the topic (default: looked up by its name)")
 	o.mqtt.bind(f)
-	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from each key that has no limit of its own, and from the broker (default: no limit)")
-	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices (default: no limit)")
+	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from a key without a limit of its own, and from the broker")
+	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices")
 	maxFutureFlag(cmd, &o.maxFuture)
 	cmd.MarkFlagsMutuallyExclusive("keys", "no-keys")
 	cmd.MarkFlagsOneRequired("keys", "no-keys")
@@ -87,9 +88,11 @@ func newGatewayKey(g *globals) *cobra.Command {
 		Use:   "key NAME",
 		Short: "Make an API key and add it to the file of keys",
 		Long: `Makes an API key with a new random secret, adds its hash to the file of keys, and prints the key. It is shown this once
-only. A running gateway knows it after a moment. To confine it to devices or to a source, or to limit it, edit its entry in the file:
+only. A running gateway knows it after a moment. To confine it to devices or to a source, or to limit it, edit its entry
+in the file:
 
-  {"name": "hall", "sha256": "…", "devices": ["hall-*"], "source": "gateway/hall", "per_second": 100, "per_device_per_second": 5}`,
+  {"name": "hall", "sha256": "…", "devices": ["hall-*"], "source": "gateway/hall",
+   "per_second": 100, "per_device_per_second": 5}`,
 		Args: exactly(1, "the name of a key"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			key, err := gateway.AddKey(file, args[0])

@@ -30,16 +30,16 @@ type mqttOptions struct {
 }
 
 func (o *mqttOptions) bind(f *pflag.FlagSet) {
-	f.StringVar(&o.Broker, "mqtt", "", "`URL` of an MQTT broker to subscribe to, such as tcp://127.0.0.1:1883 or ssl://HOST:8883")
-	f.StringVar(&o.ClientID, "mqtt-client-id", "", "`NAME` of the session at the broker; every gateway has its own (default: made from the names of host and spool)")
+	f.StringVar(&o.Broker, "mqtt", "", "`URL` of an MQTT broker, such as tcp://127.0.0.1:1883 or ssl://HOST:8883")
+	f.StringVar(&o.ClientID, "mqtt-client-id", "", "`NAME` of this gateway's session at the broker (default: from host and spool)")
 	f.StringVar(&o.Topic, "mqtt-topic", gateway.DefaultTopic, "`FILTER` of topics, with a + for the device")
-	f.StringArrayVar(&o.Former, "mqtt-former-topic", nil, "`FILTER` that this session was subscribed to before: what came by it is taken, and it ends (repeatable)")
-	f.StringVar(&o.Refusals, "mqtt-refusals", "", "`TOPIC` where devices hear of refused messages, with a + for the device, such as devices/+/refusals (default: nowhere)")
+	f.StringArrayVar(&o.Former, "mqtt-former-topic", nil, "`FILTER` of before: what came by it is taken, and it ends; may be repeated")
+	f.StringVar(&o.Refusals, "mqtt-refusals", "", "`TOPIC` where devices hear of refused messages, such as devices/+/refusals")
 	f.StringVar(&o.Username, "mqtt-username", "", "user `NAME` for the broker")
-	f.StringVar(&o.ca, "mqtt-ca", "", "trust a broker's certificate by the authorities in this `FILE` only (default: the system's)")
+	f.StringVar(&o.ca, "mqtt-ca", "", "trust only the authorities in this `FILE` for the broker (default: the system's)")
 	f.StringVar(&o.cert, "mqtt-cert", "", "show the broker the certificate in this `FILE`; it is read again for every connection")
 	f.StringVar(&o.key, "mqtt-key", "", "`FILE` of that certificate's private key")
-	f.StringSliceVar(&o.alpn, "mqtt-alpn", nil, "application `PROTOCOL` to ask for (ALPN), such as x-amzn-mqtt-ca for AWS IoT Core at port 443")
+	f.StringSliceVar(&o.alpn, "mqtt-alpn", nil, "`PROTOCOL` to ask for (ALPN): x-amzn-mqtt-ca for AWS IoT Core at port 443")
 }
 
 // config is what the flags ask for; its Broker is empty without any. spool is the gateway's.

@@ -84,7 +84,7 @@ probability with seed.`,
 		},
 	}
 	cmd.Flags().StringVar(&addr, "addr", localAddress, "`HOST:PORT` where to listen")
-	addExpose(cmd, &exposed)
+	addExpose(cmd, &exposed, "the engine, which asks for no key")
 	cmd.Flags().BoolVar(&empty, "empty", false, "without topic and queues")
 	cmd.Flags().StringVar(&faultsFile, "faults", "", "`FILE` of fault rules: a JSON array, see above")
 	cmd.Flags().BoolVar(&enforce, "enforce-policies", false, "deliver only to queues whose policy lets the topic send, as AWS does")

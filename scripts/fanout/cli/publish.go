@@ -29,7 +29,8 @@ with an optional "id" and "source"; a line with a full CloudEvents JSON event is
 their number and the reason, and the rest goes on.
 
 --redrive sends the dead letters of a file that "dlq drop" or "dlq export" has written: each to the queue that it came
-from, not to the topic, in order per device. Services know the events by their identity, so sending them twice does no harm.
+from, not to the topic, in order per device. Services know the events by their identity, so sending them twice does
+no harm.
 
 ` + exitCodes,
 		Args: exactly(1, "a file, or - for standard input"),

@@ -211,7 +211,7 @@ func checkRate(perSecond float64) error {
 
 // maxFutureFlag adds the flag that bounds how far ahead an event's time may be.
 func maxFutureFlag(cmd *cobra.Command, d *time.Duration) {
-	cmd.Flags().DurationVar(d, "max-future", gateway.DefaultMaxFuture, "refuse events whose time is more than this `TIME` ahead; 0 refuses none")
+	cmd.Flags().DurationVar(d, "max-future", gateway.DefaultMaxFuture, "refuse events dated more than this `TIME` ahead; 0 refuses none")
 }
 
 func checkMaxFuture(d time.Duration) error {

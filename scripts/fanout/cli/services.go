@@ -289,9 +289,9 @@ func listen(addr, flag string, exposed bool) (net.Listener, error) {
 	return l, nil
 }
 
-// addExpose adds the flag that lets what asks for no key listen where other machines reach it.
-func addExpose(cmd *cobra.Command, exposed *bool) {
-	cmd.Flags().BoolVar(exposed, "expose", false, "let what asks for no key listen beyond this machine")
+// addExpose adds the flag that lets what asks for no key listen where other machines reach it; what says which of the command's servers that is.
+func addExpose(cmd *cobra.Command, exposed *bool, what string) {
+	cmd.Flags().BoolVar(exposed, "expose", false, "let other machines reach "+what)
 }
 
 // notListening adds the most likely cause of a port that can't be listened on.

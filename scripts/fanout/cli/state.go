@@ -23,8 +23,8 @@ func newState(g *globals) *cobra.Command {
 		Short: "Look at the last state of a device, and mend it",
 		Long: `Works on the database of the service state, which may run meanwhile.
 
-That service lets no event overwrite a newer one. A device whose clock was wrong, by less than a day, keeps the state of that
-time until then: forget deletes it, and the device's next event makes it anew.`,
+That service lets no event overwrite a newer one. A device whose clock was ahead, by less than a day, keeps the state of
+that time until then: forget deletes it, and the device's next event makes it anew.`,
 		Args: aCommand,
 		RunE: help,
 	}
@@ -104,7 +104,7 @@ with --yes only. Which events were handled is not forgotten: those that come aga
 func addStateDatabase(cmd *cobra.Command, o *serviceOptions) {
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database")
-	f.StringVar(&o.database, "database", "", "`URL` of its database, not --data: postgres://host/db (default: $FANOUT_DATABASE)")
+	f.StringVar(&o.database, "database", "", "`URL`, settings or JSON of its database, not --data (default: $FANOUT_DATABASE)")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")
 }
 

@@ -87,7 +87,7 @@ does. Ctrl-C ends it: it publishes nothing more, handles what is in the queues, 
 	f := cmd.Flags()
 	f.StringVar(&o.addr, "addr", localAddress, "`HOST:PORT` where SNS and SQS listen")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
-	addExpose(cmd, &o.exposed)
+	addExpose(cmd, &o.exposed, "what listens here, and asks for no key")
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the services' databases (default: a new temporary folder)")
 	f.StringVar(&o.input, "input", "", "publish the lines of this `FILE`, or of standard input for -")
 	f.StringVar(&o.format, "format", "ndjson", "`FORMAT` of the input; there is ndjson, one event a line")
