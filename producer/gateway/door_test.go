@@ -126,6 +126,9 @@ func TestServe_TakesNothingFromWebPagesWithoutKeys(t *testing.T) {
 		if response.StatusCode != c.want {
 			t.Errorf("%s: got %d, want %d", name, response.StatusCode, c.want)
 		}
+		if media := response.Header.Get("Content-Type"); c.want != 202 && media != "application/problem+json" {
+			t.Errorf("%s: got an answer of type %s, want a problem document", name, media)
+		}
 	}
 }
 

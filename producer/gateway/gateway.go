@@ -63,7 +63,7 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	server := door.New(door.Config{
 		Name: "gateway", Handler: g.Handler(), Logger: g.cfg.Logger, Always: []string{"/healthz", "/readyz"}, NoRoom: g.noRoom,
 		BodyTimeout: g.cfg.BodyTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		Guard: g.keys.guard(listener),
+		Guard: g.guard(listener),
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }() // ends with Shutdown

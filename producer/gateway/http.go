@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/door"
 )
 
 // Handler returns the HTTP side: POST /v1/events, /healthz and /readyz. Timeouts of headers are the server's; [Gateway.Serve] is one
@@ -97,6 +99,25 @@ func (g *Gateway) noRoom(w http.ResponseWriter, _ *http.Request) {
 	p := newProblem(kindConnections, "")
 	g.metrics.count(overHTTP, p, 0)
 	p.write(w)
+}
+
+// guard keeps web pages away where nobody is asked for a key.
+func (g *Gateway) guard(l net.Listener) *door.Guard {
+	if !g.keys.anyone {
+		return nil
+	}
+	guard := door.Loopback(l)
+	if guard != nil {
+		guard.Refuse = func(w http.ResponseWriter, status int, why string) {
+			p := newProblem(kindForeignPage, why)
+			if status == http.StatusMisdirectedRequest {
+				p = newProblem(kindForeignHost, why)
+			}
+			g.metrics.count(overHTTP, p, 0)
+			p.write(w)
+		}
+	}
+	return guard
 }
 
 func (g *Gateway) authenticate(r *http.Request) (Key, bool) {

@@ -14,7 +14,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -23,7 +22,6 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/events"
-	"github.com/device-fanout/fanout/internal/door"
 )
 
 // Key is what one API key may do. It does not hold the secret, only its hash.
@@ -177,14 +175,6 @@ func (k *Keys) Check(text string) (Key, bool) {
 		return Key{}, false
 	}
 	return key, true
-}
-
-// guard keeps web pages away where nobody is asked for a key.
-func (k *Keys) guard(l net.Listener) *door.Guard {
-	if !k.anyone {
-		return nil
-	}
-	return door.Loopback(l)
 }
 
 // renew returns a key that was shown a while ago as the file has it now. It is false when it was taken away meanwhile.

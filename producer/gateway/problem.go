@@ -53,6 +53,8 @@ const (
 	kindForbidden       kind = "forbidden-device"
 	kindForbiddenSource kind = "forbidden-source"
 	kindForeignTopic    kind = "foreign-topic"
+	kindForeignPage     kind = "foreign-page"
+	kindForeignHost     kind = "foreign-host"
 	kindNotFound        kind = "not-found"
 	kindMethod          kind = "method-not-allowed"
 	kindLimited         kind = "too-many-events"
@@ -81,6 +83,8 @@ var kinds = map[kind]struct {
 	kindForbidden:       {http.StatusForbidden, "The API key may not speak for this device"},
 	kindForbiddenSource: {http.StatusForbidden, "The API key may not speak for this source"},
 	kindForeignTopic:    {http.StatusForbidden, "The message came by a subscription that this gateway did not make"},
+	kindForeignPage:     {http.StatusForbidden, "The request comes from a web page"},
+	kindForeignHost:     {http.StatusMisdirectedRequest, "The gateway does not go by this name"},
 	kindNotFound:        {http.StatusNotFound, "There is nothing here"},
 	kindMethod:          {http.StatusMethodNotAllowed, "The method is not allowed"},
 	kindLimited:         {http.StatusTooManyRequests, "Too many events"},
