@@ -11,8 +11,8 @@ import (
 )
 
 // Certificates reads a certificate and its private key, and makes a configuration that reads them again when they have changed. It looks at the
-// files at a handshake, once a second at most. A pair that can't be used, as half of a new one can't, is logged, and the old one stays.
-// protocols are those of ALPN, the preferred one first.
+// files at a handshake, once a second at most. A new pair is used from then on; one that can't be used, as half of a new one can't, leaves the old one in place.
+// logger, which is never nil, hears of both. protocols are those of ALPN, the preferred one first.
 func Certificates(certFile, keyFile string, logger *slog.Logger, protocols ...string) (*tls.Config, error) {
 	c := &certificates{certFile: certFile, keyFile: keyFile, logger: logger, looked: time.Now()}
 	if err := c.read(); err != nil {

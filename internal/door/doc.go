@@ -14,7 +14,7 @@
 //
 // # Number
 //
-// All connections of a process share one [Room], which leaves descriptors for everything else: files, databases, calls to AWS. When it is
+// All connections of a process share one room, which leaves descriptors for everything else: files, databases, calls to AWS. When it is
 // full, the connection that has waited longest without a complete request (nothing or half a header sent, or idle between two requests) is
 // closed for the new one. So thousands of silent connections keep nobody out, and what sends its request at once is always heard.
 // Requests in a handler are never cut off for others. Where everything is in a handler, each server has a few places

@@ -43,7 +43,7 @@ func IsLoopback(addr net.Addr) bool {
 type entrance struct {
 	net.Listener
 	name   string
-	room   *Room
+	room   *room
 	logger *slog.Logger
 	done   chan struct{}
 	once   sync.Once
@@ -54,7 +54,7 @@ type entrance struct {
 	turnedAway int // since the last line of the log
 }
 
-func newEntrance(l net.Listener, name string, room *Room, logger *slog.Logger) *entrance {
+func newEntrance(l net.Listener, name string, room *room, logger *slog.Logger) *entrance {
 	return &entrance{
 		Listener: l, name: name, room: room, logger: logger, done: make(chan struct{}),
 		failed: rate.Sometimes{Interval: logEvery}, full: rate.Sometimes{Interval: logEvery},

@@ -20,8 +20,8 @@ const (
 	grace = 10 * time.Millisecond
 )
 
-// Room bounds connections: those of all servers that share it, and those of one remote address. It is safe for concurrent use.
-type Room struct {
+// room bounds connections: those of all servers that share it, and those of one remote address. It is safe for concurrent use.
+type room struct {
 	max        int
 	perAddress int // loopback is not bounded: behind it may be a proxy
 
@@ -41,7 +41,7 @@ type address struct {
 
 // place is what a connection takes of a room.
 type place struct {
-	room  *Room
+	room  *room
 	from  netip.Addr
 	of    *address // nil when the place is not, or no longer, taken
 	close func()   // does not block
@@ -54,13 +54,13 @@ type place struct {
 	inAll, own *list.Element // in waiting, while it waits for a request
 }
 
-// NewRoom makes room for max connections, of which one address may have perAddress. Zero for perAddress means half of all.
-func NewRoom(maximum, perAddress int) *Room {
-	return &Room{max: maximum, perAddress: cmp.Or(perAddress, max(1, maximum/2)), addresses: map[netip.Addr]*address{}, freed: make(chan struct{})}
+// newRoom makes room for max connections, of which one address may have perAddress. Zero for perAddress means half of all.
+func newRoom(maximum, perAddress int) *room {
+	return &room{max: maximum, perAddress: cmp.Or(perAddress, max(1, maximum/2)), addresses: map[netip.Addr]*address{}, freed: make(chan struct{})}
 }
 
 // process is the room of all servers that are given none.
-var process = sync.OnceValue(func() *Room { return NewRoom(roomOf(descriptors()), 0) })
+var process = sync.OnceValue(func() *room { return newRoom(roomOf(descriptors()), 0) })
 
 // roomOf is how many of a process's descriptors are for connections: three quarters, but at least [minKept] are left.
 func roomOf(descriptors int) int {
@@ -91,7 +91,7 @@ func network(a netip.Addr) netip.Addr {
 // enter takes a place for p, whose connection waits for its first request. If there is none it closes a connection that waits, or takes
 // one of the server's spare places, or waits. It returns whether there was a place, how many connections it has closed, and is false
 // early once done is closed.
-func (r *Room) enter(p *place, spare *int, done <-chan struct{}) (ok bool, closed int) {
+func (r *room) enter(p *place, spare *int, done <-chan struct{}) (ok bool, closed int) {
 	for {
 		r.mu.Lock()
 		of := r.addresses[p.from]
@@ -154,7 +154,7 @@ func (r *Room) enter(p *place, spare *int, done <-chan struct{}) (ok bool, close
 }
 
 // take takes the place, which waits for a request; mu is held.
-func (r *Room) take(p *place, of *address) {
+func (r *room) take(p *place, of *address) {
 	r.addresses[p.from] = of
 	p.room, p.of = r, of
 	of.taken++
@@ -165,7 +165,7 @@ func (r *Room) take(p *place, of *address) {
 }
 
 // give gives the place back, if it is taken; mu is held.
-func (r *Room) give(p *place) {
+func (r *room) give(p *place) {
 	if p.of == nil {
 		return
 	}
@@ -231,7 +231,7 @@ func (p *place) idle() bool {
 }
 
 // evict closes the connection that has waited longest, if one waits: there are no descriptors left.
-func (r *Room) evict() {
+func (r *room) evict() {
 	r.mu.Lock()
 	front := r.waiting.Front()
 	if front == nil {
@@ -245,7 +245,7 @@ func (r *Room) evict() {
 }
 
 // size returns how many connections there are, and how many there may be.
-func (r *Room) size() (taken, most int) {
+func (r *room) size() (taken, most int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.taken, r.max

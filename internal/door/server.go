@@ -39,13 +39,13 @@ type Config struct {
 	IdleTimeout    time.Duration // between two requests; zero means 1 minute
 	MaxHeaderBytes int           // zero means 64 KiB
 
-	room *Room // nil means the one of the process
+	room *room // nil means the one of the process
 }
 
 // Server is an [http.Server] with the bounds of this package. Make one with [New]. Its methods are safe for concurrent use.
 type Server struct {
 	cfg      Config
-	room     *Room
+	room     *room
 	http     *http.Server
 	requests atomic.Int64 // in handlers
 

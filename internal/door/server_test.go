@@ -98,7 +98,7 @@ func TestServer_AHandlerMayTakeItsTime(t *testing.T) {
 func TestServer_SilentConnectionsMakeRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := start(t, Config{room: NewRoom(8, 0)})
+		b := start(t, Config{room: newRoom(8, 0)})
 		idle := b.dial("192.0.2.7")
 		if got := idle.ask("/", ""); got != http.StatusOK {
 			t.Fatalf("got %d, want 200", got)
@@ -134,7 +134,7 @@ func TestServer_AnswersWithoutRoom(t *testing.T) {
 		mux := http.NewServeMux()
 		mux.HandleFunc("/", func(http.ResponseWriter, *http.Request) { <-release })
 		mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
-		b := start(t, Config{Handler: mux, Always: []string{"/healthz"}, room: NewRoom(3, 0)})
+		b := start(t, Config{Handler: mux, Always: []string{"/healthz"}, room: newRoom(3, 0)})
 		answers := make(chan int, 3)
 		for n := range 3 {
 			p := b.dial(fmt.Sprintf("192.0.2.%d", n))
@@ -167,7 +167,7 @@ func TestServer_BoundsOneAddress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
-		b := start(t, Config{room: NewRoom(40, 4), Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b := start(t, Config{room: newRoom(40, 4), Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/hold" {
 				<-hold
 			}
@@ -279,7 +279,7 @@ func TestServer_CountsHijackedConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		end := make(chan struct{})
-		room := NewRoom(2, 0)
+		room := newRoom(2, 0)
 		b := start(t, Config{room: room, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/hijack" {
 				return
@@ -329,7 +329,7 @@ func TestServer_HTTP2(t *testing.T) {
 	}
 	entered, release := make(chan struct{}), make(chan struct{})
 	s := New(Config{
-		room: NewRoom(4, 0), Logger: slog.New(slog.DiscardHandler), TLS: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}},
+		room: newRoom(4, 0), Logger: slog.New(slog.DiscardHandler), TLS: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/hold" {
 				entered <- struct{}{}
