@@ -87,6 +87,23 @@ func TestDLQ_RedriveSendsToNoOtherQueue(t *testing.T) {
 	}
 }
 
+// The console's plan says so, too.
+func TestConsole_PlanTellsWhatNamesAnotherQueue(t *testing.T) {
+	t.Parallel()
+	engine, endpoint := localEngine(t)
+	record := deadletter.Record{Service: "history", Class: deadletter.Known, Code: "a", Queue: "arn:aws:sqs:eu-central-1:000000000000:dev-state.fifo"}
+	plant(t, engine, "dev-history-dlq.fifo", "lamp-1", `{"id":"1","subject":"lamp-1"}`, record)
+	client, address := browserless(t), consoleOf(t, endpoint)
+	base, _, _ := strings.Cut(address, "/?")
+	request(t, client, "GET", address, nil, nil)
+	const note = `Of these, 1 will stay here, as the record names another queue than <span class="mono">dev-history.fifo</span>`
+	_, redrive := request(t, client, "GET", base+"/plan/redrive/dev-history-dlq.fifo", nil, nil)
+	contains(t, "plan of a redrive", redrive, note)
+	if _, drop := request(t, client, "GET", base+"/plan/drop/dev-history-dlq.fifo", nil, nil); strings.Contains(drop, note) {
+		t.Errorf("plan of a drop: got %s, want nothing about what stays", drop)
+	}
+}
+
 // Whatever a program leaves on disk that holds events or secrets is its owner's alone, whatever the umask is.
 func TestFiles_AreTheirOwnersAlone(t *testing.T) {
 	t.Parallel()

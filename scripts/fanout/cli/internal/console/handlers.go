@@ -250,6 +250,9 @@ func (c *Console) plan(w http.ResponseWriter, r *http.Request) {
 		v.Survey = &deadletter.Survey{Service: s.Name}
 		if v.Message = c.surveys[from.URL].last().find(id); v.Message != nil {
 			v.Survey.Matched, v.Survey.Devices = 1, 1
+			if from.Foreign(v.Message) != "" {
+				v.Survey.Foreign = 1
+			}
 		}
 	} else if v.Survey, err = deadletter.Look(r.Context(), c.api, from, filter, nil); err != nil {
 		c.fail(w, http.StatusBadGateway, err)
