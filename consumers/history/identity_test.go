@@ -236,6 +236,40 @@ func TestIdentity_OldTables(t *testing.T) {
 	})
 }
 
+// Rows of others that refer to the old table are not deleted with it, as ON DELETE CASCADE would: the table stays as it is, and the error says why.
+func TestIdentity_OldTableThatOthersReferTo(t *testing.T) {
+	t.Parallel()
+	for _, action := range []string{"", "ON DELETE CASCADE"} {
+		target := databasetest.SQLite(t)
+		db := oldDatabase(t, target)
+		execute(t, db, oldInsert[database.SQLite], "1", "hall")
+		execute(t, db, `CREATE TABLE notes (position INTEGER REFERENCES Event_History (position) `+action+`, note TEXT)`)
+		execute(t, db, `INSERT INTO notes VALUES (1, 'a window was open')`)
+		service, err := history.Open(t.Context(), target, history.Config{})
+		if err == nil {
+			_ = service.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "a table refers to event_history") {
+			t.Errorf("%q: got %v, want an error that says why", action, err)
+		}
+		var rows, notes int
+		err = db.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM event_history), (SELECT count(*) FROM notes)`).Scan(&rows, &notes)
+		if err != nil || rows != 1 || notes != 1 {
+			t.Errorf("%q: got %d rows and %d notes, %v, want one of each", action, rows, notes, err)
+		}
+		execute(t, db, `DROP TABLE notes`)
+		service, err = history.Open(t.Context(), target, history.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := service.After(t.Context(), 0, 10)
+		if got := ids(all); got != "1" || err != nil {
+			t.Errorf("%q: got %q, want the row", action, got)
+		}
+		_ = service.Close()
+	}
+}
+
 // The sequence of positions goes on where it was also if there is no row left.
 func TestIdentity_OldTableWithoutRows(t *testing.T) {
 	t.Parallel()

@@ -29,8 +29,13 @@ var dialects = map[database.Kind]dialect{
 			);
 			CREATE INDEX event_history_device_time ON event_history (device_id, time)`,
 			// An event is known by source and device as well as by its ID. SQLite can't drop a constraint, so the table is written anew;
-			// positions stay, and so does the greatest that was ever given.
-			`CREATE TABLE event_history_new (
+			// positions stay, and so does the greatest that was ever given. To drop the old one would delete what refers to it with ON DELETE CASCADE.
+			`CREATE TEMP TABLE event_history_references (name TEXT
+				CONSTRAINT "a table refers to event_history, which is written anew: make it without that foreign key" CHECK (name IS NULL));
+			INSERT INTO event_history_references SELECT m.name FROM main.sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f
+				WHERE m.type = 'table' AND lower(f."table") = 'event_history';
+			DROP TABLE temp.event_history_references;
+			CREATE TABLE event_history_new (
 				position    INTEGER PRIMARY KEY AUTOINCREMENT,
 				event_id    TEXT NOT NULL,
 				source      TEXT NOT NULL,
