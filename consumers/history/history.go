@@ -113,7 +113,7 @@ func (s *Service) record(ctx context.Context, event events.Event) error {
 // repeated compares an event with the row of its identity, and returns what is to become of it.
 func (s *Service) repeated(ctx context.Context, event events.Event, data []byte, earlier Row) error {
 	s.logger.Debug("event was recorded before", "event_id", event.ID, "source", event.Source, "device_id", event.DeviceID)
-	was, err := events.DigestOf(earlier.Type, earlier.Data)
+	was, err := earlier.digest()
 	if err != nil {
 		return err
 	}

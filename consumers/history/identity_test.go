@@ -116,6 +116,31 @@ func TestIdentity_RepeatThatSaysSomethingElse(t *testing.T) {
 	})
 }
 
+// A newer program may have written the row, with a field that this one does not know: the event that comes again has not another payload for that.
+func TestIdentity_RepeatOfWhatANewerProgramHasWritten(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		service := open(t, target)
+		db, err := database.Open(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		e := event("hall", 1)
+		e.Data = device.TemperatureMeasured{Celsius: 20}
+		handle(t, service, e)
+		execute(t, db, `UPDATE event_history SET data = '{"celsius":20,"new":1}'`)
+		watch := reused.New(slog.New(slog.DiscardHandler), true)
+		if err := service.Handle(watch.In(t.Context()), e); err != nil || watch.Count() != 0 {
+			t.Errorf("got %v and %d counted, want a plain repeat", err, watch.Count())
+		}
+		e.Data = device.TemperatureMeasured{Celsius: 99}
+		if err := service.Handle(watch.In(t.Context()), e); err == nil {
+			t.Error("another payload: got nil, want it refused")
+		}
+	})
+}
+
 // oldTables are those of the version that knew an event by its ID alone, and oldInsert is how it wrote a row.
 var (
 	oldTables = map[database.Kind]string{

@@ -40,6 +40,14 @@ func (r Row) Event() (events.Event, error) {
 	return r.event(data), nil
 }
 
+// digest is [events.Event.Digest] of what this program reads in the row: one that knows more fields, or not the type, may have written it.
+func (r Row) digest() (string, error) {
+	if event, err := r.Event(); err == nil {
+		return event.Digest()
+	}
+	return events.DigestOf(r.Type, r.Data)
+}
+
 func (r Row) event(data events.Data) events.Event {
 	return events.Event{ID: r.EventID, Source: r.Source, DeviceID: r.DeviceID, Time: r.Time, Sequence: r.Sequence, Data: data}
 }
