@@ -134,6 +134,25 @@ func browserless(t *testing.T) *http.Client {
 	return &http.Client{Jar: jar}
 }
 
+// Consoles of several environments stand side by side on one machine, and a browser keeps cookies by host, whatever the port.
+func TestConsole_SideBySide(t *testing.T) {
+	t.Parallel()
+	_, endpoint := localEngine(t)
+	browser := browserless(t)
+	addresses := []string{consoleOf(t, endpoint), consoleOf(t, endpoint)}
+	for _, address := range addresses {
+		if status, _ := request(t, browser, "GET", address, nil, nil); status != http.StatusOK {
+			t.Fatalf("with the token: got %d", status)
+		}
+	}
+	for _, address := range addresses {
+		base, _, _ := strings.Cut(address, "?token=")
+		if status, body := request(t, browser, "GET", base, nil, nil); status != http.StatusOK {
+			t.Errorf("after both were opened: got %d %q", status, body)
+		}
+	}
+}
+
 // TestConsole_LetsNobodyElseIn: no token, a wrong one, another host's name, a form from elsewhere or without its secret.
 func TestConsole_LetsNobodyElseIn(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,7 +15,12 @@ import (
 	"github.com/device-fanout/fanout/internal/door"
 )
 
-const cookie = "fanout_console"
+// cookie is the name of the session's cookie. Browsers keep cookies by host, whatever the port: consoles side by side, as of two environments, must
+// not throw each other's out.
+func cookie(r *http.Request) string {
+	_, port, _ := net.SplitHostPort(r.Host)
+	return "fanout_console_" + port
+}
 
 // sessionFor is how long a browser stays in; after that it wants the printed address again.
 const sessionFor = 12 * time.Hour
@@ -27,7 +33,7 @@ func (c *Console) guard(next http.Handler) http.Handler {
 			c.login(w, r, token)
 			return
 		}
-		if shown, err := r.Cookie(cookie); err != nil || !c.isSession(shown.Value, time.Now()) {
+		if shown, err := r.Cookie(cookie(r)); err != nil || !c.isSession(shown.Value, time.Now()) {
 			c.refuse(w, http.StatusForbidden, "open the address that the command has printed: it has the token that lets a browser in")
 			return
 		}
@@ -58,7 +64,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request, token string) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: cookie, Value: c.session(time.Now()), Path: "/", MaxAge: int(sessionFor.Seconds()),
+		Name: cookie(r), Value: c.session(time.Now()), Path: "/", MaxAge: int(sessionFor.Seconds()),
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	})
 	http.Redirect(w, r, r.URL.Path, http.StatusSeeOther)
