@@ -56,7 +56,9 @@ const (
 	looseOverhead = 512
 	// reconnectEvery is how often a broker that is away is tried.
 	reconnectEvery = 2 * time.Second
-	// disconnectWait is how long the last acknowledgements may take to leave.
+	// ackWait is how long the connection may take for the last acknowledgements; the broker delivers again what was not acknowledged.
+	ackWait = 5 * time.Second
+	// disconnectWait is how long the last packets may take to leave.
 	disconnectWait = 250 * time.Millisecond
 )
 
@@ -166,8 +168,12 @@ func (g *Gateway) Subscribe(ctx context.Context, cfg MQTT) error {
 	abort()
 	s.lanes.close()
 	close(drained)
-	<-acknowledged
+	select {
+	case <-acknowledged:
+	case <-time.After(ackWait): // the connection takes nothing; Disconnect closes it
+	}
 	s.client.Disconnect(uint(disconnectWait.Milliseconds()))
+	<-acknowledged
 	refusing.Wait() // it may be at a connection that takes nothing
 	s.setConnected(false)
 	return nil

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	broker "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/auth"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -104,6 +106,63 @@ func TestSubscribe_AfterAChangeOfTheFilter(t *testing.T) {
 		if refused := strings.Contains(w.scrape(t), `{result="foreign-topic",transport="mqtt"} 2`); refused == named {
 			t.Errorf("former filter named: %v: refused as foreign: %v", named, refused)
 		}
+	}
+}
+
+// A broker that takes nothing more, as one that hangs, holds up no drain.
+func TestSubscribe_EndsThoughTheBrokerReadsNothing(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w := newFakeWorld(t, confirming, gateway.Config{DrainTimeout: time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.Subscribe(ctx, gateway.MQTT{Broker: "tcp://" + l.Addr().String(), ClientID: "g", Refusals: "devices/+/refusals"})
+	}()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []packets.ControlPacket{packets.NewControlPacket(packets.Connack), packets.NewControlPacket(packets.Suback)} {
+		asked, err := packets.ReadPacket(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if granted, ok := answer.(*packets.SubackPacket); ok {
+			granted.MessageID, granted.ReturnCodes = asked.Details().MessageID, []byte{1}
+		}
+		if err := answer.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := bufio.NewWriter(conn)
+	for i := range 60_000 { // more acknowledgements than buffers hold
+		message := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+		message.Qos, message.MessageID, message.TopicName, message.Payload = 1, uint16(i+1), "devices/lamp/events", []byte("no event")
+		if err := message.Write(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the messages", func() bool { return strings.Contains(w.scrape(t), `{result="malformed-json",transport="mqtt"} 60000`) })
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("Subscribe goes on")
 	}
 }
 
