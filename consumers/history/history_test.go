@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/events"
@@ -385,10 +387,24 @@ func TestService_SinceKnowsWhoseEvent(t *testing.T) {
 		early.ID, late.ID = "1", "1"
 		late.Source = "/gateways/other"
 		handle(t, service, early)
+		var writers errgroup.Group
+		writers.SetLimit(32)
 		for n := range 10_001 { // more than Since begins early
-			handle(t, service, event("porch", n))
+			writers.Go(func() error { return service.Handle(t.Context(), event("porch", n)) })
+		}
+		if err := writers.Wait(); err != nil {
+			t.Fatal(err)
 		}
 		handle(t, service, late)
+		db, err := database.Open(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		// All at once, so that it is their number that bounds how much earlier it begins.
+		if _, err := db.ExecContext(t.Context(), `UPDATE event_history SET recorded_at = (SELECT min(recorded_at) FROM event_history)`); err != nil {
+			t.Fatal(err)
+		}
 		for after, want := range map[events.Identity]int{
 			{ID: "1"}: 10_003, early.Identity(): 10_003, late.Identity(): 10_000, {ID: "1", Subject: "attic"}: 10_000, {ID: "1", Source: late.Source}: 10_000,
 		} {

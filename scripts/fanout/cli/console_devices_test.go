@@ -201,10 +201,10 @@ func TestConsole_ShowsDevicesThatCannotGoOn(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("got %d %s", status, body)
 	}
-	eventually(t, "the consumer to answer, and the silent one to refuse, in time", func() bool {
+	eventually(t, "the consumer to answer that it waits, and the silent one to refuse, in time", func() bool {
 		_, body = request(t, client, "GET", base+"/", nil, nil)
 		card := cardOf(body, "blocked")
-		return strings.Contains(card, "hub-3") && strings.Contains(card, "connection refused")
+		return strings.Contains(card, "hub-3") && strings.Contains(card, "the group policy is block") && strings.Contains(card, "connection refused")
 	})
 	contains(t, "blocked", cardOf(body, "blocked"), "Consumer "+silent+" can’t be asked", "connection refused",
 		"hub-3", `<span class="chip">push</span>`, "hub-1", "device.connectivity.changed.v1", "gateway is down &lt;again&gt;",
