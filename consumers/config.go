@@ -74,7 +74,8 @@ type Config struct {
 	UnknownTypes bool
 	// RefuseReused makes an event a known error, with the code id_reused, that has the identity of an earlier one and another type or payload.
 	// Without it such an event is counted, logged and passed over, as every duplicate is. It is for services that must not lose an event to
-	// a device that numbers its events anew after a restart. See [Reused] for who finds out.
+	// a device that numbers its events anew after a restart. See [Reused] for who finds out. While programs that know different fields of a type
+	// run side by side, a plain second delivery may differ by such a field, and is refused too: deploy the new program everywhere first.
 	RefuseReused bool
 	// Hooks hear of every event that is handled, for traces and metrics. See package telemetry.
 	Hooks Hooks

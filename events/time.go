@@ -31,6 +31,9 @@ func ParseTime(text string) (time.Time, error) {
 	return t.Add(time.Second - 1), nil
 }
 
+// DefaultMaxFuture is how far ahead of its own clock a gateway takes, and a service believes, the time of an event unless told otherwise.
+const DefaultMaxFuture = 24 * time.Hour
+
 // CheckTime reports whether the event's time lies within bounds around now: at most past before it, and at most future after it. Zero
 // bounds nothing. What takes events in uses it against clocks that are wrong; [Event.Validate] knows no bounds. The error is an [*Error] with
 // the field time. An event without a time is left to Validate.

@@ -9,6 +9,8 @@ import (
 	"math"
 	"net/http"
 	"time"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // Config sets how a Gateway works. The zero value is ready for production.
@@ -59,7 +61,7 @@ type Limit struct {
 // Defaults of Config.
 const (
 	DefaultMaxEventBytes = 256 << 10
-	DefaultMaxFuture     = 24 * time.Hour
+	DefaultMaxFuture     = events.DefaultMaxFuture
 	DefaultBodyTimeout   = 10 * time.Second
 	DefaultLineTimeout   = time.Minute
 	DefaultPatience      = 20 * time.Second

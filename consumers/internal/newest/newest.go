@@ -15,10 +15,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/device-fanout/fanout/events"
 )
 
 // DefaultMaxFuture is how far ahead of the service's clock a time is believed.
-const DefaultMaxFuture = 24 * time.Hour
+const DefaultMaxFuture = events.DefaultMaxFuture
 
 // latest is the latest time that tables can hold.
 var latest = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
