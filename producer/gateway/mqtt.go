@@ -56,8 +56,6 @@ const (
 	looseOverhead = 512
 	// reconnectEvery is how often a broker that is away is tried.
 	reconnectEvery = 2 * time.Second
-	// ackWait is how long the connection may take for the last acknowledgements; the broker delivers again what was not acknowledged.
-	ackWait = 5 * time.Second
 	// disconnectWait is how long the last packets may take to leave.
 	disconnectWait = 250 * time.Millisecond
 )
@@ -168,13 +166,9 @@ func (g *Gateway) Subscribe(ctx context.Context, cfg MQTT) error {
 	abort()
 	s.lanes.close()
 	close(drained)
-	select {
-	case <-acknowledged:
-	case <-time.After(ackWait): // the connection takes nothing; Disconnect closes it
-	}
-	s.client.Disconnect(uint(disconnectWait.Milliseconds()))
 	<-acknowledged
-	refusing.Wait() // it may be at a connection that takes nothing
+	refusing.Wait()
+	s.client.Disconnect(uint(disconnectWait.Milliseconds()))
 	s.setConnected(false)
 	return nil
 }
@@ -187,6 +181,8 @@ func (s *subscription) options() *mqtt.ClientOptions {
 		SetPassword(s.cfg.Password).
 		SetCleanSession(false). // the broker keeps what comes while this gateway is away
 		SetAutoAckDisabled(true).
+		SetCustomOpenConnectionFn(dial).
+		SetWriteTimeout(mqttWriteTimeout). // for a place among what is to be written
 		SetOrderMatters(true).
 		SetConnectRetry(true).
 		SetConnectRetryInterval(reconnectEvery).
