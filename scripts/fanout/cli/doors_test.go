@@ -130,7 +130,6 @@ func (s server) healthy() int {
 
 // TestDoors tries every server there is with what a client can do wrong, or a web page on purpose.
 func TestDoors(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for deadlines of many seconds; run without -short")
 	}
@@ -214,7 +213,6 @@ func wantHealth(t *testing.T, s server, host string, header http.Header) {
 
 // TestDoors_OfTheBroker: silent connections keep no MQTT client out.
 func TestDoors_OfTheBroker(t *testing.T) {
-	t.Parallel()
 	any := "127.0.0.1:0"
 	up := startScarce(t, nil, "up", "--addr", any, "--push-addr", any, "--mqtt", any, "--data", t.TempDir())
 	s := server{name: "MQTT broker", address: up.stderr.find(t, `tcp://([^,\s]+)`)}
@@ -304,8 +302,8 @@ func hoard() {
 
 // Twenty thousand open connections against 256 descriptors, held or opened again at once: health is answered, events are accepted or get 503 and are
 // accepted later, and the end comes in its time.
+// It runs alone, as the others would time out beside it.
 func TestDoors_TwentyThousandConnections(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("opens 20,000 connections; run without -short")
 	}

@@ -28,7 +28,7 @@ import (
 )
 
 // patience is how long a test waits for something that must come. It is no measure of speed.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // TestMain lets the test binary be the program as well: under the name fanout it is in PATH, for scripts and for tests with signals or
 // much data.
