@@ -198,8 +198,9 @@ func Marks(t *testing.T, open func(t *testing.T) inbox.Marks) {
 			{now.Add(20 * time.Hour), "0011", true},          // less than a day ahead is believed
 			{now.Add(19 * time.Hour), "0012", false},         //
 			{now.Add(inbox.DefaultMaxFuture / 2), "", false}, //
-			{now.AddDate(80, 0, 0), fmt.Sprintf("%020d", now.AddDate(80, 0, 0).UnixNano()), true}, // the clock of the producer's host is wrong too
-			{now, fmt.Sprintf("%020d", now.UnixNano()), true},                                     // and is right again, in another process
+			// The clock of the producer's host is wrong too, and is right again, in another process.
+			{now.AddDate(80, 0, 0), fmt.Sprintf("%020d", now.AddDate(80, 0, 0).UnixNano()), true},
+			{now, fmt.Sprintf("%020d", now.UnixNano()), true},
 		} {
 			m := inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: step.time, Sequence: step.sequence}
 			if got, err := marks.Advance(t.Context(), m); err != nil || got != step.want {
