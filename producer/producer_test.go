@@ -394,8 +394,8 @@ func TestRefusal_IsNotCalledUnknown(t *testing.T) {
 		if !errors.As(err, &failed) || failed.Code != "AuthorizationError" || failed.Attempts < 2 || failed.Refused || errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("got %+v, want a PublishError with the code, after several attempts", err)
 		}
-		if took := time.Since(start); took < DefaultGiveUpAfter-2*maxBackoff || took > DefaultGiveUpAfter {
-			t.Errorf("gave up after %v, want shortly before %v", took, DefaultGiveUpAfter)
+		if took := time.Since(start); took < DefaultGiveUpAfter-2*maxBackoff || took > DefaultGiveUpAfter+maxBackoff {
+			t.Errorf("gave up after %v, want about %v", took, DefaultGiveUpAfter) // a slot may have been waited for, too
 		}
 		mustClose(t, p)
 	})
