@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers/internal/handlertime"
@@ -163,12 +164,15 @@ func (w *writer) waiting(size int, began time.Time) *write {
 	if size >= w.maxGroup || time.Since(began) > groupTime {
 		return nil
 	}
-	select {
-	case next := <-w.queue:
-		return next
-	default:
-		return nil
+	for range 2 {
+		select {
+		case next := <-w.queue:
+			return next
+		default:
+			runtime.Gosched() // whoever is about to come, comes: each that joins the group saves a commit
+		}
 	}
+	return nil
 }
 
 // runOne runs next under a savepoint. It answers next unless that succeeded: then the commit decides. When the

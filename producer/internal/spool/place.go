@@ -64,7 +64,7 @@ func (s *Spool) inPlace() error {
 		return nil
 	}
 	path := s.active.path(s.dir, logSuffix)
-	err := opened.SameFile(path, s.active.log)
+	err := s.active.inPlace(path)
 	if err == nil {
 		return nil
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/device-fanout/fanout/internal/opened"
 )
 
 const (
@@ -35,6 +37,7 @@ type segment struct {
 	number  uint32
 	open    func(path string, flags int) (logFile, error)
 	log     logFile
+	found   os.FileInfo // of log, once somebody has looked
 	size    int64
 	waiting int  // records that are not done with
 	doubt   bool // a write to its log could not be undone yet
@@ -55,6 +58,16 @@ type gap struct{ from, to uint32 }
 // inGap tells whether some process could not read all of the record at offset.
 func (g *segment) inGap(offset uint32, size int) bool {
 	return slices.ContainsFunc(g.gaps, func(p gap) bool { return offset < p.to && p.from < offset+uint32(size) })
+}
+
+// inPlace returns an error unless its log is the file at path.
+func (g *segment) inPlace(path string) (err error) {
+	if g.found == nil {
+		if g.found, err = g.log.Stat(); err != nil {
+			return err
+		}
+	}
+	return opened.Same(path, g.found)
 }
 
 func (g *segment) path(dir, suffix string) string {
