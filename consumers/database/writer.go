@@ -164,15 +164,17 @@ func (w *writer) waiting(size int, began time.Time) *write {
 	if size >= w.maxGroup || time.Since(began) > groupTime {
 		return nil
 	}
-	for range 2 {
+	for yielded := false; ; yielded = true {
 		select {
 		case next := <-w.queue:
 			return next
 		default:
-			runtime.Gosched() // whoever is about to come, comes: each that joins the group saves a commit
 		}
+		if yielded {
+			return nil
+		}
+		runtime.Gosched() // whoever is about to come, comes: each that joins the group saves a commit
 	}
-	return nil
 }
 
 // runOne runs next under a savepoint. It answers next unless that succeeded: then the commit decides. When the
