@@ -109,6 +109,9 @@ func TestPlace_FilesAreDeleted(t *testing.T) {
 		if err := s.Check(); err != nil {
 			t.Errorf("a second later: %v", err)
 		}
+		if _, err := s.SetAside("x", []byte("line")); err != nil {
+			t.Errorf("set aside: %v", err)
+		}
 		if _, _, err := Open(dir, Options{}); !errors.Is(err, ErrLocked) {
 			t.Errorf("another owner: got %v, want ErrLocked", err)
 		}
@@ -116,9 +119,6 @@ func TestPlace_FilesAreDeleted(t *testing.T) {
 			t.Errorf("trouble: %q, want that files were deleted", trouble)
 		}
 		mustAppend(t, s, record("a", 3))
-		if _, err := s.SetAside("x", []byte("line")); err != nil {
-			t.Errorf("set aside: %v", err)
-		}
 		wantAfterRestart(t, s, dir, "a:3")
 	}
 }
@@ -242,8 +242,10 @@ func TestPlace_AnotherSpoolStandsThere(t *testing.T) {
 	mustAppend(t, other, record("c", 1), record("d", 1))
 	before, _ := os.ReadDir(dir)
 	moved.Done(refs[0])
-	if _, err := moved.Append([]Record{record("a", 2)}); err == nil {
-		t.Error("an event was accepted")
+	for range 2 { // the second time it would begin a new file
+		if _, err := moved.Append([]Record{record("a", 2)}); err == nil {
+			t.Error("an event was accepted")
+		}
 	}
 	moved.Done(refs[1])
 	_ = moved.Close() // it can't find its files
@@ -268,4 +270,36 @@ func TestPlace_WhatIsDoneWhileTheFolderIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantAfterRestart(t, s, dir)
+}
+
+// TestPlace_AnotherBeganAnewInIt: the folder was emptied and belongs to another spool now, whose files have the names of those that were
+// deleted.
+func TestPlace_AnotherBeganAnewInIt(t *testing.T) {
+	t.Parallel()
+	for name, listed := range map[string]bool{"without a list": false, "with a list": true} {
+		dir := t.TempDir()
+		s, _ := open(t, dir, Options{Failed: func(error) {}})
+		refs := mustAppend(t, s, record("a", 1), record("b", 1), record("b", 2))
+		if listed {
+			s.Done(refs[0])
+		}
+		found, _ := filepath.Glob(filepath.Join(dir, "*"))
+		for _, f := range found {
+			if err := os.RemoveAll(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other, _ := open(t, dir, Options{})
+		mustAppend(t, other, record("c", 1), record("d", 1), record("d", 2))
+		s.Done(refs[1])
+		if err := s.Check(); !errors.Is(err, ErrLocked) {
+			t.Errorf("%s: got %v, want ErrLocked", name, err)
+		}
+		s.Done(refs...)
+		_ = s.Close()
+		if err := other.Check(); err != nil {
+			t.Errorf("%s: the other spool: %v", name, err)
+		}
+		wantAfterRestart(t, other, dir, "c:1", "d:1", "d:2")
+	}
 }

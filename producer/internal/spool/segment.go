@@ -181,10 +181,15 @@ func (g *segment) close() error {
 }
 
 // remove deletes the segment: the log first, because a list without a log means nothing, and a log without its list brings
-// back all that is done with: so where the log can't be deleted, the list is completed.
+// back all that is done with: so where the log can't be deleted, the list is completed. Another file of its name is left alone: the folder was
+// emptied, and another spool has begun anew in it.
 func (g *segment) remove(dir string) error {
+	log := g.path(dir, logSuffix)
+	if found, err := os.Lstat(log); err == nil && found.Mode().IsRegular() && g.inPlace(log) != nil {
+		return g.close()
+	}
 	closed := g.close()
-	err := os.Remove(g.path(dir, logSuffix))
+	err := os.Remove(log)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return errors.Join(closed, err, g.flush(dir), g.syncDone(), g.close())
 	}

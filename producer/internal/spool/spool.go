@@ -364,8 +364,8 @@ func (s *Spool) flush(seg *segment) {
 
 // list is flush with its error.
 func (s *Spool) list(seg *segment) error {
-	if seg.done == nil && len(seg.unlisted) > 0 {
-		if err := s.elsewhere(); err != nil {
+	if seg.done == nil && len(seg.unlisted) > 0 { // the name may be that of another spool's list
+		if err := seg.inPlace(seg.path(s.dir, logSuffix)); err != nil {
 			return err
 		}
 	}

@@ -421,8 +421,15 @@ func TestAppend_RefusesAllWhenAWriteCannotBeTakenBack(t *testing.T) {
 	if _, err := s.Append([]Record{record("a", 2)}); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "in doubt") {
 		t.Errorf("got %v, want a refusal: a restart could find what the first write left", err)
 	}
-	disk.failCut = false // now it can
+	s.probed = time.Time{} // a second later
+	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "in doubt") {
+		t.Errorf("Check: got %v, want the same", err)
+	}
+	disk.failCut, disk.syncs = false, 0 // now it can
 	mustAppend(t, s, record("a", 3))
+	if disk.syncs != 2 {
+		t.Errorf("%d syncs, want one of what was taken back and one of the record", disk.syncs)
+	}
 	mustClose(t, s)
 	s, state := open(t, s.dir, Options{})
 	if got, want := waiting(t, s, state), []string{"a:3"}; !slices.Equal(got, want) {

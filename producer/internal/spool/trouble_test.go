@@ -170,6 +170,23 @@ func TestSync_ThatFailsLaterBeginsANewFile(t *testing.T) {
 	}
 }
 
+// TestAppend_BeginsANewFileAfterAFailedSync, also where the write was taken back: a later sync of the old one may tell nothing of its pages.
+func TestAppend_BeginsANewFileAfterAFailedSync(t *testing.T) {
+	t.Parallel()
+	disk := &brokenDisk{room: 1 << 20}
+	s, _ := open(t, t.TempDir(), Options{open: disk.open, Failed: func(error) {}})
+	first := mustAppend(t, s, record("a", 1))
+	disk.failSync = true
+	if _, err := s.Append([]Record{record("a", 2)}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("got %v, want the disk's error", err)
+	}
+	disk.failSync = false
+	if third := mustAppend(t, s, record("a", 3)); third[0].segment == first[0].segment {
+		t.Errorf("records at %v and %v, want another file", first, third)
+	}
+	wantAfterRestart(t, s, s.dir, "a:1", "a:3")
+}
+
 // TestAppend_TakesAFailedWriteBackForGood: cutting the file off is itself only safe once it is on disk.
 func TestAppend_TakesAFailedWriteBackForGood(t *testing.T) {
 	t.Parallel()
