@@ -52,6 +52,9 @@ type Archive struct {
 	size   int64
 	lines  map[*Message]span
 	broken error // why nothing in it counts as being on disk any more
+
+	syncing sync.Mutex // of several that sync at once the system may tell only one what has failed
+	safe    int64      // guarded by syncing: of size, on disk
 }
 
 // archiveFile is what an Archive needs of its file.
@@ -145,7 +148,17 @@ func (a *Archive) write(m *Message, queue string) error {
 // sync makes sure that all lines are on disk, in a file that can be found. After it has failed once it fails always: the system counts the pages
 // of a failed sync as written.
 func (a *Archive) sync() error {
-	err := errors.Join(a.file.Sync(), opened.SameFile(a.file.Name(), a.file))
+	wanted := a.written()
+	a.syncing.Lock()
+	defer a.syncing.Unlock()
+	var err error
+	if a.safe < wanted { // else another one's sync has done it
+		size := a.written()
+		if err = a.file.Sync(); err == nil {
+			a.safe = size
+		}
+	}
+	err = errors.Join(err, opened.SameFile(a.file.Name(), a.file))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil && a.broken == nil {
@@ -153,6 +166,12 @@ func (a *Archive) sync() error {
 			a.file.Name(), err)
 	}
 	return a.broken
+}
+
+func (a *Archive) written() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.size
 }
 
 // verify makes sure that the lines of these messages are on disk, and reads them back.

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +45,55 @@ func TestArchive_AFailedSyncIsNotBelievedTheSecondTime(t *testing.T) {
 			t.Errorf("got %v, want that the events may not be in it", err)
 		}
 	}
+}
+
+// TestArchive_SyncsOneAtATime: of two syncs at once only one hears that the pages of both are lost.
+func TestArchive_SyncsOneAtATime(t *testing.T) {
+	t.Parallel()
+	a, err := CreateArchive(filepath.Join(t.TempDir(), "archive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	disk := &countedSync{archiveFile: a.file}
+	a.file = disk
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 20 {
+				m := &Message{MessageID: "m", Body: "b"}
+				if err := errors.Join(a.write(m, "q"), a.verify([]*Message{m})); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if disk.most.Load() != 1 {
+		t.Errorf("%d syncs at once, want 1", disk.most.Load())
+	}
+	m := &Message{MessageID: "m", Body: "b"}
+	if err := a.write(m, "q"); err != nil {
+		t.Fatal(err)
+	}
+	a.FailSync()
+	if err := a.verify([]*Message{m}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want the disk's error for what no sync before was for", err)
+	}
+}
+
+type countedSync struct {
+	archiveFile
+	now, most atomic.Int32
+}
+
+func (f *countedSync) Sync() error {
+	if n := f.now.Add(1); n > f.most.Load() {
+		f.most.Store(n)
+	}
+	runtime.Gosched()
+	defer f.now.Add(-1)
+	return f.archiveFile.Sync()
 }
 
 // TestArchive_ALineInPart is cut off, so that the line behind it can be read.
