@@ -31,7 +31,7 @@ func (s *Spool) locate() (err error) {
 	if s.place.folder, err = os.Stat(s.dir); err != nil {
 		return err
 	}
-	s.place.lock, err = os.Stat(s.lockPath())
+	s.place.lock, err = s.lock.Stat()
 	return err
 }
 
@@ -81,11 +81,14 @@ func (s *Spool) takeAgain() error {
 	if err != nil {
 		return err
 	}
+	found, err := lock.Stat() // not at its path, where it may be gone again
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
 	s.opts.Failed(fmt.Errorf("files of %s were deleted; what waited in them goes out, but is lost when this process ends", s.dir))
 	old := s.lock
-	s.lock = lock
-	s.place.lock, err = os.Stat(s.lockPath())
-	return errors.Join(old.Close(), err)
+	s.lock, s.place.lock = lock, found
+	return old.Close()
 }
 
 // Check tells why nothing can be appended now, or nil if it can. It looks at the folder and, after an Append has failed, tries once a second

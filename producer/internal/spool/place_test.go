@@ -123,6 +123,29 @@ func TestPlace_FilesAreDeleted(t *testing.T) {
 	}
 }
 
+// TestPlace_FilesAreStillBeingDeleted while the folder is taken anew: it is taken once more.
+func TestPlace_FilesAreStillBeingDeleted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock := filepath.Join(dir, lockFile)
+	times := 0
+	s, _ := open(t, dir, Options{Failed: func(error) {
+		if times++; times == 1 {
+			_ = os.Remove(lock)
+		}
+	}})
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		mustAppend(t, s, record("a", int64(i)))
+	}
+	if _, _, err := Open(dir, Options{}); !errors.Is(err, ErrLocked) || times != 2 {
+		t.Errorf("taken anew %d times, another owner: got %v, want twice and ErrLocked", times, err)
+	}
+	wantAfterRestart(t, s, dir, "a:0", "a:1", "a:2")
+}
+
 // TestPlace_AnotherHasTakenIt after its files were deleted.
 func TestPlace_AnotherHasTakenIt(t *testing.T) {
 	t.Parallel()
