@@ -587,6 +587,34 @@ func TestSpool_IsBounded(t *testing.T) {
 	})
 }
 
+// Older versions had other deduplication IDs. What one of them has left may have been sent already, and is sent with the one that it has.
+func TestSpool_KeepsTheDeduplicationIDsOfOlderVersions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, _, err := spool.Open(dir, spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := spool.Record{Sequence: 1, Key: "lamp-8", Body: []byte(`{"id":"17"}`), Fields: [spool.Fields]string{"17", "device.motion.changed.v1", "/gateways/home-1"}}
+		if _, err := s.Append([]spool.Record{left}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		sent := make(chan string, 1)
+		p := newProducer(t, &fakeTopic{script: func(_ int, in *sns.PublishBatchInput) *reply {
+			sent <- aws.ToString(in.PublishBatchRequestEntries[0].MessageDeduplicationId)
+			return nil
+		}}, Config{Spool: dir})
+		if got := <-sent; got != "17" {
+			t.Errorf("sent with %q, want the one of the record", got)
+		}
+		mustClose(t, p)
+	})
+}
+
 // What was sent and not answered before a restart is the same message after it, for the topic.
 func TestSpool_DeduplicationIDsOutliveARestart(t *testing.T) {
 	t.Parallel()
