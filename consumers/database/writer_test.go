@@ -112,6 +112,28 @@ func TestWriter_CommitsAGroupOnce(t *testing.T) {
 	})
 }
 
+func TestWriter_GroupHasItsBound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := openGroups(t)
+		db.writer.maxGroup = 2
+		var during []string
+		look := func(n int) func(context.Context, Tx) error {
+			return func(ctx context.Context, tx Tx) error {
+				during = append(during, numbers(t, db))
+				return put(n)(ctx, tx)
+			}
+		}
+		if err := errors.Join(gather(t, db, look(1), look(2), look(3))...); err != nil {
+			t.Error(err)
+		}
+		// The first of them shares a commit with the write before it, and the others share the next.
+		if got, want := strings.Join(during, "|"), "|1|1"; got != want {
+			t.Errorf("seen while the groups ran: got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestWriter_FailuresDoNotHurtTheGroup(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("refused")
