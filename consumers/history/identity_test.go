@@ -365,3 +365,22 @@ func TestIdentity_OldConstraintWaitsForAReader(t *testing.T) {
 		t.Errorf("events: got %q, want %q", got, want)
 	}
 }
+
+// Some other constraint that is in the way of an event is not there to be dropped: the event fails, and is not tried on and on.
+func TestIdentity_AConstraintOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	target := databasetest.Postgres(t)
+	service := open(t, target)
+	handle(t, service, event("hall", 1))
+	db, err := database.Open(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	execute(t, db, `CREATE UNIQUE INDEX one_for_each_device ON event_history (device_id)`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := service.Handle(ctx, event("hall", 2)); !errors.Is(err, history.ErrNotFound) {
+		t.Errorf("got %v, want that the event is not there", err)
+	}
+}
