@@ -410,10 +410,27 @@ func TestRedrive_WantsToKnowWhoseQueueItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.bury("well", "w1", record("bad"))
+		archive, err := deadletter.CreateArchive(filepath.Join(t.TempDir(), "archive"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer archive.Close()
 		for _, queue := range []string{"", dlqName} {
 			b.from.Queue = queue
-			if _, err := deadletter.Redrive(t.Context(), b.api, b.from, deadletter.Config{}); err == nil || !strings.Contains(err.Error(), "want another one's name") {
-				t.Errorf("queue %q: got %v, want that it is no queue to send to", queue, err)
+			for name, run := range map[string]func() (deadletter.Summary, error){
+				"redrive": func() (deadletter.Summary, error) {
+					return deadletter.Redrive(t.Context(), b.api, b.from, deadletter.Config{})
+				},
+				"export": func() (deadletter.Summary, error) {
+					return deadletter.Export(t.Context(), b.api, b.from, archive, deadletter.Config{})
+				},
+				"drop": func() (deadletter.Summary, error) {
+					return deadletter.Drop(t.Context(), b.api, b.from, archive, deadletter.Config{})
+				},
+			} {
+				if _, err := run(); err == nil || !strings.Contains(err.Error(), "want another one's name") {
+					t.Errorf("%s, queue %q: got %v, want that it is no queue to send to", name, queue, err)
+				}
 			}
 		}
 		b.nothingHidden(1)
