@@ -366,6 +366,31 @@ func TestIdentity_OldConstraintWaitsForAReader(t *testing.T) {
 	}
 }
 
+// An index that was begun by hand and came to nothing has its name, and keeps no event from coming twice.
+func TestIdentity_AnIndexThatCameToNothing(t *testing.T) {
+	t.Parallel()
+	target := databasetest.Postgres(t)
+	db := oldDatabase(t, target)
+	execute(t, db, oldInsert[db.Kind()], "1", "hall")
+	byHand, err := sql.Open("pgx", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer byHand.Close()
+	if _, err := byHand.ExecContext(t.Context(), `CREATE UNIQUE INDEX CONCURRENTLY event_history_identity ON event_history ((1 / (length(event_id) - 1)))`); err == nil {
+		t.Fatal("want a division by zero")
+	}
+	service := open(t, target)
+	other := event("attic", 1)
+	other.ID = "1" // the old constraint goes
+	for range 2 {
+		handle(t, service, other)
+	}
+	if got, want := ids(rows(t, service)), "1 1"; got != want {
+		t.Errorf("events: got %q, want %q", got, want)
+	}
+}
+
 // Some other constraint that is in the way of an event is not there to be dropped: the event fails, and is not tried on and on.
 func TestIdentity_AConstraintOfSomebodyElse(t *testing.T) {
 	t.Parallel()
