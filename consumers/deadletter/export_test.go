@@ -172,7 +172,7 @@ func TestJournal_IsTakenAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(j.put(journalLine{Sent: "first"}), take(path)); err != nil {
+		if err := errors.Join(j.put(journalLine{Sent: "first"}, journalLine{Gone: "first"}), take(path)); err != nil { // nothing is open
 			t.Fatal(name, err)
 		}
 		for _, id := range []string{"second", "third"} {
@@ -182,6 +182,9 @@ func TestJournal_IsTakenAway(t *testing.T) {
 		}
 		if err := j.Close(); err != nil {
 			t.Errorf("%s: close: %v", name, err)
+		}
+		if _, err := os.Stat(path); name == "replaced" && err != nil {
+			t.Errorf("%s: the file of somebody else: %v", name, err)
 		}
 	}
 }
