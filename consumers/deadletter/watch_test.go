@@ -78,6 +78,21 @@ func TestWatch_AConsumersClockIsAhead(t *testing.T) {
 	}
 }
 
+func TestWatch_LeavesWhatNamesAnotherQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		r := record("timeout")
+		r.Queue = "arn:aws:sqs:eu-central-1:000000000000:victim.fifo"
+		b.bury("d1", "e1", r)
+		time.Sleep(time.Hour)
+		round, err := deadletter.Watch(t.Context(), b.api, b.from, rules(t, "redrive code=timeout after=10m"), deadletter.Config{})
+		if err != nil || round.Left != 1 || round.Due != 0 || round.Summary.Failed != 0 {
+			t.Errorf("got %+v, %v, want it left, round after round, and no failure", round, err)
+		}
+	})
+}
+
 func FuzzParseRules(f *testing.F) {
 	f.Add("redrive code=timeout after=10m times=3\nleave text=\"a b\" # c\n")
 	f.Add("redrive text=\"\\xff\"")
