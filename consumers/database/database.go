@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -59,6 +60,19 @@ func Open(ctx context.Context, target string) (*DB, error) {
 		return nil, err
 	}
 	return open(ctx, t)
+}
+
+// Existing returns an [*OpenError] if target can't be parsed, or names a file of SQLite that is not there, which [Open] would create. It is for
+// tools that look at what a service has written. Whether a database of PostgreSQL is there, only Open finds out.
+func Existing(target string) error {
+	t, err := parseTarget(target)
+	if err != nil || t.kind != SQLite {
+		return err
+	}
+	if _, err := os.Stat(t.source); err != nil {
+		return &OpenError{Target: t.name, Hint: "name the database that the service has made", Err: withoutPath(err)}
+	}
+	return nil
 }
 
 func open(ctx context.Context, t target) (*DB, error) {

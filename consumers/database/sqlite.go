@@ -106,13 +106,18 @@ func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 func touch(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		var pathErr *fs.PathError
-		if errors.As(err, &pathErr) { // OpenError names the path already
-			return pathErr.Err
-		}
-		return err
+		return withoutPath(err)
 	}
 	return file.Close()
+}
+
+// withoutPath is the cause of an error of package os: OpenError names the path already.
+func withoutPath(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
 }
 
 // hintFile says what to do about an error of [touch].

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/device-fanout/fanout/consumers/database"
@@ -59,10 +58,8 @@ func (s *existingStore) open(ctx context.Context) (*parkingdb.Store, error) {
 		return s.store, nil
 	}
 	target := s.o.url(s.service + "-parking")
-	if s.o.database == "" {
-		if _, err := os.Stat(target); err != nil {
-			return nil, err
-		}
+	if err := database.Existing(target); err != nil {
+		return nil, err
 	}
 	db, err := database.Open(ctx, target)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/infra/provision"
@@ -28,6 +29,9 @@ func (g *globals) redriveParking(ctx context.Context, api clients, d topology.De
 		return &exitError{exitUsage, &hinted{
 			fmt.Errorf("%s parks devices, and its database knows which", s.Name), "add --data or --database as `" + g.app.Name + " consume " + s.Name + "` has it",
 		}}
+	}
+	if err := database.Existing(m.services.url(s.Name + "-parking")); err != nil { // a new one would know of no device
+		return err
 	}
 	store, closeStore, err := openStore(ctx, s.Name, s.GroupPolicy, m.services)
 	if err != nil {

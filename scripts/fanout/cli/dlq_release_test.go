@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +20,32 @@ import (
 	"github.com/device-fanout/fanout/consumers/parking"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/events/device"
+	"github.com/device-fanout/fanout/infra/topology"
 )
+
+// A database that is made by looking would know of no parked device, and each dead letter would go back by itself.
+func TestDLQ_RedriveWantsTheDatabaseOfParkedDevices(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	g := &globals{app: testApp(), streams: streams{out: newOutput(), err: newOutput()}, env: "dev"}
+	parks := topology.Service{Name: "picky", GroupPolicy: consumers.Park}
+	for want, o := range map[string]serviceOptions{
+		"picky-parking.db: no such file": {data: folder},
+		"x.db: no such file":             {database: filepath.Join(folder, "x.db")},
+	} {
+		err := g.redriveParking(t.Context(), clients{}, topology.Deployment{}, parks, deadletter.Source{}, moving{services: o, yes: true})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+		store := &existingStore{service: parks.Name, o: o}
+		if _, err := store.open(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("console: got %v, want %q", err, want)
+		}
+	}
+	if made, _ := filepath.Glob(filepath.Join(folder, "*")); made != nil {
+		t.Errorf("made %v, want nothing", made)
+	}
+}
 
 // TestDLQ_RedriveOfParkedDevices releases them, in order, and redrives what is not parked.
 func TestDLQ_RedriveOfParkedDevices(t *testing.T) {

@@ -96,7 +96,7 @@ func hintFor(program string, err error) string {
 		return advised.hint
 	}
 	if _, ok := errors.AsType[*database.OpenError](err); ok { // its text has advice of its own
-		return "--data names another folder for the service's database, and `" + program + " consume` takes --database"
+		return "--data names the folder of a SQLite database, --database another; without them `" + program + " consume` and `state` take FANOUT_DATABASE"
 	}
 	if _, ok := errors.AsType[*provision.NotFoundError](err); ok {
 		return "for the local environment run `" + program + " up` or `" + program + " local` and add --local; for AWS deploy it first, and check --env, AWS_REGION and AWS_PROFILE"

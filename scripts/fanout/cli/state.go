@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/state"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
 )
@@ -116,10 +116,8 @@ func onState(ctx context.Context, o serviceOptions, work func(*state.Service) er
 			return &exitError{exitUsage, errors.New("which database? --data names the folder of a SQLite one, --database or FANOUT_DATABASE another")}
 		}
 	}
-	if o.data != "" {
-		if _, err := os.Stat(filepath.Join(o.data, service+".db")); err != nil { // opening it would make it
-			return &hinted{err, "--data names the folder that the service was started with"}
-		}
+	if err := database.Existing(o.url(service)); err != nil {
+		return err
 	}
 	s, err := state.Open(ctx, o.url(service), state.Config{})
 	if err != nil {

@@ -79,7 +79,10 @@ func TestState_WantsADatabaseThatIsThere(t *testing.T) {
 		text string
 	}{
 		{nil, exitUsage, "which database?"},
-		{[]string{"--data", folder}, exitFailed, "state.db"},
+		{[]string{"--data", folder}, exitFailed, "state.db: no such file"},
+		{[]string{"--database", filepath.Join(folder, "x.db")}, exitFailed, "x.db: no such file"},
+		{[]string{"--database", "sqlite:" + filepath.Join(folder, "x")}, exitFailed, "x: no such file"},
+		{[]string{"--database", "secret"}, exitFailed, "FANOUT_DATABASE"},
 	} {
 		for _, command := range []string{"show", "forget"} {
 			done := invoke(t, "", append([]string{"state", command, "hall"}, test.args...)...).want(t, test.code)
