@@ -22,7 +22,7 @@ func ExampleOpen() {
 	// Output:
 	// mysql://root:xxxxx@db.example/lights
 	// unknown kind of database mysql
-	// want sqlite:PATH, a path such as data/x.db, postgres://USER:PASSWORD@HOST:PORT/DATABASE, settings such as host=HOST dbname=DATABASE, or the JSON that Secrets Manager keeps for RDS
+	// want sqlite:PATH, a path such as data/x.db, postgres://USER@HOST:5432/DATABASE, settings such as host=HOST dbname=DATABASE, or the JSON that Secrets Manager keeps for RDS
 }
 
 func ExampleDB_Write() {

@@ -30,7 +30,7 @@ const (
 	// relaxed at the end of a sqlite: target switches off waiting for the disk; see [Open].
 	relaxed = "?synchronous=normal"
 
-	wantTarget = `want sqlite:PATH, a path such as data/x.db, postgres://USER:PASSWORD@HOST:PORT/DATABASE, settings such as host=HOST dbname=DATABASE, ` +
+	wantTarget = `want sqlite:PATH, a path such as data/x.db, postgres://USER@HOST:5432/DATABASE, settings such as host=HOST dbname=DATABASE, ` +
 		`or the JSON that Secrets Manager keeps for RDS`
 
 	// unshown stands for a target that could not be parsed: it may hold a password.
@@ -63,7 +63,10 @@ func parseTarget(text string) (target, error) {
 	case strings.ContainsRune(text, 0):
 		shown, fault = unshown, "a zero byte in the path or URL"
 	case found && (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(after, "//"):
-		return postgresTarget(text, shown)
+		if !dividesPassword(after[len("//"):]) {
+			return postgresTarget(text, shown)
+		}
+		shown, fault = scheme+"://…", "a password with an @ or a / needs escapes, %40 or %2F"
 	case strings.HasPrefix(strings.TrimSpace(text), "{"):
 		return secretTarget(text)
 	case !isSQLite && text == ":memory:", isSQLite && strings.HasSuffix(text, ":memory:"):
@@ -89,6 +92,14 @@ func parseTarget(text string) (target, error) {
 		fault = "neither a URL, settings or JSON, nor a path with a folder or an ending such as .db"
 	}
 	return target{}, &OpenError{Target: shown, Hint: wantTarget, Err: errors.New(fault)}
+}
+
+// dividesPassword tells whether the end of a URL has an @ where none belongs: pgx takes what stands before it for the rest of a password, of a
+// host or of a database, and connects to a host whose name is a part of the password.
+func dividesPassword(rest string) bool {
+	rest, _, _ = strings.Cut(rest, "?")
+	user, host, _ := strings.Cut(rest, "@")
+	return strings.Contains(host, "@") || host != "" && strings.Contains(user, "/")
 }
 
 // looksLikePath tells whether a text is a path and nothing else. One that begins like a path may hold anything.
