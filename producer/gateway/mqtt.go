@@ -132,6 +132,13 @@ func (cfg MQTT) validate() error {
 	return errors.Join(faults...)
 }
 
+// Validate returns every fault of cfg, as [Gateway.Subscribe] does, or nil.
+func (cfg MQTT) Validate() error {
+	cfg = cfg.withDefaults()
+	_, err := cfg.filters()
+	return errors.Join(cfg.validate(), err)
+}
+
 // Subscribe takes events from an MQTT broker until ctx ends. Then it waits for what it has taken, as long as Config.DrainTimeout,
 // and returns nil; what is not acknowledged by then the broker delivers again. It connects again, for as long as that takes, when
 // the connection is lost. The error tells what is wrong with cfg.

@@ -56,7 +56,7 @@ answered, and what is in the buffer is published.
 The password for the broker is taken from $` + mqttPassword + `.`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(g.app.Name); err != nil {
+			if err := errors.Join(o.check(g.app.Name), o.mqtt.checkLone(cmd.Flags())); err != nil {
 				return &exitError{exitUsage, err}
 			}
 			return runGateway(cmd.Context(), g, o)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -55,9 +56,22 @@ func (o *mqttOptions) config(spool string) (gateway.MQTT, error) {
 			return cfg, err
 		}
 	}
+	if err := cfg.Validate(); err != nil {
+		return cfg, &exitError{exitUsage, &hinted{err, "Broker, Topic, Former and Refusals are what --mqtt, --mqtt-topic, --mqtt-former-topic and --mqtt-refusals say"}}
+	}
 	var err error
 	cfg.TLS, err = o.tls()
 	return cfg, err
+}
+
+// checkLone refuses flags for a broker where none is named. An empty --mqtt says that none is wanted.
+func (o *mqttOptions) checkLone(f *pflag.FlagSet) (err error) {
+	f.Visit(func(flag *pflag.Flag) {
+		if !f.Changed("mqtt") && strings.HasPrefix(flag.Name, "mqtt-") {
+			err = &hinted{fmt.Errorf("--%s without --mqtt", flag.Name), "--mqtt names the broker, such as tcp://127.0.0.1:1883"}
+		}
+	})
+	return err
 }
 
 // defaultClientID is the same after a restart, and another one on another host or with another spool. It has the 23 characters at most that

@@ -50,3 +50,24 @@ func TestGatewayMQTT_RefusesBadCertificates(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with the flags for a broker is told before the gateway takes anything.
+func TestGatewayMQTT_RefusesBadFlags(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		flags string
+		want  []string
+	}{
+		{"--mqtt-topic a/+", []string{"--mqtt-topic without --mqtt", "hint: --mqtt names"}},
+		{"--mqtt-cert a.pem --mqtt-key b.pem", []string{"without --mqtt"}},
+		{"--mqtt 127.0.0.1:1883", []string{"Broker: got a text that is no URL"}},
+		{"--mqtt tcp://127.0.0.1:1 --mqtt-topic a/b", []string{`Topic: got "a/b", want a topic with one +`, "hint: Broker, Topic", "--mqtt-topic"}},
+		{"--mqtt tcp://127.0.0.1:1 --mqtt-refusals devices/+/events", []string{`Refusals: got "devices/+/events"`}},
+	} {
+		args := append([]string{"gateway", "--no-keys", "--endpoint", "http://127.0.0.1:1"}, strings.Fields(c.flags)...)
+		done := invoke(t, "", args...).want(t, exitUsage)
+		contains(t, c.flags, done.stderr, c.want...)
+	}
+	none := invoke(t, "", "gateway", "--no-keys", "--addr", "127.0.0.1:0", "--endpoint", "http://127.0.0.1:1", "--mqtt=", "--mqtt-topic", "a/+").want(t, exitFailed)
+	contains(t, "an empty --mqtt", none.stderr, "connection refused")
+}
