@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -80,7 +81,7 @@ type Stats struct {
 	Buffered  int       // accepted and not yet resolved, now
 	Spooled   int       // of them in the spool
 	Full      bool      // there may be no room for another event, of whatever device, now
-	SpoolErr  error     // why the spool can take no event now: its folder is gone, or the disk refuses; nil when it can, or there is none
+	SpoolErr  error     // why the spool can take no event now: its folder is gone, or the disk refuses; ErrClosed after Close; nil when it can, or there is none
 	Oldest    time.Time // when the oldest of them was accepted, to a tenth of a second; zero when there is none
 }
 
@@ -240,6 +241,9 @@ func (p *Producer) Stats() Stats {
 	if p.store != nil {
 		spoolErr = p.store.Check()
 		p.noteSpool(spoolErr)
+	}
+	if errors.Is(spoolErr, os.ErrClosed) {
+		spoolErr = ErrClosed
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

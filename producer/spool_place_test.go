@@ -53,8 +53,8 @@ func TestSpool_FolderIsTakenAway(t *testing.T) {
 	if err := p.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if s := p.Stats(); s.Confirmed != 2 || s.Failed != 2 {
-		t.Errorf("got %+v, want e1 and e4 confirmed", s)
+	if s := p.Stats(); s.Confirmed != 2 || s.Failed != 2 || s.SpoolErr != ErrClosed {
+		t.Errorf("got %+v, want e1 and e4 confirmed, and the spool closed", s)
 	}
 	for text, want := range map[string]int{"takes no events": 1, "takes events again": 1, "put it back": 1} {
 		if got := strings.Count(log.String(), text); got != want {
