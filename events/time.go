@@ -34,8 +34,8 @@ func ParseTime(text string) (time.Time, error) {
 // DefaultMaxFuture is how far ahead of its own clock a gateway takes, and a service believes, the time of an event unless told otherwise.
 const DefaultMaxFuture = 24 * time.Hour
 
-// CheckTime reports whether the event's time lies within bounds around now: at most past before it, and at most future after it. Zero
-// bounds nothing. What takes events in uses it against clocks that are wrong; [Event.Validate] knows no bounds. The error is an [*Error] with
+// CheckTime reports whether the event's time lies within bounds around now: at most past before it, and at most future after it. Zero or
+// less bounds nothing. What takes events in uses it against clocks that are wrong; [Event.Validate] knows no bounds. The error is an [*Error] with
 // the field time. An event without a time is left to Validate.
 func (e Event) CheckTime(now time.Time, past, future time.Duration) error {
 	var want string

@@ -70,8 +70,8 @@ type Summary struct {
 // on a queue: on one machine the journal's lock ensures that. Two runs lose and double nothing, but if both move messages of one device
 // to the end, these may get out of order.
 //
-// The error is of reading or of the journal, or wraps that of ctx when it has ended. Failures of single messages are in their outcomes
-// and counted in the summary.
+// The error is of reading or of the journal, says that from.Queue names no queue to send to, or wraps that of ctx when it has ended. Failures
+// of single messages are in their outcomes and counted in the summary.
 func Redrive(ctx context.Context, api QueueAPI, from Source, cfg Config) (Summary, error) {
 	if err := from.check(); err != nil {
 		return Summary{}, err

@@ -17,7 +17,8 @@ import (
 // that watches the file then knows it. It returns the text for the client.
 //
 // The file is replaced in one step; its owner, group and mode stay, and if path is a symbolic link, the file that it leads to is the one
-// that is replaced. Several processes may add keys at once: one waits for the other, by a lock on the file .lock beside it.
+// that is replaced. Several processes may add keys at once: one waits for the other, by a lock on the file .lock beside it. A name that is in
+// the file already is an error, and so is a file that can't be read as keys: it stays as it was.
 func AddKey(path, name string) (text string, err error) {
 	fail := func(err error) (string, error) {
 		return "", fmt.Errorf("gateway: keys: %s: %w", path, withoutPath(err))
