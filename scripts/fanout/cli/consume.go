@@ -36,9 +36,10 @@ On a terminal it shows what it does and which devices are blocked, by which even
 whether it has begun to receive, /readyz whether events can be received and handled, and if not, why. A container's
 check asks /livez: a database that is down is down for the next container too.
 
-Of the ready services, history and state keep a database; push offers its events by WebSocket, and a page that
-shows them. A client of push that comes back gets what it has missed: the last thousand events, and, with --data or
---database, whatever the history there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
+Of the ready services, history and state keep a database, and know by it which events they have handled: for them there
+is --refuse-reused. Push keeps none; it offers its events by WebSocket, and a page that shows them. A client of push
+that comes back gets what it has missed: the last thousand events, and, with --data or --database, whatever the history
+there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
 		Args:              exactly(1, "a service"),
 		ValidArgsFunction: g.serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
