@@ -5,10 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/internal/said"
 	"github.com/device-fanout/fanout/events"
 )
 
@@ -28,7 +27,6 @@ const (
 	firstOld = first + ` RETURNING EXISTS (SELECT 1 FROM inbox AS earlier WHERE earlier.service = $1 AND earlier.event_id = $5)`
 	// adopt gives the row of an older version to the event that asks first; no other one gets it.
 	adopt = `DELETE FROM inbox WHERE service = $1 AND event_id = $2 AND state = 'done'`
-	said  = `SELECT owner FROM inbox WHERE service = $1 AND event_id = $2`
 )
 
 // First records in tx that service handles event, and reports whether it is the first time for its identity. When tx is
@@ -45,13 +43,13 @@ func First(ctx context.Context, tx Tx, service string, event events.Event) (bool
 	if err := key.check(); err != nil {
 		return false, err
 	}
-	says := Says(event)
+	says := said.Says(event)
 	var old bool
 	err := tx.QueryRowContext(ctx, firstOld, service, key.Text(), says, stamp(time.Now()), event.ID).Scan(&old)
 	isFirst := err == nil
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		err = repeated(ctx, tx, key, event, says)
+		err = said.Compare(ctx, tx, service, key.Text(), event, says)
 	case err == nil && old:
 		var n int64
 		n, err = exec(ctx, tx, adopt, service, event.ID)
@@ -61,47 +59,6 @@ func First(ctx context.Context, tx Tx, service string, event events.Event) (bool
 		return false, fmt.Errorf("inbox: record event %q for service %q: %w", event.ID, service, err)
 	}
 	return isFirst, nil
-}
-
-// Compare tells whether event says something else than the one of its identity that [First] has recorded for service, for those who
-// have found out by another statement that it was recorded. The result is nil, or, if type or payload differ, that of consumers.Reused.
-func Compare(ctx context.Context, tx Tx, service string, event events.Event) error {
-	key := Key{service, event.Identity()}
-	if err := key.check(); err != nil {
-		return err
-	}
-	if err := repeated(ctx, tx, key, event, Says(event)); err != nil {
-		return fmt.Errorf("inbox: compare event %q for service %q: %w", event.ID, service, err)
-	}
-	return nil
-}
-
-// repeated is Compare for an event that says that.
-func repeated(ctx context.Context, tx Tx, key Key, event events.Event, says string) error {
-	var was string
-	switch err := tx.QueryRowContext(ctx, said, key.Service, key.Text()).Scan(&was); {
-	case errors.Is(err, sql.ErrNoRows): // it has just expired
-		return nil
-	case err != nil:
-		return err
-	}
-	digest, _, _ := strings.Cut(says, " ")
-	before, at, _ := strings.Cut(was, " ")
-	if before == "" || digest == "" || before == digest {
-		return nil
-	}
-	earlier, _ := time.Parse(time.RFC3339Nano, at) // zero if it is not known
-	return consumers.Reused(ctx, event, earlier)
-}
-
-// Says is what column owner has of an event that was handled: a digest of what it says, and its time. It is empty if the event can't be
-// encoded: then it can't be compared, which is no reason not to record it.
-func Says(event events.Event) string {
-	digest, err := event.Digest()
-	if err != nil {
-		return ""
-	}
-	return digest + " " + timeText(event.Time)
 }
 
 // expire deletes by the primary key, which both databases take.

@@ -23,7 +23,7 @@ type Mark struct {
 }
 
 // DefaultMaxFuture is how far ahead of its clock a service believes the times of events: 24 hours.
-const DefaultMaxFuture = newest.DefaultMaxFuture
+const DefaultMaxFuture = events.DefaultMaxFuture
 
 // NotBefore reports whether the event of m is newer than that of old, or the same, by the service's clock.
 //

@@ -15,6 +15,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/consumers/internal/newest"
+	"github.com/device-fanout/fanout/consumers/internal/said"
 	"github.com/device-fanout/fanout/events"
 )
 
@@ -91,9 +92,6 @@ func (s *Service) Handle(ctx context.Context, event events.Event) error {
 	changed, err := s.apply(ctx, event)
 	if err == nil && changed == 0 {
 		s.logger.Debug("event was handled before or is older than the state", "event_id", event.ID, "source", event.Source, "device_id", event.DeviceID)
-		if s.dialect.once { // else inbox.First has done so
-			err = database.Verdict(inbox.Compare(ctx, s.db, inboxName, event))
-		}
 	}
 	if database.NotStorable(err) {
 		err = consumers.Known(database.CodeNotStorable, err)
@@ -121,8 +119,11 @@ func (s *Service) apply(ctx context.Context, event events.Event) (changed int64,
 	}
 	args := append([]any{event.DeviceID, event.Type(), event.ID, event.Sequence, string(data), limit, newest.SequenceLimit(latest)}, at...)
 	if s.dialect.once {
-		key := inbox.Key{Service: inboxName, Event: event.Identity()}
-		return changes(s.db.ExecContext(ctx, s.dialect.put, append(args, key.Text(), inbox.Says(event))...))
+		key, says := inbox.Key{Service: inboxName, Event: event.Identity()}.Text(), said.Says(event)
+		if changed, err = changes(s.db.ExecContext(ctx, s.dialect.put, append(args, key, says)...)); err != nil || changed > 0 {
+			return changed, err
+		}
+		return 0, database.Verdict(said.Compare(ctx, s.db, inboxName, key, event, says)) // as inbox.First does
 	}
 	err = s.db.Write(ctx, func(ctx context.Context, tx database.Tx) error {
 		first, err := inbox.First(ctx, tx, inboxName, event)

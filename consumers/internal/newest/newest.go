@@ -19,15 +19,12 @@ import (
 	"github.com/device-fanout/fanout/events"
 )
 
-// DefaultMaxFuture is how far ahead of the service's clock a time is believed.
-const DefaultMaxFuture = events.DefaultMaxFuture
-
 // latest is the latest time that tables can hold.
 var latest = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 
-// Limit is the latest time that is believed at the time now. Zero means DefaultMaxFuture; with a negative value every time is believed.
+// Limit is the latest time that is believed at the time now. Zero means events.DefaultMaxFuture; with a negative value every time is believed.
 func Limit(now time.Time, maxFuture time.Duration) time.Time {
-	limit := now.Add(cmp.Or(maxFuture, DefaultMaxFuture)).UTC()
+	limit := now.Add(cmp.Or(maxFuture, events.DefaultMaxFuture)).UTC()
 	if maxFuture < 0 || limit.After(latest) {
 		return latest
 	}
