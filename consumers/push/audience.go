@@ -102,10 +102,20 @@ func (a *audience) resume(c *client, after events.Identity) (missed []events.Eve
 	return a.join(c, last, nil), true
 }
 
-// catchUp makes the client hear what is handled from now on, and returns what it chose of the recent events that it was not sent.
-// scanned has the keys of what the past has, sent of what the client got of that, which inOrder has too. If the past ends before the recent
-// events begin, catchUp changes nothing and returns false.
-func (a *audience) catchUp(c *client, scanned, sent map[uint64]struct{}, inOrder []uint64) (missed []events.Event, ok bool) {
+// maxAhead is how many events a client remembers that the past had before they were handled here, and aheadFor for how long.
+const (
+	maxAhead = 1000
+	aheadFor = 5 * time.Minute
+)
+
+// catchUp makes the client hear what is handled from now on, and returns what it chose of the recent events that it was not given.
+// scanned has the keys of what the past has, given of what the client got of that, in its order. If the past ends before the recent events
+// begin, catchUp changes nothing and returns false.
+func (a *audience) catchUp(c *client, scanned map[uint64]struct{}, given []uint64) (missed []events.Event, ok bool) {
+	had := make(map[uint64]struct{}, len(given))
+	for _, key := range given {
+		had[key] = struct{}{}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.recent.before.ID != "" {
@@ -114,23 +124,23 @@ func (a *audience) catchUp(c *client, scanned, sent map[uint64]struct{}, inOrder
 		}
 	}
 	all := a.recent.all()
-	missed = a.join(c, all, sent)
+	missed = a.join(c, all, had)
 	for _, event := range all {
-		delete(sent, a.key(event))
+		delete(had, a.key(event))
 	}
 	c.ahead, c.aheadUntil = make(map[uint64]struct{}), time.Now().Add(aheadFor)
-	for _, key := range slices.Backward(inOrder) {
-		if _, ahead := sent[key]; ahead && len(c.ahead) < maxAhead {
+	for _, key := range slices.Backward(given) {
+		if _, ahead := had[key]; ahead && len(c.ahead) < maxAhead {
 			c.ahead[key] = struct{}{}
 		}
 	}
 	return missed, true
 }
 
-// join registers the client and returns those of the events that it chose and was not sent; mu is held.
-func (a *audience) join(c *client, of []events.Event, sent map[uint64]struct{}) (missed []events.Event) {
+// join registers the client and returns those of the events that it chose and has not had; mu is held.
+func (a *audience) join(c *client, of []events.Event, had map[uint64]struct{}) (missed []events.Event) {
 	for _, event := range of {
-		if _, had := sent[a.key(event)]; !had && a.chosen[c].wantsAll(event) {
+		if _, twice := had[a.key(event)]; !twice && a.chosen[c].wantsAll(event) {
 			missed = append(missed, event)
 		}
 	}

@@ -18,15 +18,15 @@ func TestAudience_RemembersLittlePerClient(t *testing.T) {
 		if err := a.enter(c, choice{}); err != nil {
 			t.Fatal(err)
 		}
-		sent, inOrder := map[uint64]struct{}{}, []uint64{}
+		scanned, given := map[uint64]struct{}{}, []uint64{}
 		var last events.Event
 		for n := range maxResumed {
 			last = events.Event{Source: "/a", DeviceID: "hall", ID: fmt.Sprint(n)}
 			key := a.key(last)
-			sent[key] = struct{}{}
-			inOrder = append(inOrder, key)
+			scanned[key] = struct{}{}
+			given = append(given, key)
 		}
-		if _, ok := a.catchUp(c, sent, sent, inOrder); !ok || len(c.ahead) != maxAhead {
+		if _, ok := a.catchUp(c, scanned, given); !ok || len(c.ahead) != maxAhead {
 			t.Errorf("got %d, %t, want the last %d", len(c.ahead), ok, maxAhead)
 		}
 		if _, known := c.ahead[a.key(last)]; !known {
