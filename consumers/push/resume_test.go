@@ -110,6 +110,28 @@ func TestService_ResumesThroughThePast(t *testing.T) {
 	})
 }
 
+// What the past has and the service remembers too comes once.
+func TestResume_OverlapOfPastAndMemoryComesOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &past{}
+		b := start(t, push.Config{Recent: 4, Past: p})
+		for n := range 8 {
+			b.handle(event("hall", n))
+		}
+		for n := range 6 { // remembered: 4 to 7; recorded: 0 to 5
+			p.record(event("hall", n))
+		}
+		c := b.connect("?after=hall-1")
+		got := c.all(7)
+		b.handle(event("hall", 8))
+		got += " " + c.next()
+		if want := "hall-1 hall-2 hall-3 hall-4 hall-5 hall-6 hall-7 hall-8"; got != want {
+			t.Errorf("events: got %q, want %q", got, want)
+		}
+	})
+}
+
 // Live, and from what is remembered, an event of a type that the program does not know is what came through the queue; from the past it is
 // what that has kept.
 func TestService_UnknownTypeIsSentAsItStands(t *testing.T) {
