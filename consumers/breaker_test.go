@@ -17,6 +17,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 // TestOutage_CostsNoDeadLetter: the database is down for ten minutes, and the service has a check that says so.
@@ -241,14 +242,14 @@ func TestBlocked_ShowsAStuckHandlerWithItsStack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.send(motion("d1", "e1"), motion("d1", "e2"), motion("d2", "x1"))
-		var out lockedBuffer
+		var out logtest.Log
 		release := make(chan struct{})
 		c, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
 			if e.ID == "e1" {
 				waitForTheDatabase(release)
 			}
 			return nil
-		}, consumers.Config{HandlerTimeout: 5 * time.Second, WaitTime: time.Second, Logger: out.logger()})
+		}, consumers.Config{HandlerTimeout: 5 * time.Second, WaitTime: time.Second, Logger: out.Logger()})
 		time.Sleep(time.Minute)
 		list, err := c.Blocked(t.Context())
 		if err != nil || len(list) != 1 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 var errGone = &smithy.OperationError{
@@ -34,8 +35,8 @@ func TestHealth_OfReceives(t *testing.T) {
 				}
 				return nil
 			}}
-			var out lockedBuffer
-			c, stop := b.start(api, func(context.Context, events.Event) error { return nil }, consumers.Config{WaitTime: time.Second, Logger: out.logger()})
+			var out logtest.Log
+			c, stop := b.start(api, func(context.Context, events.Event) error { return nil }, consumers.Config{WaitTime: time.Second, Logger: out.Logger()})
 			time.Sleep(5 * time.Second)
 			if h := c.Health(); !h.Started || h.Live != nil || h.Ready != nil {
 				t.Errorf("got %+v, want it started, alive and ready", h)

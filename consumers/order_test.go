@@ -14,6 +14,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 // TestOrder_SequenceNumbersThatMeanNothing, as those of an emulator: the order in which the queue delivers is what counts, also for what comes
@@ -34,7 +35,7 @@ func TestOrder_SequenceNumbersThatMeanNothing(t *testing.T) {
 			}
 			return out, nil
 		}}
-		var out lockedBuffer
+		var out logtest.Log
 		handled := map[string]*journal{}
 		for d := range devices {
 			handled[fmt.Sprint("d", d)] = &journal{}
@@ -43,7 +44,7 @@ func TestOrder_SequenceNumbersThatMeanNothing(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			handled[e.DeviceID].add(e.ID)
 			return nil
-		}, consumers.Config{WaitTime: time.Second, Slots: 4, Logger: out.logger()})
+		}, consumers.Config{WaitTime: time.Second, Slots: 4, Logger: out.Logger()})
 		time.Sleep(2 * time.Second)
 		if _, err := b.engine.ExpireVisibility("test.fifo", ""); err != nil { // some of what is held comes again
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 func TestRun_HandlesADeviceInOrderAndDeletes(t *testing.T) {
@@ -141,14 +142,14 @@ func TestRun_ReportsAHandlerThatDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.send(motion("d1", "e1"), motion("d2", "e2"))
-		var out lockedBuffer
+		var out logtest.Log
 		release := make(chan struct{})
 		_, stop := b.start(b.api, func(_ context.Context, e events.Event) error {
 			if e.ID == "e1" {
 				<-release
 			}
 			return nil
-		}, consumers.Config{HandlerTimeout: 5 * time.Second, WaitTime: time.Second, Logger: out.logger()})
+		}, consumers.Config{HandlerTimeout: 5 * time.Second, WaitTime: time.Second, Logger: out.Logger()})
 		time.Sleep(2 * time.Minute)
 		close(release)
 		stop()

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 // numbered makes an event of a device that numbers its events, as others do.
@@ -235,8 +234,8 @@ func TestHandler_SlowsDownWrongTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const token = "0123456789abcdef"
-		var text lines
-		b := start(t, push.Config{Token: token, Logger: slog.New(slog.NewTextHandler(&text, nil))})
+		var log logtest.Log
+		b := start(t, push.Config{Token: token, Logger: log.Logger()})
 		dial := func(token string) int {
 			conn, response, err := websocket.Dial(t.Context(), "ws://push/ws", &websocket.DialOptions{HTTPClient: b.http, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}})
 			if err == nil {
@@ -257,26 +256,8 @@ func TestHandler_SlowsDownWrongTokens(t *testing.T) {
 		if got := dial(token); got != http.StatusSwitchingProtocols || time.Since(begin) > 0 {
 			t.Errorf("the right one: got %d after %v, want 101 at once", got, time.Since(begin))
 		}
-		if got := text.count("login refused"); got < 1 || got > 3 {
+		if got := log.Count("login refused"); got < 1 || got > 3 {
 			t.Errorf("%d lines about it in the log, want one every ten seconds", got)
 		}
 	})
-}
-
-// lines counts lines of a log.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) count(part string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), part)
 }

@@ -2,18 +2,19 @@ package door
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 func TestAttempts_SlowsAnAddressDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		text := &log{}
-		a := &Attempts{Logger: slog.New(slog.NewTextHandler(text, nil)), Server: "test"}
+		var log logtest.Log
+		a := &Attempts{Logger: log.Logger(), Server: "test"}
 		from := func(address string) bool {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.RemoteAddr = address
@@ -35,7 +36,7 @@ func TestAttempts_SlowsAnAddressDown(t *testing.T) {
 		if !from("192.0.2.2:99") {
 			t.Error("another address is refused too")
 		}
-		if got := text.count("login refused"); got != 1 {
+		if got := log.Count("login refused"); got != 1 {
 			t.Errorf("%d lines of log, want one", got)
 		}
 		time.Sleep(3 * attemptEvery)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 // pairOf makes a certificate with a serial number, and its key.
@@ -44,10 +46,10 @@ func TestCertificates_AreReadAgain(t *testing.T) {
 			}
 		}
 	}
-	text := &log{}
+	var log logtest.Log
 	cert1, key1 := pairOf(t, 1)
 	cert2, key2 := pairOf(t, 2)
-	c := &certificates{certFile: certFile, keyFile: keyFile, logger: slog.New(slog.NewTextHandler(text, nil))}
+	c := &certificates{certFile: certFile, keyFile: keyFile, logger: log.Logger()}
 	write(cert1, key1)
 	if err := c.read(); err != nil {
 		t.Fatal(err)
@@ -73,7 +75,7 @@ func TestCertificates_AreReadAgain(t *testing.T) {
 				t.Errorf("%s: got serial number %v, %v, want %d", step.name, leaf.SerialNumber, err, step.serial)
 			}
 		}
-		if got := text.count("level=WARN"); got != step.warnings {
+		if got := log.Count("level=WARN"); got != step.warnings {
 			t.Errorf("%s: %d warnings so far, want %d", step.name, got, step.warnings)
 		}
 	}

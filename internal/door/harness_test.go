@@ -2,10 +2,8 @@ package door
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -15,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/device-fanout/fanout/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -57,36 +57,18 @@ type addressed struct {
 
 func (a addressed) RemoteAddr() net.Addr { return a.from }
 
-// log is a log that a test reads.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) count(part string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), part)
-}
-
 // bench is a server in a bubble of synctest.
 type bench struct {
 	*Server
 	t      *testing.T
 	street *street
-	log    *log
+	log    logtest.Log
 }
 
 func start(t *testing.T, cfg Config) *bench {
 	t.Helper()
-	b := &bench{t: t, street: newStreet(), log: &log{}}
-	cfg.Name, cfg.Logger = "test", slog.New(slog.NewTextHandler(b.log, nil))
+	b := &bench{t: t, street: newStreet()}
+	cfg.Name, cfg.Logger = "test", b.log.Logger()
 	if cfg.Handler == nil {
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	}

@@ -120,7 +120,7 @@ func TestServer_SilentConnectionsMakeRoom(t *testing.T) {
 		if silent[99].gone(time.Millisecond) {
 			t.Error("the last one is gone")
 		}
-		if got := b.log.count("level=WARN msg=\"too many connections"); got != 1 {
+		if got := b.log.Count("level=WARN msg=\"too many connections"); got != 1 {
 			t.Errorf("%d warnings within a second, want one", got)
 		}
 	})
@@ -213,7 +213,7 @@ func TestServer_AcceptErrorsAreTriedAgain(t *testing.T) {
 		if got := b.dial("192.0.2.2").ask("/", ""); got != http.StatusOK {
 			t.Errorf("got %d, want 200", got)
 		}
-		if got := b.log.count("level=WARN msg=\"connections can't be accepted"); got != 1 {
+		if got := b.log.Count("level=WARN msg=\"connections can't be accepted"); got != 1 {
 			t.Errorf("%d warnings, want one", got)
 		}
 		if !silent.gone(time.Millisecond) {

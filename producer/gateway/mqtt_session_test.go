@@ -26,29 +26,10 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/internal/logtest"
 	"github.com/device-fanout/fanout/producer"
 	"github.com/device-fanout/fanout/producer/gateway"
 )
-
-// logText is a log that can be read while it is written.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // listed takes events and lists them.
 type listed struct {
@@ -131,8 +112,8 @@ func TestSubscribe_TheFilterIsNoFormerOne(t *testing.T) {
 
 func TestSubscribe_TellsARivalWithItsClientID(t *testing.T) {
 	t.Parallel()
-	var log logText
-	w := newFakeWorld(t, confirming, gateway.Config{Logger: log.logger()})
+	var log logtest.Log
+	w := newFakeWorld(t, confirming, gateway.Config{Logger: log.Logger()})
 	_, url := startBroker(t)
 	w.subscribeAs(t, gateway.MQTT{Broker: url, ClientID: "gateway-1"})
 	rival := paho.NewClient(paho.NewClientOptions().AddBroker(url).SetClientID("gateway-1").SetAutoReconnect(true).SetMaxReconnectInterval(10 * time.Millisecond))
@@ -148,7 +129,7 @@ func TestSubscribe_TellsARivalWithItsClientID(t *testing.T) {
 // A password in the URL reaches the broker and no log, however long the broker refuses.
 func TestSubscribe_LogsNoPassword(t *testing.T) {
 	t.Parallel()
-	var log logText
+	var log logtest.Log
 	ledger := &auth.Ledger{Auth: auth.AuthRules{{Username: "gw", Password: "s3cret", Allow: true}, {Allow: false}}, ACL: auth.ACLRules{{Username: "gw"}}}
 	b := broker.New(&broker.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err := b.AddHook(new(auth.Hook), &auth.Options{Ledger: ledger}); err != nil {
@@ -162,7 +143,7 @@ func TestSubscribe_LogsNoPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	w := newFakeWorld(t, confirming, gateway.Config{Logger: log.logger()})
+	w := newFakeWorld(t, confirming, gateway.Config{Logger: log.Logger()})
 	w.subscribeAs(t, gateway.MQTT{Broker: "mqtt://gw:s3cret@" + tcp.Address(), ClientID: "gateway-1"})()
 
 	ctx, cancel := context.WithCancel(t.Context())
