@@ -1,14 +1,12 @@
 package history_test
 
 import (
-	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/history"
+	"github.com/device-fanout/fanout/consumers/internal/identitytest"
 	"github.com/device-fanout/fanout/consumers/internal/reused"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/events/device"
@@ -27,22 +26,18 @@ import (
 func TestIdentity_SourcesAndDevicesMayNumberAlike(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, target string) {
-		if strings.HasPrefix(target, "sqlite:") {
-			target += "?synchronous=normal" // many commits, and no power cut
-		}
-		service := open(t, target)
+		service := open(t, databasetest.Relaxed(target))
 		round := 0
 		rapid.Check(t, func(r *rapid.T) {
 			round++
 			before := rows(t, service)
 			var want []events.Identity
 			seen := map[events.Identity]bool{}
-			for n := range rapid.IntRange(1, 20).Draw(r, "events") {
-				e := event(fmt.Sprintf("round-%d/device-%d", round, rapid.IntRange(1, 3).Draw(r, "device")), n)
-				e.ID = fmt.Sprint(rapid.IntRange(1, 3).Draw(r, "ID"))
-				e.Source = fmt.Sprintf("/gateways/%d", rapid.IntRange(1, 2).Draw(r, "source"))
+			for n, id := range identitytest.Draw(r, round) {
+				e := event(id.Subject, n)
+				e.ID, e.Source = id.ID, id.Source
 				handle(t, service, e)
-				if id := e.Identity(); !seen[id] {
+				if !seen[id] {
 					seen[id] = true
 					want = append(want, id)
 				}
@@ -195,11 +190,7 @@ func oldDatabase(t *testing.T, target string) *database.DB {
 
 func execute(t *testing.T, db *database.DB, statement string, args ...any) {
 	t.Helper()
-	err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {
-		_, err := tx.ExecContext(ctx, statement, args...)
-		return err
-	})
-	if err != nil {
+	if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
@@ -215,24 +206,7 @@ func TestIdentity_OldTables(t *testing.T) {
 		}
 		execute(t, db, `DELETE FROM event_history WHERE event_id IN ('2', '5')`)
 		execute(t, db, `CREATE VIEW halls AS SELECT event_id FROM event_history WHERE device_id = 'hall'`)
-		var group sync.WaitGroup
-		services := make([]*history.Service, 4)
-		for i := range services {
-			group.Go(func() {
-				service, err := history.Open(t.Context(), target, history.Config{})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				t.Cleanup(func() { _ = service.Close() })
-				services[i] = service
-			})
-		}
-		group.Wait()
-		if t.Failed() {
-			t.FailNow()
-		}
-
+		services := databasetest.OpenAtOnce(t, func() (*history.Service, error) { return history.Open(t.Context(), target, history.Config{}) })
 		old := event("hall", 0)
 		old.ID, old.Data = "1", device.TemperatureMeasured{Celsius: 20}
 		others := []events.Event{old, old, old}

@@ -21,6 +21,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/inbox"
+	"github.com/device-fanout/fanout/consumers/internal/identitytest"
 	"github.com/device-fanout/fanout/consumers/internal/reused"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/events/device"
@@ -303,10 +304,9 @@ func TestFirst_SourcesAndDevicesMayNumberAlike(t *testing.T) {
 			round++
 			seen := map[events.Identity]bool{}
 			var all []events.Event
-			for range rapid.IntRange(1, 20).Draw(r, "events") {
-				e := lamp(fmt.Sprint(rapid.IntRange(1, 3).Draw(r, "ID")), noon)
-				e.DeviceID = fmt.Sprintf("round-%d/device-%d", round, rapid.IntRange(1, 3).Draw(r, "device"))
-				e.Source = fmt.Sprintf("/gateways/%d", rapid.IntRange(1, 2).Draw(r, "source"))
+			for _, id := range identitytest.Draw(r, round) {
+				e := lamp(id.ID, noon)
+				e.DeviceID, e.Source = id.Subject, id.Source
 				all = append(all, e)
 			}
 			err := db.Write(t.Context(), func(ctx context.Context, tx database.Tx) error {

@@ -2,10 +2,8 @@ package state_test
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
+	"github.com/device-fanout/fanout/consumers/internal/identitytest"
 	"github.com/device-fanout/fanout/consumers/internal/reused"
 	"github.com/device-fanout/fanout/consumers/state"
 	"github.com/device-fanout/fanout/events"
@@ -24,21 +23,17 @@ import (
 func TestIdentity_SourcesAndDevicesMayNumberAlike(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, target string) {
-		if strings.HasPrefix(target, "sqlite:") {
-			target += "?synchronous=normal" // many commits, and no power cut
-		}
-		service := open(t, target)
+		service := open(t, databasetest.Relaxed(target))
 		round := 0
 		rapid.Check(t, func(r *rapid.T) {
 			round++
 			want, seen := map[string]time.Time{}, map[events.Identity]bool{}
-			for n := range rapid.IntRange(1, 20).Draw(r, "events") {
-				e := lamp(fmt.Sprint(rapid.IntRange(1, 3).Draw(r, "ID")), noon.Add(time.Duration(n)), "", n%2 == 0)
-				e.DeviceID = fmt.Sprintf("round-%d/device-%d", round, rapid.IntRange(1, 3).Draw(r, "device"))
-				e.Source = fmt.Sprintf("/gateways/%d", rapid.IntRange(1, 2).Draw(r, "source"))
+			for n, id := range identitytest.Draw(r, round) {
+				e := lamp(id.ID, noon.Add(time.Duration(n)), "", n%2 == 0)
+				e.DeviceID, e.Source = id.Subject, id.Source
 				handle(t, service, e)
-				if !seen[e.Identity()] {
-					seen[e.Identity()], want[e.DeviceID] = true, e.Time
+				if !seen[id] {
+					seen[id], want[id.Subject] = true, e.Time
 				}
 			}
 			for deviceID, at := range want {
@@ -144,26 +139,11 @@ func TestIdentity_OldTables(t *testing.T) {
 		if err := errors.Join(db.Migrate(t.Context(), "state", oldTables[db.Kind()]), db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		var group sync.WaitGroup
-		services := make([]*state.Service, 4)
-		for i := range services {
-			group.Go(func() {
-				service, err := state.Open(t.Context(), target, state.Config{})
-				if err != nil {
-					t.Error(err)
-				}
-				services[i] = service
-			})
-		}
-		group.Wait()
-		if t.Failed() {
-			t.FailNow()
-		}
+		services := databasetest.OpenAtOnce(t, func() (*state.Service, error) { return state.Open(t.Context(), target, state.Config{}) })
 		again := lamp("1", noon, "0001", false) // by its time it would count, had it not been handled
 		attic := lamp("1", noon, "0001", true)
 		attic.DeviceID = "attic"
 		for _, service := range services {
-			defer service.Close()
 			handle(t, service, again, attic)
 		}
 		for deviceID, want := range map[string]string{"hall": "2099-01-01", "attic": "2005-01-29"} {

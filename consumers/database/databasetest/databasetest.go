@@ -13,10 +13,12 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +46,38 @@ func Each(t *testing.T, test func(t *testing.T, target string)) {
 func SQLite(tb testing.TB) string {
 	tb.Helper()
 	return "sqlite:" + filepath.Join(tb.TempDir(), "test.db")
+}
+
+// Relaxed returns target as one of which SQLite does not wait for the disk, for a test of many commits and no loss of power.
+func Relaxed(target string) string {
+	if strings.HasPrefix(target, "sqlite:") {
+		return target + "?synchronous=normal"
+	}
+	return target
+}
+
+// OpenAtOnce opens a service on one database four times at the same time, as the processes of a deployment do. They are closed when the test
+// ends.
+func OpenAtOnce[Service io.Closer](t *testing.T, open func() (Service, error)) []Service {
+	t.Helper()
+	var group sync.WaitGroup
+	all := make([]Service, 4)
+	for i := range all {
+		group.Go(func() {
+			service, err := open()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { _ = service.Close() })
+			all[i] = service
+		})
+	}
+	group.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return all
 }
 
 // Postgres returns the URL of a new schema in the PostgreSQL database for tests. It is dropped when the test ends.
