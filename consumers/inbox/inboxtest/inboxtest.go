@@ -145,7 +145,7 @@ func (c claims) release(key inbox.Key, owner string) {
 func Marks(t *testing.T, open func(t *testing.T) inbox.Marks) {
 	noon := time.Date(2005, 1, 29, 12, 0, 0, 0, time.UTC)
 	t.Run("greater time and sequence", func(t *testing.T) {
-		marks := open(t)
+		m := marks{t, open(t)}
 		for i, step := range []struct {
 			time     time.Time
 			sequence string
@@ -170,14 +170,11 @@ func Marks(t *testing.T, open func(t *testing.T) inbox.Marks) {
 			{noon.Add(500 * time.Hour), "1", true},  // a stale one changed nothing
 			{noon.Add(500 * time.Hour), "0", false}, //
 		} {
-			m := inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: step.time, Sequence: step.sequence}
-			if got, err := marks.Advance(t.Context(), m); err != nil || got != step.want {
-				t.Errorf("step %d, Advance to %v %q: got %t, %v, want %t", i, step.time, step.sequence, got, err, step.want)
-			}
+			m.advance(i, inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: step.time, Sequence: step.sequence}, step.want)
 		}
 	})
 	t.Run("a time that can't be believed stops nothing", func(t *testing.T) {
-		marks := open(t)
+		m := marks{t, open(t)}
 		now := time.Now()
 		for i, step := range []struct {
 			time     time.Time
@@ -202,14 +199,11 @@ func Marks(t *testing.T, open func(t *testing.T) inbox.Marks) {
 			{now.AddDate(80, 0, 0), fmt.Sprintf("%020d", now.AddDate(80, 0, 0).UnixNano()), true},
 			{now, fmt.Sprintf("%020d", now.UnixNano()), true},
 		} {
-			m := inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: step.time, Sequence: step.sequence}
-			if got, err := marks.Advance(t.Context(), m); err != nil || got != step.want {
-				t.Errorf("step %d, Advance to %v %q: got %t, %v, want %t", i, step.time, step.sequence, got, err, step.want)
-			}
+			m.advance(i, inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: step.time, Sequence: step.sequence}, step.want)
 		}
 	})
 	t.Run("how far ahead is believed", func(t *testing.T) {
-		marks := open(t)
+		m := marks{t, open(t)}
 		now := time.Now()
 		for i, step := range []struct {
 			time      time.Time
@@ -223,47 +217,51 @@ func Marks(t *testing.T, open func(t *testing.T) inbox.Marks) {
 			{now, "4", -1, false},
 			{now, "4", 0, true},
 		} {
-			m := inbox.Mark{Service: "state", DeviceID: "hall", Time: step.time, Sequence: step.sequence, MaxFuture: step.maxFuture}
-			if got, err := marks.Advance(t.Context(), m); err != nil || got != step.want {
-				t.Errorf("step %d, Advance to %v %q, believed %v ahead: got %t, %v, want %t", i, step.time, step.sequence, step.maxFuture, got, err, step.want)
-			}
+			m.advance(i, inbox.Mark{Service: "state", DeviceID: "hall", Time: step.time, Sequence: step.sequence, MaxFuture: step.maxFuture}, step.want)
 		}
 	})
 	t.Run("streams are apart", func(t *testing.T) {
-		marks := open(t)
+		m := marks{t, open(t)}
 		later := inbox.Mark{Service: "state", DeviceID: "hall", Stream: "power", Time: noon.Add(time.Hour)}
-		for _, spoil := range []func(*inbox.Mark){
+		for i, spoil := range []func(*inbox.Mark){
 			func(*inbox.Mark) {},
 			func(m *inbox.Mark) { m.Service = "alarm" },
 			func(m *inbox.Mark) { m.DeviceID = "attic" },
 			func(m *inbox.Mark) { m.Stream = "" },
 		} {
-			m := later
-			spoil(&m)
-			for _, at := range []time.Time{noon, noon.Add(time.Hour)} {
-				m.Time = at
-				if got, err := marks.Advance(t.Context(), m); err != nil || !got {
-					t.Errorf("Advance %+v: got %t, %v, want true", m, got, err)
-				}
+			other := later
+			spoil(&other)
+			for _, other.Time = range []time.Time{noon, noon.Add(time.Hour)} {
+				m.advance(i, other, true)
 			}
 		}
 	})
 	t.Run("the newest of many at once stays", func(t *testing.T) {
-		marks := open(t)
+		m := marks{t, open(t)}
 		var group sync.WaitGroup
 		mark := func(n int) inbox.Mark {
 			return inbox.Mark{Service: "state", DeviceID: "hall", Time: noon, Sequence: fmt.Sprintf("%04d", n)}
 		}
 		for n := range 16 {
 			group.Go(func() {
-				if _, err := marks.Advance(context.WithoutCancel(t.Context()), mark(n)); err != nil {
+				if _, err := m.Advance(context.WithoutCancel(t.Context()), mark(n)); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		group.Wait()
-		if got, err := marks.Advance(t.Context(), mark(14)); err != nil || got {
-			t.Errorf("Advance to 14 after 15: got %t, %v, want false", got, err)
-		}
+		m.advance(14, mark(14), false) // 15 was there
 	})
+}
+
+type marks struct {
+	t *testing.T
+	inbox.Marks
+}
+
+func (m marks) advance(step int, to inbox.Mark, want bool) {
+	m.t.Helper()
+	if got, err := m.Advance(m.t.Context(), to); err != nil || got != want {
+		m.t.Errorf("step %d, Advance to %+v: got %t, %v, want %t", step, to, got, err, want)
+	}
 }
