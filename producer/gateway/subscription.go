@@ -355,19 +355,3 @@ func withDevice(payload []byte, device string) []byte {
 	}
 	return append(text, trimmed[1:]...)
 }
-
-// reconnecting is called before each attempt to connect again. It tells the cause of the loss where it can be guessed, and waits.
-func (s *subscription) reconnecting() {
-	times, pause := s.rivals.lost(time.Now())
-	if pause == 0 {
-		return
-	}
-	s.rivalLog.Do(func() {
-		s.logger.Error("the broker ends each connection soon after it was made: does another client have the same client ID? Every gateway needs its own (--mqtt-client-id)",
-			"times", times, "next_in", pause.Round(time.Second))
-	})
-	select {
-	case <-time.After(pause):
-	case <-s.stopped:
-	}
-}
