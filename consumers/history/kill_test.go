@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -49,20 +50,27 @@ func handleUntilKilled() {
 	group.Wait()
 }
 
+// startChild starts a process that handles events until it is killed, and says on its output which it has handled.
+func startChild(t *testing.T, target string) (*exec.Cmd, io.Reader) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env = append(os.Environ(), killTarget+"="+target)
+	output, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return child, output
+}
+
 func TestService_KilledAndStartedAgainNoneMissingNoneTwice(t *testing.T) {
 	t.Parallel()
 	target := databasetest.SQLite(t)
 	acknowledged := make(map[string]bool)
 	for round := range 3 {
-		child := exec.CommandContext(t.Context(), os.Args[0])
-		child.Env = append(os.Environ(), killTarget+"="+target)
-		output, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
+		child, output := startChild(t, target)
 		n := 0
 		for lines := bufio.NewScanner(output); lines.Scan(); { // goes on after the kill, until the pipe is empty
 			acknowledged[lines.Text()] = true
@@ -104,15 +112,7 @@ func TestIdentity_KilledInTheMigration(t *testing.T) {
 	}
 	killed := 0
 	for _, written := range []int64{0, 1 << 20, 3 << 20, 5 << 20} { // bytes that it has written, committed or not
-		child := exec.CommandContext(t.Context(), os.Args[0])
-		child.Env = append(os.Environ(), killTarget+"="+target)
-		output, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
+		child, output := startChild(t, target)
 		opened := make(chan struct{})
 		go func() {
 			defer close(opened)
@@ -133,7 +133,8 @@ func TestIdentity_KilledInTheMigration(t *testing.T) {
 		_ = child.Process.Kill()
 		<-opened
 		_ = child.Wait()
-		if db, err = database.Open(t.Context(), target); err == nil { // closing it empties the log
+		db, err := database.Open(t.Context(), target)
+		if err == nil { // closing it empties the log
 			err = db.Close()
 		}
 		if err != nil {

@@ -27,21 +27,13 @@ func startScarce(t *testing.T, env []string, args ...string) *program {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs ulimit")
 	}
-	p := &program{Cmd: exec.Command("sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec fanout "$@"`, scarce), "sh"}, args...)...), stdout: newOutput(), stderr: newOutput()}
-	p.Env = append(p.Environ(), env...)
-	p.Stdout, p.Stderr = p.stdout, p.stderr
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if p.ProcessState == nil {
-			_ = p.Process.Kill()
-			_ = p.Wait()
-		}
-		if t.Failed() {
+	var p *program
+	t.Cleanup(func() { // when it has ended
+		if t.Failed() && p != nil {
 			t.Logf("%s: standard error:\n%s", args[0], p.stderr)
 		}
 	})
+	p = startCommand(t, exec.Command("sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec fanout "$@"`, scarce), "sh"}, args...)...), env, nil)
 	return p
 }
 

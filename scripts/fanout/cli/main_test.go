@@ -231,7 +231,13 @@ func start(t *testing.T, stdin io.Reader, args ...string) *program {
 // startWith is start with more environment variables.
 func startWith(t *testing.T, env []string, stdin io.Reader, args ...string) *program {
 	t.Helper()
-	p := &program{Cmd: exec.Command("fanout", args...), stdout: newOutput(), stderr: newOutput()}
+	return startCommand(t, exec.Command("fanout", args...), env, stdin)
+}
+
+// startCommand is startWith for a command that becomes the program.
+func startCommand(t *testing.T, cmd *exec.Cmd, env []string, stdin io.Reader) *program {
+	t.Helper()
+	p := &program{Cmd: cmd, stdout: newOutput(), stderr: newOutput()}
 	p.Env = append(p.Environ(), env...)
 	p.Stdin, p.Stdout, p.Stderr = stdin, p.stdout, p.stderr
 	if err := p.Start(); err != nil {
