@@ -231,24 +231,3 @@ func serveMetrics(ctx context.Context, listener net.Listener, gw *gateway.Gatewa
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	return server.Serve(listener)
 }
-
-// encryption are the flags of a certificate.
-type encryption struct{ cert, key string }
-
-func (e *encryption) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&e.cert, "tls-cert", "", "encrypt with the certificate in this `FILE`; it is read again when it changes")
-	cmd.Flags().StringVar(&e.key, "tls-key", "", "`FILE` of the certificate's private key")
-	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
-}
-
-// config is nil without a certificate.
-func (e *encryption) config(logger *slog.Logger) (*tls.Config, error) {
-	if e.cert == "" {
-		return nil, nil
-	}
-	config, err := door.Certificates(e.cert, e.key, logger, "h2", "http/1.1")
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert: %w", err)
-	}
-	return config, nil
-}

@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/history"
@@ -278,31 +274,6 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 			return errors.Join(s.Close(ctx), server.Shutdown(ctx), closePast())
 		},
 	}, nil
-}
-
-// listen opens a TCP port; flag is the flag that chooses another. Unless exposed is true, other machines must not reach it.
-func listen(addr, flag string, exposed bool) (net.Listener, error) {
-	l, err := door.Listen(addr, exposed)
-	if err != nil {
-		return nil, notListening(err, flag)
-	}
-	return l, nil
-}
-
-// addExpose adds the flag that lets what asks for no key listen where other machines reach it; what says which of the command's servers that is.
-func addExpose(cmd *cobra.Command, exposed *bool, what string) {
-	cmd.Flags().BoolVar(exposed, "expose", false, "let other machines reach "+what)
-}
-
-// notListening adds the most likely cause of a port that can't be listened on.
-func notListening(err error, flag string) error {
-	if _, exposed := errors.AsType[*door.ExposedError](err); exposed {
-		return &exitError{exitUsage, &hinted{fmt.Errorf("%s: %w", flag, err), "listen on 127.0.0.1; or, where only friends reach the port, as in a container, say --expose too"}}
-	}
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		return &hinted{fmt.Errorf("%s: %w", flag, err), fmt.Sprintf("%s wants HOST:PORT, such as 127.0.0.1:0 for any free port", flag)}
-	}
-	return &hinted{err, fmt.Sprintf("something else may use the port; choose another with %s, such as %s 127.0.0.1:0", flag, flag)}
 }
 
 // dataFolder makes sure that the folder is there; a new one is its owner's alone. Without a name it is a new temporary one.
