@@ -82,20 +82,20 @@ func (s *Service) After(ctx context.Context, position int64, limit int) ([]Row, 
 // Find returns the row of the event with that ID, or an error that wraps [ErrNotFound]. If several have it, it is the one with the
 // smallest position; see FindIdentity.
 func (s *Service) Find(ctx context.Context, eventID string) (Row, error) {
-	row, err := scan(s.db.QueryRowContext(ctx,
-		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1 ORDER BY position LIMIT 1`, eventID))
-	return found(row, strconv.Quote(eventID), err)
+	return s.find(ctx, strconv.Quote(eventID), `event_id = $1`+byPosition, eventID)
 }
 
 // FindIdentity returns the row of the event with that identity, or an error that wraps [ErrNotFound].
 func (s *Service) FindIdentity(ctx context.Context, id events.Identity) (Row, error) {
-	row, err := scan(s.db.QueryRowContext(ctx,
-		`SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1 AND device_id = $2 AND source = $3`, id.ID, id.Subject, id.Source))
-	return found(row, id.String(), err)
+	return s.find(ctx, id.String(), `event_id = $1 AND device_id = $2 AND source = $3`, id.ID, id.Subject, id.Source)
 }
 
-// found returns the row that was looked for, or an error that says what it was.
-func found(row Row, what string, err error) (Row, error) {
+// byPosition is for a search that several rows may answer.
+const byPosition = ` ORDER BY position LIMIT 1`
+
+// find returns the row for which where holds, or an error that says what was looked for.
+func (s *Service) find(ctx context.Context, what, where string, args ...any) (Row, error) {
+	row, err := scan(s.db.QueryRowContext(ctx, `SELECT `+s.dialect.columns+` FROM event_history WHERE `+where, args...))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Row{}, fmt.Errorf("%w: %s", ErrNotFound, what)
@@ -145,17 +145,17 @@ const (
 
 // before returns the position after which Since begins.
 func (s *Service) before(ctx context.Context, after events.Identity) (int64, error) {
-	query, args := `SELECT `+s.dialect.columns+` FROM event_history WHERE event_id = $1`, []any{after.ID}
+	where, args := `event_id = $1`, []any{after.ID}
 	if after.Subject != "" {
 		args = append(args, after.Subject)
-		query += ` AND device_id = $` + strconv.Itoa(len(args))
+		where += ` AND device_id = $` + strconv.Itoa(len(args))
 	}
 	if after.Source != "" {
 		args = append(args, after.Source)
-		query += ` AND source = $` + strconv.Itoa(len(args))
+		where += ` AND source = $` + strconv.Itoa(len(args))
 	}
-	row, err := scan(s.db.QueryRowContext(ctx, query+` ORDER BY position LIMIT 1`, args...))
-	if row, err = found(row, strconv.Quote(after.ID), err); err != nil {
+	row, err := s.find(ctx, strconv.Quote(after.ID), where+byPosition, args...)
+	if err != nil {
 		return 0, err
 	}
 	var first int64
