@@ -79,19 +79,26 @@ func TestService_ResumesFromWhatItRemembers(t *testing.T) {
 	})
 }
 
+// lagging starts a service that remembers four events of eight, 4 to 7, over a past that has 0 to 5.
+func lagging(t *testing.T, gate chan struct{}) (*bench, *past) {
+	t.Helper()
+	p := &past{gate: gate}
+	b := start(t, push.Config{Recent: 4, Past: p})
+	for n := range 8 {
+		b.handle(event("hall", n))
+	}
+	for n := range 6 {
+		p.record(event("hall", n))
+	}
+	return b, p
+}
+
 // A client comes back after so long that the service remembers nothing of it. The history lags: it has not yet recorded
 // what the service has handled last, and some of it both have. Everything must come, each once, in order per device.
 func TestService_ResumesThroughThePast(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &past{gate: make(chan struct{})}
-		b := start(t, push.Config{Recent: 4, Past: p})
-		for n := range 8 {
-			b.handle(event("hall", n))
-		}
-		for n := range 6 { // remembered: 4 to 7; recorded: 0 to 5
-			p.record(event("hall", n))
-		}
+		b, p := lagging(t, make(chan struct{}))
 		c := b.connect("?after=hall-1")
 		b.handle(event("hall", 8)) // while the past is being sent
 		go func() {
@@ -114,14 +121,7 @@ func TestService_ResumesThroughThePast(t *testing.T) {
 func TestResume_OverlapOfPastAndMemoryComesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &past{}
-		b := start(t, push.Config{Recent: 4, Past: p})
-		for n := range 8 {
-			b.handle(event("hall", n))
-		}
-		for n := range 6 { // remembered: 4 to 7; recorded: 0 to 5
-			p.record(event("hall", n))
-		}
+		b, _ := lagging(t, nil)
 		c := b.connect("?after=hall-1")
 		got := c.all(7)
 		b.handle(event("hall", 8))
