@@ -155,24 +155,35 @@ func statusOf(answer any) int {
 // takeAll takes the events of a batch. It returns their answers, and when those may be sent again that may pass then.
 func (g *Gateway) takeAll(ctx context.Context, texts []json.RawMessage, key Key) (answers []any, retryAfter time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Patience)
-	s := &lineStream{mode: batchMode, gateway: g, key: key, answers: make(chan lineAnswer, len(texts)), lanes: newLanes(ctx, g.send)}
+	type outcome struct {
+		at   int
+		body any
+	}
+	outcomes := make(chan outcome, len(texts))
+	in := &intake{gateway: g, key: key, transport: overBatch, lanes: newLanes(ctx, g.send)}
 	ids := make([]string, len(texts))
 	for i, text := range texts {
-		ids[i] = s.take(ctx, i, text, len(text) > g.cfg.MaxEventBytes)
+		ids[i] = in.take(ctx, text, len(text) > g.cfg.MaxEventBytes, func(id string, p *Problem) {
+			if p == nil {
+				outcomes <- outcome{i, acceptance{Status: http.StatusAccepted, EventID: id}}
+				return
+			}
+			outcomes <- outcome{i, p}
+		})
 	}
 	answers = make([]any, len(texts))
 	waiting := len(texts)
 	for over := false; waiting > 0 && !over; {
 		select {
-		case a := <-s.answers:
-			answers[a.line] = a.body
+		case o := <-outcomes:
+			answers[o.at] = o.body
 			waiting--
 		case <-ctx.Done():
-			over = len(s.answers) == 0
+			over = len(outcomes) == 0
 		}
 	}
 	cancel()
-	s.lanes.close()
+	in.lanes.close()
 	for i, a := range answers {
 		if a == nil {
 			p := newProblem(kindUnconfirmed, "its outcome is unknown: send it again with the same id")

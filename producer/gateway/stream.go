@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/time/rate"
 
 	"github.com/device-fanout/fanout/internal/lines"
 )
@@ -38,11 +37,11 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, key Key) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(g.traced(r)))
 	defer cancel()
 	s := &lineStream{
-		mode: lineMode, gateway: g, key: key, control: control,
+		intake:  intake{gateway: g, key: key, transport: overStream, lanes: newLanes(ctx, g.send)},
+		control: control,
 		places:  make(chan struct{}, g.cfg.Window),
 		room:    semaphore.NewWeighted(windowBytes),
 		answers: make(chan lineAnswer, g.cfg.Window),
-		lanes:   newLanes(ctx, g.send),
 	}
 	read := make(chan struct{})
 	go func() { // ends with the body, with ctx, or with a read that is cut off
@@ -78,21 +77,17 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, key Key) {
 // cutOff is how often a read that shall end is cut off.
 const cutOff = 50 * time.Millisecond
 
-// lineStream is one stream of lines, or a batch.
+// lineStream is one stream of lines.
 type lineStream struct {
-	mode    mode
-	gateway *Gateway
-	key     Key
+	intake
 	control *http.ResponseController
 	places  chan struct{}       // a place is taken by every line whose answer is not written yet
 	room    *semaphore.Weighted // and the bytes of it
 	answers chan lineAnswer     // a line with a place never finds it full
-	lanes   *lanes
 }
 
 // lineAnswer is the answer to a line: an acceptance or a problem.
 type lineAnswer struct {
-	line  int
 	body  any
 	bytes int64 // of the line, as room counts them
 }
@@ -125,7 +120,15 @@ func (s *lineStream) read(ctx context.Context, body io.Reader) (atEnd bool) {
 			if !s.takePlace(ctx) || s.room.Acquire(ctx, roomFor(line)) != nil {
 				return false
 			}
-			s.take(ctx, n, line, tooLong)
+			size := roomFor(line)
+			s.take(ctx, line, tooLong, func(id string, p *Problem) {
+				if p == nil {
+					s.answers <- lineAnswer{acceptance{Line: n, Status: http.StatusAccepted, EventID: id}, size}
+					return
+				}
+				p.Line = n
+				s.answers <- lineAnswer{p, size}
+			})
 		}
 		if err != nil {
 			_ = s.control.SetReadDeadline(time.Time{}) // the body is over, and the answers may take longer
@@ -147,82 +150,8 @@ func (s *lineStream) brokenOff(ctx context.Context, n int, err error) {
 	}
 }
 
-// take hands one line on, or one event of a batch. Whatever becomes of it, it is answered once. It returns the event's ID if that is to be told
-// by the outcome.
-func (s *lineStream) take(ctx context.Context, n int, line []byte, tooLong bool) (id string) {
-	g := s.gateway
-	limit := s.key.Limit.or(g.cfg.Limit)
-	begin := time.Now()
-	bytes := roomFor(line)
-	answer := func(id string, err error) {
-		if err == nil {
-			g.metrics.count(s.mode.transport(), nil, time.Since(begin))
-			s.answers <- lineAnswer{n, acceptance{Line: s.line(n), Status: http.StatusAccepted, EventID: id}, bytes}
-			return
-		}
-		p := *problemOf(err)
-		p.Line = s.line(n)
-		if p.mayPass() && id != "" {
-			p.EventID = id
-		}
-		g.metrics.count(s.mode.transport(), &p, time.Since(begin))
-		s.answers <- lineAnswer{n, &p, bytes}
-	}
-	if err := s.wait(ctx, g.limits.ofKey(s.key.Name, limit)); err != nil {
-		answer("", err)
-		return ""
-	}
-	if tooLong {
-		answer("", newProblem(kindTooLarge, fmt.Sprintf("want at most %d bytes", g.cfg.MaxEventBytes)))
-		return ""
-	}
-	e, p := g.parse(line, &s.key)
-	if p != nil {
-		answer("", p)
-		return ""
-	}
-	if err := s.wait(ctx, g.limits.ofDevice(s.key.Name, e.DeviceID, limit)); err != nil {
-		answer(e.ID, err)
-		return ""
-	}
-	s.lanes.submit(e, func(err error) { answer(e.ID, err) })
-	return e.ID
-}
-
-// line is the number that an answer has. Those to a batch stand in its order.
-func (s *lineStream) line(n int) int {
-	if s.mode == batchMode {
-		return 0
-	}
-	return n
-}
-
 // roomFor is how much of the stream's room a line takes.
 func roomFor(line []byte) int64 { return min(int64(len(line)), windowBytes) }
-
-// wait takes a token and waits until it is there.
-func (s *lineStream) wait(ctx context.Context, bucket *rate.Limiter) error {
-	if bucket == nil {
-		return nil
-	}
-	r := bucket.Reserve()
-	delay := r.Delay()
-	if delay == 0 {
-		return nil
-	}
-	there := time.NewTimer(delay)
-	defer there.Stop()
-	select {
-	case <-there.C:
-		return nil
-	case <-ctx.Done():
-		r.Cancel()
-		return ctx.Err()
-	case <-s.gateway.closing:
-		r.Cancel()
-		return newProblem(kindClosing, "")
-	}
-}
 
 // lastWord answers the line at which reading ended before the body did.
 func (s *lineStream) lastWord(ctx context.Context, line int, p *Problem) {
