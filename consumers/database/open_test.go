@@ -78,6 +78,7 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 		"of Java":           {"jdbc:postgresql://db/x?user=a&password=secret", []string{"jdbc:postgresql://db/x: unknown kind of database"}},
 		"server down":       {"postgres://a:secret@" + down + "/x?sslmode=disable", []string{down, "refused", "whether the server runs"}},
 		"host unknown":      {"postgres://a:secret@host.invalid/x?connect_timeout=5", []string{"host.invalid", "whether"}},
+		"@ in the query":    {"postgres://a:secret@" + down + "/x?sslmode=disable&application_name=a@b/c", []string{"refused"}},
 		"password in query": {"postgres://" + down + "/x?sslmode=disable&user=a&password=secret", []string{"password=xxxxx", "refused"}},
 	}
 	for name, test := range tests {
