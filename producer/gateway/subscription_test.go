@@ -13,7 +13,8 @@ import (
 type noPublisher struct{}
 
 func (noPublisher) Enqueue(context.Context, events.Event, func(producer.Result)) error { return nil }
-func (noPublisher) Stats() producer.Stats                                              { return producer.Stats{} }
+
+func (noPublisher) Stats() producer.Stats { return producer.Stats{} }
 
 // openClient is a client whose connection is open, or not.
 type openClient struct {
