@@ -373,6 +373,22 @@ func TestFirst_RepeatThatSaysSomethingElse(t *testing.T) {
 	})
 }
 
+// What Once has recorded says nothing to compare with: a repeat is a plain one.
+func TestFirst_RepeatOfWhatOnceHasHandled(t *testing.T) {
+	t.Parallel()
+	databasetest.Each(t, func(t *testing.T, target string) {
+		db := open(t, target)
+		watch := reused.New(slog.New(slog.DiscardHandler), true)
+		e := lamp("a", noon)
+		if err := inbox.NewSQL(db).Finish(t.Context(), inbox.Key{Service: "history", Event: e.Identity()}); err != nil {
+			t.Fatal(err)
+		}
+		if firstOf(t, db, watch.In(t.Context()), e) || watch.Count() != 0 {
+			t.Errorf("handled again, or %d counted as another event", watch.Count())
+		}
+	})
+}
+
 // The table of the version that knew an event by its ID alone, with a row that is done, one of a process that died, and one in progress.
 const oldRows = `
 	CREATE TABLE inbox (
