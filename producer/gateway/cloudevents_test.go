@@ -213,6 +213,11 @@ func TestBatch_KeepsTheOrderOfADevice(t *testing.T) {
 		if a.header.Get("Retry-After") == "" {
 			t.Error("it does not say when to send them again")
 		}
+		for _, want := range []string{`{result="accepted",transport="batch"} 2`, `{result="not-written",transport="batch"} 1`, `{result="blocked",transport="batch"} 1`} {
+			if got := w.scrape(t); !strings.Contains(got, want) {
+				t.Errorf("metrics: got no %s in\n%s", want, got)
+			}
+		}
 		w.stop()
 	})
 }
