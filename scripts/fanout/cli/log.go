@@ -4,10 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os/signal"
-	"syscall"
-
-	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/internal/redact"
 	"github.com/device-fanout/fanout/scripts/fanout/cli/internal/terminal"
@@ -35,14 +31,3 @@ func loggerFrom(w io.Writer, level slog.Level) *slog.Logger {
 
 // errorLine is an error as a line of what a command reports while it works.
 func errorLine(err error) string { return terminal.Line(redact.Text(err.Error())) }
-
-// outlivesReaders lets a command that serves go on when whoever reads what it writes has gone, as a log's reader does that is started
-// anew: what is written meanwhile is dropped. Every other command ends then, as is usual in a pipe.
-func outlivesReaders(cmd *cobra.Command) *cobra.Command {
-	work := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		signal.Ignore(syscall.SIGPIPE)
-		return work(cmd, args)
-	}
-	return cmd
-}
