@@ -92,20 +92,21 @@ func newOnCallPolicy(stack awscdk.Stack, t target) awsiam.ManagedPolicy {
 
 // queues are ARNs and patterns of all queues, dlqs of the dead-letter queues: a pattern for all FIFO queues, and each standard queue by its name.
 func (t target) queues(stack awscdk.Stack) []*string {
-	arns := append([]*string{arn(stack, "sqs", t.Scope()+"-*.fifo")}, t.dlqs(stack)[1:]...)
-	for _, s := range t.Services {
-		if s.Standard {
-			arns = append(arns, arn(stack, "sqs", t.QueueName(s.Name)))
-		}
-	}
-	return arns
+	return t.queuesNamed(stack, "-*.fifo", t.DLQName, t.DeliveryDLQName, t.QueueName)
 }
 
 func (t target) dlqs(stack awscdk.Stack) []*string {
-	arns := []*string{arn(stack, "sqs", t.Scope()+"-*-dlq.fifo")}
+	return t.queuesNamed(stack, "-*-dlq.fifo", t.DLQName, t.DeliveryDLQName)
+}
+
+// queuesNamed are the pattern of FIFO queues whose names end so, and the ARNs of standard queues by these names of theirs.
+func (t target) queuesNamed(stack awscdk.Stack, fifo string, names ...func(service string) string) []*string {
+	arns := []*string{arn(stack, "sqs", t.Scope()+fifo)}
 	for _, s := range t.Services {
-		if s.Standard {
-			arns = append(arns, arn(stack, "sqs", t.DLQName(s.Name)), arn(stack, "sqs", t.DeliveryDLQName(s.Name)))
+		for _, name := range names {
+			if s.Standard {
+				arns = append(arns, arn(stack, "sqs", name(s.Name)))
+			}
 		}
 	}
 	return arns
