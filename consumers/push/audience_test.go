@@ -43,3 +43,26 @@ func TestAudience_RemembersLittlePerClient(t *testing.T) {
 		a.leave(c)
 	})
 }
+
+// What was handled here before the client had it from the past is not ahead: nothing has to be remembered of it.
+func TestAudience_RemembersNothingOfWhatWasHandledHere(t *testing.T) {
+	t.Parallel()
+	a := newAudience(1, 10)
+	c := &client{}
+	if err := a.enter(c, choice{}); err != nil {
+		t.Fatal(err)
+	}
+	defer a.leave(c)
+	scanned, given := map[uint64]struct{}{}, []uint64{}
+	for n := range 6 {
+		e := events.Event{Source: "/a", DeviceID: "hall", ID: fmt.Sprint(n)}
+		scanned[a.key(e)] = struct{}{}
+		given = append(given, a.key(e))
+		if n < 5 {
+			a.hear(e)
+		}
+	}
+	if missed, ok := a.catchUp(c, scanned, given); !ok || len(missed) > 0 || len(c.ahead) != 1 {
+		t.Errorf("got %d missed, %t, and %d ahead, want none and one", len(missed), ok, len(c.ahead))
+	}
+}
