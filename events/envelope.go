@@ -110,9 +110,12 @@ func (r *reader) event(raw *envelope, short bool) (Event, error) {
 		Sequence: r.text(raw, attrSequence, wantID),
 	}
 	if value := raw[attrTime]; value != nil {
-		var ok bool
-		if e.Time, ok = parseTime(value); !ok || !legalTime(e.Time) {
-			r.envelopeField("time", describeJSON(value), wantTime)
+		var want string
+		if e.Time, want = parseTime(value); want == "" && !legalTime(e.Time) {
+			want = wantTime
+		}
+		if want != "" {
+			r.envelopeField("time", describeJSON(value), want)
 		}
 	}
 	if short && absent(raw[attrID]) {

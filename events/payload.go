@@ -53,8 +53,8 @@ func (r *reader) value(n *node, raw []byte, v reflect.Value) {
 			v.SetString(text)
 		}
 	case KindTime:
-		var t time.Time
-		if t, ok = parseTime(raw); ok {
+		t, want := parseTime(raw)
+		if ok = want == ""; ok {
 			v.Set(reflect.ValueOf(t))
 		}
 	case KindList:
@@ -200,16 +200,15 @@ func wholeNumber(raw []byte) (float64, bool) {
 	return f, ok && f == math.Trunc(f) && math.Abs(f) <= 1<<53
 }
 
-// parseTime reads a JSON string in RFC 3339.
-func parseTime(raw []byte) (time.Time, bool) {
+// parseTime reads a JSON string in RFC 3339, or says what was wanted.
+func parseTime(raw []byte) (_ time.Time, want string) {
 	if raw[0] != '"' {
-		return time.Time{}, false
+		return time.Time{}, wantTime
 	}
 	var t time.Time
 	if t.UnmarshalText(raw[1:len(raw)-1]) == nil { // as nearly always
-		return t.UTC(), true
+		return t.UTC(), ""
 	}
 	text, _ := unquote(raw) // some escape the plus sign
-	t, err := ParseTime(text)
-	return t, err == nil
+	return readTime(text)
 }

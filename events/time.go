@@ -11,6 +11,15 @@ import (
 // a leap second, too. A leap second is the last second of a month in UTC and has no place of its own in a [time.Time]: all of it becomes the
 // last nanosecond of the second before, so that it is behind all that came before and in front of the next day.
 func ParseTime(text string) (time.Time, error) {
+	t, want := readTime(text)
+	if want != "" {
+		return time.Time{}, fmt.Errorf("got %s, want %s", quote(text), want)
+	}
+	return t, nil
+}
+
+// readTime is ParseTime; instead of an error it says what was wanted.
+func readTime(text string) (_ time.Time, want string) {
 	const seconds = len("2006-01-02T15:04:")
 	upper := strings.ToUpper(text)
 	leap := len(upper) > seconds+2 && upper[seconds:seconds+2] == "60"
@@ -19,16 +28,16 @@ func ParseTime(text string) (time.Time, error) {
 	}
 	var t time.Time
 	if err := t.UnmarshalText([]byte(upper)); err != nil {
-		return time.Time{}, fmt.Errorf("got %s, want %s", quote(text), wantTime)
+		return time.Time{}, wantTime
 	}
 	if t = t.UTC(); !leap {
-		return t, nil
+		return t, ""
 	}
 	t = t.Truncate(time.Second)
 	if next := t.Add(time.Second); next.Day() != 1 || next.Hour() != 0 || next.Minute() != 0 || next.Second() != 0 {
-		return time.Time{}, fmt.Errorf("got %s, want a second of 60 only at the end of a month in UTC", quote(text))
+		return time.Time{}, "a second of 60 only at the end of a month in UTC"
 	}
-	return t.Add(time.Second - 1), nil
+	return t.Add(time.Second - 1), ""
 }
 
 // DefaultMaxFuture is how far ahead of its own clock a gateway takes, and a service believes, the time of an event unless told otherwise.

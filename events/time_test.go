@@ -96,3 +96,12 @@ func TestCheckTime_HasBoundsAroundNow(t *testing.T) {
 		t.Errorf("an event without a time: %v", err)
 	}
 }
+
+func TestDecode_TellsALeapSecondThatIsNone(t *testing.T) {
+	t.Parallel()
+	_, err := events.Decode([]byte(`{"specversion":"1.0","id":"e1","source":"/g","subject":"lamp","type":"device.power.changed.v1","sequence":"1",` +
+		`"time":"2026-01-31T12:00:60Z","data":{"on":true}}`))
+	if want := `time: got "2026-01-31T12:00:60Z", want a second of 60 only at the end of a month in UTC`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
