@@ -259,6 +259,20 @@ func TestOnce_WantsNames(t *testing.T) {
 // Texts of few letters, which would be alike if they were only put one behind another.
 func TestKey_TextTellsApart(t *testing.T) {
 	t.Parallel()
+	seen := map[string]events.Identity{}
+	words := []string{"a", "b", "a b", "b a", `"a`, `a"`, `"a b"`, `"a" b`, `\"a`, ""}
+	for _, id := range words {
+		for _, device := range words {
+			for _, source := range words {
+				identity := events.Identity{Source: source, Subject: device, ID: id}
+				text := inbox.Key{Event: identity}.Text()
+				if other, ok := seen[text]; ok {
+					t.Fatalf("%v and %v have the same text, %s", identity, other, text)
+				}
+				seen[text] = identity
+			}
+		}
+	}
 	rapid.Check(t, func(r *rapid.T) {
 		part := rapid.StringMatching(`[a "\\]{1,4}`)
 		draw := func(name string) events.Identity {
