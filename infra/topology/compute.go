@@ -9,6 +9,18 @@ import (
 	"github.com/device-fanout/fanout/internal/pauses"
 )
 
+// ComputeMode says what of the declared programs runs in AWS in an environment.
+type ComputeMode string
+
+const (
+	// NoCompute runs nothing: there are topic and queues, and who wants to consume does it from elsewhere, such as a laptop.
+	NoCompute ComputeMode = "none"
+	// Smallest runs every program that is declared as one task of 256 units of CPU and 512 MiB, or two functions at once.
+	Smallest ComputeMode = "smallest"
+	// Declared runs what is declared, as it is declared.
+	Declared ComputeMode = "declared"
+)
+
 // Compute says how a service's consumer runs in AWS.
 type Compute struct {
 	// Kind is Fargate or Lambda. Empty means that the consumer runs elsewhere, and only its queues are declared.
@@ -18,12 +30,24 @@ type Compute struct {
 	Repository string
 	// MemoryMiB is the memory of one task or function. Zero means 512.
 	MemoryMiB int
-	// DatabaseSecret is the name of the secret in Secrets Manager that holds the URL of the service's database, or what RDS keeps of it; the
-	// consumer finds it in FANOUT_DATABASE. Whoever may read a Lambda function's configuration sees it there. Empty means none.
+	// Database says that the service keeps its data in the environment's database. Its consumer finds it by FANOUT_DATABASE, whatever secret
+	// RDS keeps for it today. All services use it as one user, each with tables of its own.
+	Database bool
+	// DatabaseSecret is the name or the ARN of a secret in Secrets Manager that holds the URL of another database, or what RDS keeps of it; the
+	// consumer finds it in FANOUT_DATABASE. {env} in it stands for the environment. It is read when a task starts, and for a Lambda function
+	// when it is deployed; whoever may read the function's configuration sees it there. Empty means none.
 	DatabaseSecret string
+	// TokenSecret is the name or the ARN of a secret in Secrets Manager that holds the token which clients of a service that listens must show.
+	// {env} in it stands for the environment. It is needed with Port.
+	TokenSecret string
 
 	// The rest is for Fargate alone.
 
+	// Port is where the service listens for clients, by HTTP and WebSocket, behind an Application Load Balancer with the environment's
+	// certificate; for package push that is where it serves phones. From 1024 to 65535. Zero means that nobody calls it.
+	Port int
+	// Internal says that its clients are inside the network.
+	Internal bool
 	// CPU is that of one task, in units of which 1024 are one core: 256, 512, 1024, 2048 or 4096. Zero means 256.
 	CPU int
 	// MinTasks and MaxTasks bound the number of tasks, from 1. Zeros mean 1 and 4. Tasks beyond the number of devices with
@@ -46,6 +70,9 @@ const (
 	Fargate ComputeKind = "fargate" // tasks that run all the time
 	Lambda  ComputeKind = "lambda"  // a function that SQS's event source calls
 )
+
+// healthPort is where a task answers its own health check.
+const healthPort = 8080
 
 // minDrain is the longest long poll. maxDrain leaves Fargate's two minutes some room for closing databases.
 // See https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html.
@@ -87,6 +114,53 @@ func (s Service) defaultMaxReceiveCount() int {
 	return max(MinLambdaReceiveCount, min(crashes, pauses.Deliveries(s.Retention)+spareReceives, maxReceiveCount))
 }
 
+// in is what runs in an environment, which has its defaults.
+func (c Compute) in(e Environment) Compute {
+	if e.Compute == NoCompute {
+		return Compute{}
+	}
+	c = c.withDefaults()
+	c.DatabaseSecret, c.TokenSecret = in(e.Name, c.DatabaseSecret), in(e.Name, c.TokenSecret)
+	if c.Kind == Fargate && e.Tasks != (Tasks{}) {
+		c.MinTasks, c.MaxTasks = e.Tasks.Min, e.Tasks.Max
+	}
+	if e.Compute == Smallest {
+		switch c.Kind {
+		case Fargate:
+			c.CPU, c.MemoryMiB, c.MinTasks, c.MaxTasks = 256, 512, 1, 1
+		case Lambda:
+			c.Concurrency = 2
+		}
+	}
+	return c
+}
+
+// faultsIn lists what a service's consumer wants and an environment has not. The environment has its defaults.
+func (c Compute) faultsIn(e Environment) []string {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, "compute: "+fmt.Sprintf(format, args...)) }
+	c = c.in(e)
+	if c.Kind == Fargate && e.Network.none() {
+		fault("it runs on %s, but environment %q has no network; declare one, such as \"network\": {\"cidr\": \"10.42.0.0/16\"}, or say \"compute\": %q", Fargate, e.Name, NoCompute)
+	}
+	if c.Database && e.Database.Kind == "" {
+		fault("it keeps its data in the environment's database, but environment %q has none; declare one, such as \"database\": {\"kind\": %q}", e.Name, Postgres)
+	}
+	if c.Port == 0 {
+		return faults
+	}
+	if c.MaxTasks > 1 && !c.Database && c.DatabaseSecret == "" {
+		fault("tasks: got up to %d of a service with a port and without a database, want 1: each would hear a part of the events; or say Database, by which every task hears them all", c.MaxTasks)
+	}
+	if e.Certificate == "" {
+		fault("port: environment %q has no certificate for its load balancer; declare certificate, the ARN of one in ACM", e.Name)
+	}
+	if n := e.Network; !c.Internal && !n.none() && !n.Made() && len(n.PublicSubnets) == 0 {
+		fault("port: environment %q has no public subnets for its load balancer; name network.public_subnets, or say Internal", e.Name)
+	}
+	return faults
+}
+
 func (c Compute) withDefaults() Compute {
 	set := func(field *int, value int) {
 		if *field == 0 {
@@ -119,6 +193,22 @@ func (c Compute) withDefaults() Compute {
 func (c Compute) faults(s Service) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, "compute: "+fmt.Sprintf(format, args...)) }
+	if c.Database && c.DatabaseSecret != "" {
+		fault("database: got the environment's and the secret %q, want one of them", c.DatabaseSecret)
+	}
+	if c.DatabaseSecret != "" {
+		if text := secretFault("database secret", c.DatabaseSecret); text != "" {
+			fault("%s", text)
+		}
+	}
+	if c.TokenSecret != "" {
+		if text := secretFault("token secret", c.TokenSecret); text != "" {
+			fault("%s", text)
+		}
+	}
+	if c.Kind != Fargate && c.Kind != "" && (c.Port != 0 || c.TokenSecret != "") {
+		fault("port: got %d for %s, want none: clients stay connected to a service that listens, so use %s", c.Port, c.Kind, Fargate)
+	}
 	switch c.Kind {
 	case "":
 		if c != (Compute{}) {
@@ -133,6 +223,12 @@ func (c Compute) faults(s Service) []string {
 		}
 		if c.MinTasks < 1 || c.MaxTasks < c.MinTasks {
 			fault("tasks: got from %d to %d, want at least 1 and a maximum not below the minimum", c.MinTasks, c.MaxTasks)
+		}
+		if c.Port != 0 && (c.Port < 1024 || c.Port > 65535 || c.Port == healthPort) {
+			fault("port: got %d, want one from 1024 to 65535 but %d, which is that of health checks", c.Port, healthPort)
+		}
+		if (c.Port != 0) != (c.TokenSecret != "") {
+			fault("port: got %d and the token secret %q, want both or neither: whoever reaches the load balancer must show a token", c.Port, c.TokenSecret)
 		}
 		if c.BacklogPerTask < 1 {
 			fault("backlog per task: got %d, want at least 1", c.BacklogPerTask)

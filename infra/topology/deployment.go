@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Deployment is the topology in one environment, with every default filled in: what is to be created, and under which names.
@@ -30,6 +29,7 @@ func (t Topology) In(name string) (Deployment, error) {
 		if ok {
 			d := Deployment{Topology: t.name(), Prefix: t.Prefix, Environment: env.withDefaults()}
 			for _, s := range t.Services {
+				s.Compute = s.Compute.in(d.Environment)
 				d.Services = append(d.Services, s.withDefaults())
 			}
 			return d, nil
@@ -55,6 +55,9 @@ func (d Deployment) Service(name string) (Service, error) {
 const (
 	topicPart         = "events" // of a topology with a name of its own; else DefaultName
 	operationsPart    = "operations"
+	gatewayPart       = "gateway"
+	networkPart       = "network"
+	databasePart      = "database"
 	dlqSuffix         = "-dlq"
 	deliveryDLQSuffix = "-delivery-dlq"
 	fifoSuffix        = ".fifo"
@@ -104,6 +107,15 @@ func (d Deployment) OperationsStack() string { return d.Scope() + "-" + operatio
 // ServiceStack is the name of a service's stack.
 func (d Deployment) ServiceStack(service string) string { return d.Scope() + "-" + service }
 
+// GatewayStack is the name of the stack with the gateway, and that of the gateway itself.
+func (d Deployment) GatewayStack() string { return d.Scope() + "-" + gatewayPart }
+
+// NetworkStack is the name of the stack with the network, where one is made.
+func (d Deployment) NetworkStack() string { return d.Scope() + "-" + networkPart }
+
+// DatabaseStack is the name of the stack with the database, where one is made.
+func (d Deployment) DatabaseStack() string { return d.Scope() + "-" + databasePart }
+
 // AlarmTopicName is the name of the topic that every alarm goes to.
 func (d Deployment) AlarmTopicName() string { return d.Scope() + "-alarms" }
 
@@ -116,15 +128,4 @@ func (d Deployment) queueName(service, suffix string) string {
 		}
 	}
 	return name + fifoSuffix
-}
-
-// MaxSilence is how long a service's queue may get no event before that is an alarm; zero means that it is none.
-func (d Deployment) MaxSilence(s Service) time.Duration {
-	switch {
-	case d.Environment.MaxSilence == 0 || s.MaxSilence < 0:
-		return 0
-	case s.MaxSilence == 0:
-		return d.Environment.MaxSilence
-	}
-	return s.MaxSilence
 }

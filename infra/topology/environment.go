@@ -2,6 +2,7 @@ package topology
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +34,23 @@ type Environment struct {
 	// MaxSilence is how long no event at all may pass before that is an alarm, in whole minutes up to 24 h. Zero means that
 	// silence is no alarm here.
 	MaxSilence time.Duration
-	// Network is where consumers run on Fargate.
+	// Compute says whether services, gateway and database run in AWS here. Empty means Declared, and NoCompute for throw-away environments.
+	Compute ComputeMode
+	// Tasks bounds how many tasks of every service run here, instead of what the services declare. Zeros leave it to them.
+	Tasks Tasks
+	// Network is where tasks and databases are.
 	Network Network
+	// Certificate is the ARN of the certificate in ACM, in the environment's region, that load balancers show. It is needed once there is one.
+	Certificate string
+	// Gateway takes events from devices. Nil means that gateways run elsewhere.
+	Gateway *Gateway
+	// Database is made for the services whose Compute says Database.
+	Database Database
+	// Watch says whether there are alarms and dashboards. Empty means WatchAll, and WatchNothing for throw-away environments.
+	Watch Watch
+	// Lifetime is how long a throw-away environment is meant to stay after its last deployment, in whole days: its resources have a tag expires with that
+	// day. Nothing deletes them by itself. Zero means 7 days; other environments have none.
+	Lifetime time.Duration
 
 	throwAway bool // it is one of the many that a name ending in "-*" declares
 }
@@ -44,6 +60,17 @@ func (e Environment) ThrowAway() bool { return e.throwAway || strings.HasSuffix(
 
 // anyName ends the name of a declaration that stands for many environments.
 const anyName = "-*"
+
+// Watch says whether an environment has alarms and dashboards.
+type Watch string
+
+const (
+	WatchAll     Watch = "all"
+	WatchNothing Watch = "none"
+)
+
+// DefaultLifetime is that of throw-away environments.
+const DefaultLifetime = 7 * 24 * time.Hour
 
 // Encryption is how messages at rest are encrypted.
 type Encryption string
@@ -55,13 +82,6 @@ const (
 	// service.
 	CustomerKey Encryption = "customer-key"
 )
-
-// Network is the part of a VPC where tasks run; they need a way out to SNS and SQS.
-type Network struct {
-	VPC               string   `json:"vpc"`                // such as vpc-0a1b2c3d4e5f67890
-	AvailabilityZones []string `json:"availability_zones"` // one for each subnet
-	Subnets           []string `json:"subnets"`            // private ones
-}
 
 // environmentsFileName is the name of the file in error messages.
 const environmentsFileName = "environments.json"
@@ -77,16 +97,23 @@ func ParseEnvironments(text []byte) ([]Environment, error) {
 	environments := make([]Environment, 0, len(entries))
 	for i, entry := range entries {
 		var declared struct {
-			Name        string     `json:"name"`
-			Production  bool       `json:"production"`
-			Account     string     `json:"account"`
-			Region      string     `json:"region"`
-			Encryption  Encryption `json:"encryption"`
-			WaitTime    duration   `json:"wait_time"`
-			ArchiveDays int        `json:"archive_days"`
-			AlarmTarget string     `json:"alarm_target"`
-			MaxSilence  duration   `json:"max_silence"`
-			Network     Network    `json:"network"`
+			Name        string      `json:"name"`
+			Production  bool        `json:"production"`
+			Account     string      `json:"account"`
+			Region      string      `json:"region"`
+			Encryption  Encryption  `json:"encryption"`
+			WaitTime    duration    `json:"wait_time"`
+			ArchiveDays int         `json:"archive_days"`
+			AlarmTarget string      `json:"alarm_target"`
+			MaxSilence  duration    `json:"max_silence"`
+			Compute     ComputeMode `json:"compute"`
+			Tasks       Tasks       `json:"tasks"`
+			Network     Network     `json:"network"`
+			Certificate string      `json:"certificate"`
+			Gateway     *Gateway    `json:"gateway"`
+			Database    Database    `json:"database"`
+			Watch       Watch       `json:"watch"`
+			Lifetime    duration    `json:"lifetime"`
 		}
 		strict := json.NewDecoder(bytes.NewReader(entry))
 		strict.DisallowUnknownFields()
@@ -95,14 +122,16 @@ func ParseEnvironments(text []byte) ([]Environment, error) {
 				Name string `json:"name"`
 			}
 			_ = json.Unmarshal(entry, &named) // only for the message
-			faults = append(faults, fmt.Errorf("topology: %s: environment %q (entry %d): %s; the keys are name, production, account, region, encryption, wait_time, archive_days, alarm_target, max_silence and network (vpc, availability_zones, subnets)",
+			faults = append(faults, fmt.Errorf("topology: %s: environment %q (entry %d): %s; the keys are name, production, account, region, encryption, wait_time, archive_days, alarm_target, max_silence, compute, tasks, network, certificate, gateway, database, watch and lifetime; see docs/formats.md",
 				environmentsFileName, named.Name, i+1, strings.TrimPrefix(err.Error(), "json: ")))
 			continue
 		}
 		environments = append(environments, Environment{
 			Name: declared.Name, Production: declared.Production, Account: declared.Account, Region: declared.Region,
 			Encryption: declared.Encryption, WaitTime: time.Duration(declared.WaitTime), ArchiveDays: declared.ArchiveDays,
-			AlarmTarget: declared.AlarmTarget, MaxSilence: time.Duration(declared.MaxSilence), Network: declared.Network,
+			AlarmTarget: declared.AlarmTarget, MaxSilence: time.Duration(declared.MaxSilence), Compute: declared.Compute, Tasks: declared.Tasks,
+			Network: declared.Network, Certificate: declared.Certificate, Gateway: declared.Gateway, Database: declared.Database, Watch: declared.Watch,
+			Lifetime: time.Duration(declared.Lifetime),
 		})
 	}
 	return environments, errors.Join(faults...)
@@ -189,11 +218,39 @@ func (e Environment) faults() []string {
 	if e.MaxSilence != 0 && !legalSilence(e.MaxSilence) {
 		fault("max silence: got %v, want whole minutes up to 24h, or 0 for no alarm", e.MaxSilence)
 	}
-	if n := e.Network; len(n.Subnets) != len(n.AvailabilityZones) || (n.VPC == "") != (len(n.Subnets) == 0) {
-		fault("network: got %d subnets in %d availability zones of VPC %q, want a VPC and a zone for every subnet, or none of them",
-			len(n.Subnets), len(n.AvailabilityZones), n.VPC)
+	full := e.withDefaults()
+	switch full.Compute {
+	case NoCompute, Smallest, Declared:
+	default:
+		fault("compute: got %q, want %s, %s or %s", e.Compute, NoCompute, Smallest, Declared)
 	}
-	return faults
+	if e.Tasks != (Tasks{}) && (e.Tasks.Min < 1 || e.Tasks.Max < e.Tasks.Min) {
+		fault("tasks: got from %d to %d, want at least 1 and a maximum not below the minimum", e.Tasks.Min, e.Tasks.Max)
+	}
+	if cert := legalCert.FindStringSubmatch(e.Certificate); e.Certificate != "" && cert == nil {
+		fault("certificate: got %q, want the ARN of one in ACM, such as arn:aws:acm:eu-central-1:111122223333:certificate/…", e.Certificate)
+	} else if cert != nil && e.Region != "" && cert[2] != e.Region {
+		fault("certificate: got one of region %s, want one of %s: a load balancer takes certificates of its own region", cert[2], e.Region)
+	}
+	switch full.Watch {
+	case WatchAll, WatchNothing:
+	default:
+		fault("watch: got %q, want %s or %s", e.Watch, WatchAll, WatchNothing)
+	}
+	if e.Production && full.Watch == WatchNothing {
+		fault("watch: got %s in production, want %s: nobody would hear of dead letters", WatchNothing, WatchAll)
+	}
+	if e.Lifetime < 0 || e.Lifetime%(24*time.Hour) != 0 {
+		fault("lifetime: got %v, want whole days, such as 168h", e.Lifetime)
+	}
+	if e.Lifetime != 0 && !e.ThrowAway() {
+		fault("lifetime: got %v for an environment that stays; it is for throw-away ones, whose names end in %s", e.Lifetime, anyName)
+	}
+	faults = append(faults, e.Network.faults()...)
+	if g := e.Gateway; g != nil {
+		faults = append(faults, g.faults(full)...)
+	}
+	return append(faults, e.Database.faults(full)...)
 }
 
 // legalSilence tells whether a CloudWatch alarm can watch that long.
@@ -214,5 +271,17 @@ func (e Environment) withDefaults() Environment {
 	if e.Encryption == "" {
 		e.Encryption = SQSManaged
 	}
+	compute, watch := Declared, WatchAll
+	if e.ThrowAway() {
+		compute, watch = NoCompute, WatchNothing
+		e.Lifetime = cmp.Or(e.Lifetime, DefaultLifetime)
+	}
+	e.Compute, e.Watch = cmp.Or(e.Compute, compute), cmp.Or(e.Watch, watch)
+	e.Network = e.Network.withDefaults()
+	if e.Gateway != nil {
+		g := e.Gateway.withDefaults(e)
+		e.Gateway = &g
+	}
+	e.Database = e.Database.withDefaults(e)
 	return e
 }

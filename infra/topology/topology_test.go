@@ -303,7 +303,6 @@ func TestService_TimesFollowFromTheHandlerTimeout(t *testing.T) {
 	top := declaration.Topology()
 	top.Services[0].Compute = topology.Compute{Kind: topology.Lambda}
 	top.Services[1].HandlerTimeout = time.Hour
-	top.Services[2].MaxSilence = -1
 	d, err := top.In("prod")
 	if err != nil {
 		t.Fatal(err)
@@ -318,12 +317,6 @@ func TestService_TimesFollowFromTheHandlerTimeout(t *testing.T) {
 	}
 	if slow.VisibilityTimeout() != 2*time.Hour || slow.MaxAge != 4*time.Hour {
 		t.Errorf("got visibility %v and age %v, want 2 h and 4 h", slow.VisibilityTimeout(), slow.MaxAge)
-	}
-	if got := d.MaxSilence(slow); got != 15*time.Minute {
-		t.Errorf("silence: got %v, want prod's 15 min", got)
-	}
-	if got := d.MaxSilence(push); got != 0 {
-		t.Errorf("silence of a service that hears of rare things: got %v, want no alarm", got)
 	}
 }
 

@@ -97,6 +97,8 @@ func (t Topology) serviceFaults(declared Service) []string {
 		fault("name: %q is the topic's name; choose another", s.Name)
 	case operationsPart:
 		fault("name: %q is the name of the stack with the alarms; choose another", s.Name)
+	case gatewayPart, networkPart, databasePart:
+		fault("name: %q is the name of the environment's own stack of that kind; choose another", s.Name)
 	case "topic":
 		fault("name: %q is how the alarms of the topic are called; choose another", s.Name)
 	case "fanout":
@@ -131,9 +133,12 @@ func (t Topology) serviceFaults(declared Service) []string {
 		fault("max age: got %v, want whole seconds from the visibility timeout of %v to the retention of %v", s.MaxAge, v, s.Retention)
 	}
 	if s.MaxSilence > 0 && !legalSilence(s.MaxSilence) {
-		fault("max silence: got %v, want whole minutes up to 24h, or a negative value for no alarm", s.MaxSilence)
+		fault("max silence: got %v, want whole minutes up to 24h, or 0 for no alarm", s.MaxSilence)
 	}
 	faults = append(faults, s.Compute.faults(s)...)
+	for _, e := range t.Environments {
+		faults = append(faults, s.Compute.faultsIn(e.withDefaults())...)
+	}
 	if len(s.Events) > maxFilterValues {
 		fault("events: got %d types, want at most %d: a filter policy takes no more; leave the list empty to hear all", len(s.Events), maxFilterValues)
 	}
