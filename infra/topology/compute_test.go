@@ -121,11 +121,11 @@ func TestCompute_SaysWhatIsMissing(t *testing.T) {
 			e.Database = topology.Database{Kind: topology.AuroraServerless, MinCapacity: 0.7}
 		}, "database: capacity: got from 0.7 to 4, want halves"},
 		"MQTT without way out": {func(e *topology.Environment, s []topology.Service) {
-			e.Gateway.MQTT = &topology.MQTT{Broker: "mqtts://b.example.com", Topics: []string{"a"}}
-		}, `gateway: mqtt: a task could not reach "mqtts://b.example.com"`},
-		"MQTT without topics": {func(e *topology.Environment, s []topology.Service) {
-			e.Gateway.MQTT = &topology.MQTT{Broker: "mqtts://u:p@b.example.com"}
-		}, "gateway: mqtt: topics: got none"},
+			e.Gateway.MQTT = &topology.MQTT{Broker: "ssl://b.example.com"}
+		}, `gateway: mqtt: a task could not reach "ssl://b.example.com"`},
+		"MQTT with a password": {func(e *topology.Environment, s []topology.Service) {
+			e.Gateway.MQTT = &topology.MQTT{Broker: "ssl://u:p@b.example.com"}
+		}, "gateway: mqtt: broker: want a URL such as ssl://broker.example.com:8883, without a user"},
 		"gateway that runs nowhere": {func(e *topology.Environment, s []topology.Service) { e.Compute = topology.NoCompute }, `gateway: declared, but compute is "none"`},
 		"unwatched":                 {func(e *topology.Environment, s []topology.Service) { e.Watch = topology.WatchNothing }, "watch: got none in production, want all"},
 		"lifetime":                  {func(e *topology.Environment, s []topology.Service) { e.Lifetime = 24 * time.Hour }, "lifetime: got 24h0m0s for an environment that stays"},

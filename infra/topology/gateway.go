@@ -48,9 +48,10 @@ const (
 
 // MQTT is an MQTT broker that a gateway subscribes to. Exactly one task is subscribed: two would both hear every message.
 type MQTT struct {
-	// Broker is its URL, such as mqtts://broker.example.com:8883, and Topics are the filters to subscribe to.
-	Broker string   `json:"broker"`
-	Topics []string `json:"topics"`
+	// Broker is its URL, such as ssl://broker.example.com:8883, without a user. Topic is the filter to subscribe to, with a + for the device; empty means
+	// that of package gateway.
+	Broker string `json:"broker"`
+	Topic  string `json:"topic"`
 	// User is the user's name at the broker, and PasswordSecret the name or the ARN of the secret that holds the password. Both may be empty.
 	User           string `json:"user"`
 	PasswordSecret string `json:"password_secret"`
@@ -147,10 +148,7 @@ func (g Gateway) faults(e Environment) []string {
 	if m := g.MQTT; m != nil {
 		broker, err := url.Parse(m.Broker)
 		if err != nil || broker.Scheme == "" || broker.Host == "" || broker.User != nil {
-			fault("mqtt: broker: want a URL such as mqtts://broker.example.com:8883, without a user")
-		}
-		if len(m.Topics) == 0 {
-			fault("mqtt: topics: got none, want at least one filter, such as devices/+/events")
+			fault("mqtt: broker: want a URL such as ssl://broker.example.com:8883, without a user")
 		}
 		if m.PasswordSecret != "" {
 			if text := secretFault("mqtt: password_secret", m.PasswordSecret); text != "" {
