@@ -17,8 +17,13 @@ const tag = "0123abc"
 // computeTopology has history on Fargate, push on Lambda, and state with a standard queue.
 func computeTopology() topology.Topology {
 	top := declaration.Topology()
+	for i := range top.Environments {
+		top.Environments[i].Compute = topology.NoCompute
+	}
+	top.Environments[2].Compute = topology.Declared
 	top.Environments[2].Network = topology.Network{
-		VPC: "vpc-0a1b2c3d4e5f67890", AvailabilityZones: []string{"eu-central-1a", "eu-central-1b"},
+		WayOut: topology.ByNAT,
+		VPC:    "vpc-0a1b2c3d4e5f67890", AvailabilityZones: []string{"eu-central-1a", "eu-central-1b"},
 		Subnets: []string{"subnet-0a1b2c3d4e5f67891", "subnet-0a1b2c3d4e5f67892"},
 	}
 	top.Services[0].Compute = topology.Compute{Kind: topology.Fargate, DatabaseSecret: "prod/history", Drain: 40 * time.Second, MaxTasks: 6}

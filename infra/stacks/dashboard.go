@@ -36,6 +36,9 @@ func (t target) topicGraph() awscloudwatch.IWidget {
 
 // newServiceDashboard shows one service.
 func newServiceDashboard(stack awscdk.Stack, t target, s topology.Service, running awscloudwatch.Metric) {
+	if !t.watched() {
+		return
+	}
 	queue, dlq, delivery := t.QueueName(s.Name), t.DLQName(s.Name), t.DeliveryDLQName(s.Name)
 	flow := []awscloudwatch.IWidget{
 		t.topicGraph(),
@@ -66,11 +69,14 @@ func newServiceDashboard(stack awscdk.Stack, t target, s topology.Service, runni
 	if len(last) > 0 {
 		detail = append(detail, graph(title, last...))
 	}
-	newDashboard(stack, t.ServiceStack(s.Name), flow, detail)
+	newDashboard(stack, t.global(stack, s.Name), flow, detail)
 }
 
 // newEnvironmentDashboard shows all services, found by the names of their queues, so that a new one needs no change here.
 func newEnvironmentDashboard(stack awscdk.Stack, t target) {
+	if !t.watched() {
+		return
+	}
 	search := func(metric, label string, dead bool) awscloudwatch.IMetric {
 		which := "NOT QueueName=dlq"
 		if dead {
@@ -82,7 +88,7 @@ func newEnvironmentDashboard(stack awscdk.Stack, t target) {
 			Label: &label, UsingMetrics: &map[string]awscloudwatch.IMetric{},
 		})
 	}
-	newDashboard(stack, t.Scope()+"-fanout", []awscloudwatch.IWidget{
+	newDashboard(stack, t.global(stack, "fanout"), []awscloudwatch.IWidget{
 		t.topicGraph(),
 		graph("Waiting, by queue", search("ApproximateNumberOfMessagesVisible", "", false)),
 		graph("Dead letters, by queue", search("ApproximateNumberOfMessagesVisible", "", true)),

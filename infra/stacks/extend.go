@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	elb "github.com/aws/aws-cdk-go/awscdk/v2/awselasticloadbalancingv2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
@@ -32,6 +33,10 @@ type Stacks struct {
 	Operations *OperationsStack
 	// Services are in the topology's order. Service finds one by its name.
 	Services []*ServiceStack
+	// Network, Database and Gateway are nil where the environment does not make or run one.
+	Network  awscdk.Stack
+	Database *DatabaseStack
+	Gateway  *GatewayStack
 
 	target target
 }
@@ -74,6 +79,26 @@ type OperationsStack struct {
 	RedrivePolicy, OnCallPolicy awsiam.ManagedPolicy
 }
 
+// DatabaseStack is the stack of the environment's database.
+type DatabaseStack struct {
+	Stack awscdk.Stack
+	// Key encrypts the database; nil unless the environment's encryption is topology.CustomerKey.
+	Key awskms.Key
+}
+
+// GatewayStack is the stack of the gateway.
+type GatewayStack struct {
+	Stack awscdk.Stack
+	// Fargate runs the gateway, and MQTT its subscription to a broker; MQTT is nil where there is none.
+	Fargate, MQTT awsecs.FargateService
+	// Role is that of the gateway's tasks.
+	Role awsiam.IRole
+	// Balancer is the load balancer that devices call.
+	Balancer elb.NetworkLoadBalancer
+	// AlarmTopic is the topic of all alarms, known by its name, for alarms in this stack.
+	AlarmTopic awssns.ITopic
+}
+
 // ServiceStack is the stack of one service.
 type ServiceStack struct {
 	Stack awscdk.Stack
@@ -96,6 +121,8 @@ type ServiceStack struct {
 	Role awsiam.IRole
 	// Fargate runs the consumer as tasks; nil unless the service's Compute is topology.Fargate.
 	Fargate awsecs.FargateService
+	// Balancer is the load balancer that the service's clients call; nil unless its Compute has a Port.
+	Balancer elb.ApplicationLoadBalancer
 	// Lambda runs the consumer as a function; nil unless the service's Compute is topology.Lambda.
 	Lambda awslambda.Function
 

@@ -73,7 +73,7 @@ func TestExtend_AddsToTheStacks(t *testing.T) {
 	if got := d.named(t, "AWS::Lambda::Function", "FunctionName", "prod-push").text("Environment", "Variables", "LEVEL"); got != "debug" {
 		t.Errorf("the function's LEVEL is %q, want debug", got)
 	}
-	if got := d.named(t, "AWS::CloudWatch::Alarm", "AlarmName", "prod-push-dlq-not-empty").text("AlarmDescription"); !strings.Contains(got, "See why with shop dlq ls push --env prod,") {
+	if got := d.named(t, "AWS::CloudWatch::Alarm", "AlarmName", "prod-push-dead-letters").text("AlarmDescription"); !strings.Contains(got, "See why with shop dlq ls push --env prod,") {
 		t.Errorf("the alarm says %q, want the command of the team's program", got)
 	}
 	if got := d.named(t, "AWS::CloudWatch::Alarm", "AlarmName", "prod-table-errors").text("AlarmActions"); !strings.HasSuffix(got, ":prod-alarms]") {
@@ -237,12 +237,12 @@ func TestApp_SaysWhatIsWrong(t *testing.T) {
 		"tag without a key":      {tags("", "4711"), `tags: got the key ""`},
 		"long key":               {tags(strings.Repeat("x", 129), "y"), "want 1 to 128"},
 		"key of AWS":             {tags("AWS:x", "y"), `tags: got the key "AWS:x", want none that begins with aws:`},
-		"our key":                {tags("environment", "x"), `tags: "environment" is set already, to the name of the environment; choose another key`},
+		"our key":                {tags("environment", "x"), `tags: "environment" is set by the stacks themselves; choose another key`},
 		"our key in other case":  {tags("Service", "x"), `tags: "service" and "Service" differ in case only, which IAM refuses`},
 		"keys in different case": {tags("Team", "x", "team", "y"), `tags: "Team" and "team" differ in case only`},
 		"tag's value":            {tags("team", "a;b"), `tags: team: got the value "a;b", want 1 to 256 letters`},
 		"tag without a value":    {tags("team", ""), `tags: team: got the value ""`},
-		"too many":               {App{Tags: many}, "tags: got 49, want at most 46"},
+		"too many":               {App{Tags: many}, "tags: got 49, want at most 45"},
 	} {
 		c.app.Topology = declaration.Topology()
 		_, err := targetOf(c.app, contextOf("env=prod"))

@@ -6,11 +6,11 @@ import (
 	"strconv"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambdaeventsources"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/jsii-runtime-go"
 )
 
@@ -19,10 +19,7 @@ import (
 func (made *ServiceStack) newLambda(t target) {
 	stack, s, c := made.Stack, made.Service, made.Service.Compute
 	name := jsii.String(t.ServiceStack(s.Name))
-	log := awslogs.NewLogGroup(stack, jsii.String("Log"), &awslogs.LogGroupProps{
-		LogGroupName: jsii.String("/" + appName + "/" + t.Scope() + "/" + s.Name), Retention: awslogs.RetentionDays_ONE_MONTH,
-		RemovalPolicy: t.keep(),
-	})
+	log := newLog(stack, t, s.Name)
 	role := awsiam.NewRole(stack, jsii.String("Role"), &awsiam.RoleProps{
 		AssumedBy:       servicePrincipal(stack, "lambda.amazonaws.com"),
 		ManagedPolicies: &[]awsiam.IManagedPolicy{made.ConsumerPolicy},
@@ -33,18 +30,32 @@ func (made *ServiceStack) newLambda(t target) {
 		"FANOUT_QUEUE_URL": made.Queue.QueueUrl(), "FANOUT_DLQ_URL": made.DLQ.QueueUrl(),
 		"FANOUT_HANDLER_TIMEOUT": jsii.String(s.HandlerTimeout.String()), "FANOUT_MAX_RECEIVE_COUNT": jsii.String(strconv.Itoa(s.MaxReceiveCount)),
 	}
-	if c.DatabaseSecret != "" { // resolved by CloudFormation when it deploys; the template holds a reference only
-		environment[databaseVariable] = awscdk.SecretValue_SecretsManager(&c.DatabaseSecret, nil).UnsafeUnwrap()
-	}
-	function := awslambda.NewDockerImageFunction(stack, jsii.String("Function"), &awslambda.DockerImageFunctionProps{
+	props := &awslambda.DockerImageFunctionProps{
 		FunctionName: name, Role: role, LogGroup: log,
 		Code: awslambda.DockerImageCode_FromEcr(
 			awsecr.Repository_FromRepositoryName(stack, jsii.String("Images"), &c.Repository),
-			&awslambda.EcrImageCodeProps{TagOrDigest: &t.imageTag}),
+			&awslambda.EcrImageCodeProps{TagOrDigest: t.image(c.Repository), Cmd: jsii.Strings("lambda", s.Name)}),
 		Architecture: awslambda.Architecture_ARM_64(), MemorySize: jsii.Number(c.MemoryMiB),
 		Timeout:     awscdk.Duration_Seconds(jsii.Number(s.LambdaTimeout().Seconds())),
 		Environment: &environment,
-	})
+	}
+	if (c.Database || c.DatabaseSecret != "") && t.hasNetwork() { // where the database is
+		n := t.networkIn(stack)
+		groups := []awsec2.ISecurityGroup{newGroup(stack, n, "Out", "nobody calls a consumer; it calls AWS and its database")}
+		if c.Database {
+			db := t.databaseIn(stack)
+			groups = append(groups, db.clients)
+			maps.Copy(environment, db.variables())
+			role.AddToPolicy(db.allow())
+		}
+		props.Vpc, props.VpcSubnets, props.SecurityGroups = n.vpc, n.private, &groups
+		role.AddManagedPolicy(awsiam.ManagedPolicy_FromAwsManagedPolicyName(jsii.String("service-role/AWSLambdaVPCAccessExecutionRole")))
+		suppress(role, "AwsSolutions-IAM4", "a function in a VPC needs network interfaces, whose names nobody knows beforehand")
+	}
+	if c.DatabaseSecret != "" { // resolved by CloudFormation when it deploys; the template holds a reference only
+		environment[databaseVariable] = awscdk.SecretValue_SecretsManager(&c.DatabaseSecret, nil).UnsafeUnwrap()
+	}
+	function := awslambda.NewDockerImageFunction(stack, jsii.String("Function"), props)
 	function.AddEventSource(awslambdaeventsources.NewSqsEventSource(made.Queue, &awslambdaeventsources.SqsEventSourceProps{
 		BatchSize: jsii.Number(10), ReportBatchItemFailures: jsii.Bool(true), MaxConcurrency: jsii.Number(c.Concurrency),
 	}))

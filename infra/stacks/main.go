@@ -25,6 +25,9 @@ type App struct {
 	// Program is the command line of whoever deploys, as people type it and as it stands at the root of the consumers' image, whose
 	// entry point it is: the texts of alarms name it, and the health checks of tasks call it. Empty means "fanout".
 	Program string
+	// Runbook is the address of the page that says what to do about each alarm; the alarm's text names its section there, such as
+	// #dead-letters. Empty means docs/guides/on-call.md of this module.
+	Runbook string
 	// Tags are added to every resource that has tags, also to those that Extend makes. The tags environment and service are set
 	// already; app may be replaced; the owner of a service goes before an owner here.
 	Tags map[string]string
@@ -90,6 +93,7 @@ const (
 	environmentTag = "environment"
 	serviceTag     = "service"
 	ownerTag       = "owner"
+	expiresTag     = "expires" // on throw-away environments: the day after which nobody should miss them
 )
 
 // The most that a resource may have. See https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html.
@@ -110,7 +114,7 @@ func (a App) faults() []error {
 		fault("permissions boundary: got %q, want the ARN or the name of a managed policy, such as arn:aws:iam::123456789012:policy/boundary or boundary",
 			a.PermissionsBoundary)
 	}
-	ours := []string{appTag, environmentTag, serviceTag, ownerTag}
+	ours := []string{appTag, environmentTag, serviceTag, ownerTag, expiresTag}
 	if most := maxTags - len(ours); len(a.Tags) > most {
 		fault("tags: got %d, want at most %d", len(a.Tags), most)
 	}
@@ -125,8 +129,8 @@ func (a App) faults() []error {
 			fault("tags: got the key %q, want 1 to %d letters, digits, spaces or any of _ . : / = + - @", key, maxTagKey)
 		case strings.HasPrefix(lower, "aws:"):
 			fault("tags: got the key %q, want none that begins with aws:, which AWS keeps for itself", key)
-		case key == environmentTag || key == serviceTag:
-			fault("tags: %q is set already, to the name of the %s; choose another key", key, key)
+		case key == environmentTag || key == serviceTag || key == expiresTag:
+			fault("tags: %q is set by the stacks themselves; choose another key", key)
 		case folded[lower] != "" && folded[lower] != key:
 			fault("tags: %q and %q differ in case only, which IAM refuses; use one of them", folded[lower], key)
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/cxapi"
@@ -22,13 +23,21 @@ import (
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
+// assemblies is the folder of what is synthesized.
+var assemblies string
+
 var update = flag.Bool("update", false, "write the golden files")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Setenv("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 	os.Setenv("NODE_NO_WARNINGS", "1")
+	var err error
+	if assemblies, err = os.MkdirTemp("", "stacks-"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
+	os.RemoveAll(assemblies)
 	jsii.Close() // once: a second app in the same process would find its server gone
 	os.Exit(code)
 }
@@ -53,8 +62,13 @@ func newApp(t *testing.T) awscdk.App {
 	if err := json.Unmarshal(text, &file); err != nil || len(file.Context) < 50 {
 		t.Fatalf("cdk.json: %v, and %d flags", err, len(file.Context))
 	}
+	// Not one of this test alone: another may read what it has synthesized.
+	dir, err := os.MkdirTemp(assemblies, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	file.Context["aws:cdk:enable-path-metadata"] = true // as the cdk command sets it
-	return awscdk.NewApp(&awscdk.AppProps{Context: &file.Context, Outdir: jsii.String(t.TempDir()), AnalyticsReporting: jsii.Bool(false)})
+	return awscdk.NewApp(&awscdk.AppProps{Context: &file.Context, Outdir: jsii.String(dir), AnalyticsReporting: jsii.Bool(false)})
 }
 
 // contextOf is a command line's context.
@@ -88,6 +102,7 @@ func synthesizeApp(t *testing.T, a App, context ...string) deployed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	to.today = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	app := newApp(t)
 	if err := build(app, to); err != nil {
 		t.Fatal(err)

@@ -81,7 +81,7 @@ func TestTopologies_ShareAnAccount(t *testing.T) {
 		{"acme-shop-prod", second, "prod-history"},
 	} {
 		for _, policy := range []string{"-redrive-operator", "-on-call"} {
-			p := from.of.named(t, "AWS::IAM::ManagedPolicy", "ManagedPolicyName", from.policies+policy)
+			p := from.of.named(t, "AWS::IAM::ManagedPolicy", "ManagedPolicyName", from.policies+policy+"-eu-central-1")
 			for _, c := range []call{
 				{action: "sqs:GetQueueAttributes", resource: "arn:aws:sqs:eu-central-1:111122223333:" + from.queue + ".fifo"},
 				{action: "sqs:ReceiveMessage", resource: "arn:aws:sqs:eu-central-1:111122223333:" + from.queue + "-dlq.fifo"},
@@ -93,7 +93,7 @@ func TestTopologies_ShareAnAccount(t *testing.T) {
 			}
 		}
 	}
-	if body := second.named(t, "AWS::CloudWatch::Dashboard", "DashboardName", "acme-shop-prod-fanout").text("DashboardBody"); !strings.Contains(body, "QueueName=acme-shop-prod ") {
+	if body := second.named(t, "AWS::CloudWatch::Dashboard", "DashboardName", "acme-shop-prod-fanout-eu-central-1").text("DashboardBody"); !strings.Contains(body, "QueueName=acme-shop-prod ") {
 		t.Errorf("the dashboard looks for other queues: %s", body)
 	}
 }
@@ -138,6 +138,32 @@ func TestResolve_FollowsReferences(t *testing.T) {
 	} {
 		if got := all[4].text(property); got != want {
 			t.Errorf("%s: got %q, want %q", property, got, want)
+		}
+	}
+}
+
+// TestRegions_ShareNoGlobalName deploys the same environment in two regions of one account. What an account has once, whatever the region, must
+// not be called the same.
+func TestRegions_ShareNoGlobalName(t *testing.T) {
+	global := []string{"AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group", "AWS::CloudWatch::Dashboard", "AWS::S3::Bucket"}
+	in := func(region string) map[string]bool {
+		top := everything()
+		top.Environments[2].Region, top.Environments[2].Certificate = region, strings.ReplaceAll(certificate, "eu-central-1", region)
+		names := map[string]bool{}
+		for _, name := range synthesize(t, top, "env=prod", imageTag).physicalNames() {
+			if kind, _, _ := strings.Cut(name, " "); slices.Contains(global, kind) {
+				names[name] = true
+			}
+		}
+		return names
+	}
+	here, there := in("eu-central-1"), in("us-east-1")
+	if len(here) < 10 || len(here) != len(there) {
+		t.Errorf("got %d and %d global names", len(here), len(there))
+	}
+	for name := range here {
+		if there[name] {
+			t.Errorf("both regions have a %s", name)
 		}
 	}
 }

@@ -81,6 +81,9 @@ func TestLocalEnvironment_EqualsTheTemplates(t *testing.T) {
 				t.Fatal(err)
 			}
 			declared := d.named(t, "AWS::SNS::Subscription", "Endpoint", aws.ToString(sub.Endpoint))
+			if declared.at("FilterPolicy") == nil { // SNS shows the scope of a filter only where there is one
+				delete(declared.properties, "FilterPolicyScope")
+			}
 			same(t, declared, out.Attributes)
 			if _, filters := out.Attributes["FilterPolicy"]; filters != (declared.at("FilterPolicy") != nil) {
 				t.Errorf("%s: one has a filter, the other none", aws.ToString(sub.Endpoint))

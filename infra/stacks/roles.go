@@ -4,6 +4,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
+	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
 
@@ -19,10 +20,10 @@ func allow(id string, actions []string, resources ...*string) awsiam.PolicyState
 	})
 }
 
-// newPolicy makes a managed policy called {scope}-{name}.
+// newPolicy makes a managed policy called {scope}-{name}-{region}: policies belong to an account, whatever the region.
 func newPolicy(stack awscdk.Stack, t target, id, name, about string, statements ...awsiam.PolicyStatement) awsiam.ManagedPolicy {
 	return awsiam.NewManagedPolicy(stack, &id, &awsiam.ManagedPolicyProps{
-		ManagedPolicyName: jsii.String(t.Scope() + "-" + name),
+		ManagedPolicyName: jsii.String(t.global(stack, name)),
 		Description:       &about,
 		Statements:        &statements,
 	})
@@ -140,7 +141,7 @@ func servicePrincipal(stack awscdk.Stack, service string) awsiam.ServicePrincipa
 }
 
 // suppress silences a rule of cdk-nag for a resource, with the reason.
-func suppress(resource awscdk.IResource, rule, reason string) {
+func suppress(resource constructs.IConstruct, rule, reason string) {
 	cdknag.NagSuppressions_AddResourceSuppressions(resource, &[]*cdknag.NagPackSuppression{
 		{Id: &rule, Reason: &reason},
 	}, jsii.Bool(true))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssnssubscriptions"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
@@ -31,6 +32,7 @@ func newServiceStack(app constructs.Construct, t target, s topology.Service) *Se
 	made.ConsumerPolicy = newConsumerPolicy(stack, t, s, made.Queue.QueueArn(), made.DLQ.QueueArn(), made.Key)
 	running := made.newCompute(t)
 	made.AlarmTopic = newServiceAlarms(stack, t, s, running)
+	made.rollBackOnAlarms(t)
 	newServiceDashboard(stack, t, s, running)
 	for _, p := range []struct {
 		id, path, about string
@@ -103,5 +105,21 @@ func (made *ServiceStack) subscribe(t target) {
 		props.FilterPolicy = &conditions
 	}
 	topic := awssns.Topic_FromTopicArn(made.Stack, jsii.String("Topic"), arn(made.Stack, "sns", t.TopicName()))
-	topic.AddSubscription(awssnssubscriptions.NewSqsSubscription(made.Queue, props))
+	subscription := topic.AddSubscription(awssnssubscriptions.NewSqsSubscription(made.Queue, props))
+	// Always, or a scope that was set before would stay.
+	subscription.Node().DefaultChild().(awssns.CfnSubscription).SetFilterPolicyScope(jsii.String("MessageAttributes"))
+}
+
+// rollBackOnAlarms makes ECS roll a deployment back that is healthy and wrong: while one is under way, an alarm of dead letters, of events that
+// grow old or of receives that fail ends it.
+func (made *ServiceStack) rollBackOnAlarms(t target) {
+	if made.Fargate == nil || !t.watched() {
+		return
+	}
+	var names []*string
+	for _, alarm := range []struct{ id, name string }{{"DLQ", deadLettersAlarm}, {"Receive", receiveAlarm}, {"Age", ageAlarm}} {
+		names = append(names, jsii.String(t.Scope()+"-"+made.Service.Name+alarm.name))
+		made.Fargate.Node().AddDependency(made.Stack.Node().FindChild(jsii.String(alarm.id + "Alarm")))
+	}
+	made.Fargate.EnableDeploymentAlarms(&names, &awsecs.DeploymentAlarmOptions{Behavior: awsecs.AlarmBehavior_ROLLBACK_ON_ALARM})
 }

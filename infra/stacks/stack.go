@@ -2,6 +2,7 @@ package stacks
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsssm"
@@ -17,10 +18,29 @@ func build(app awscdk.App, t target) (err error) {
 	defer recovered(&err)
 	all := &Stacks{App: app, Deployment: t.Deployment, Operations: newOperationsStack(app, t), Topic: newTopicStack(app, t), target: t}
 	all.Topic.Stack.AddStackDependency(all.Operations.Stack, nil)
+	first := []awscdk.Stack{all.Topic.Stack, all.Operations.Stack}
+	if t.Environment.Network.Made() {
+		all.Network = newNetworkStack(app, t)
+		first = append(first, all.Network)
+	}
+	if t.Environment.Database.Kind != "" {
+		all.Database = newDatabaseStack(app, t)
+		if all.Network != nil {
+			all.Database.Stack.AddStackDependency(all.Network, nil)
+		}
+		first = append(first, all.Database.Stack)
+	}
+	if t.Environment.Gateway != nil {
+		all.Gateway = newGatewayStack(app, t)
+		for _, stack := range first {
+			all.Gateway.Stack.AddStackDependency(stack, nil)
+		}
+	}
 	for _, s := range t.Services {
 		service := newServiceStack(app, t, s)
-		service.Stack.AddStackDependency(all.Topic.Stack, nil)
-		service.Stack.AddStackDependency(all.Operations.Stack, nil)
+		for _, stack := range first {
+			service.Stack.AddStackDependency(stack, nil)
+		}
 		all.Services = append(all.Services, service)
 	}
 	if extend := t.app.Extend; extend != nil {
@@ -53,6 +73,9 @@ func newStack(app constructs.Construct, t target, name, about, owner string) aws
 	if owner != "" {
 		tags[ownerTag] = owner
 	}
+	if e.Lifetime > 0 {
+		tags[expiresTag] = t.today.Add(e.Lifetime).Format(time.DateOnly)
+	}
 	stack := awscdk.NewStack(app, &name, &awscdk.StackProps{
 		StackName:             &name,
 		Description:           &about,
@@ -66,7 +89,7 @@ func newStack(app constructs.Construct, t target, name, about, owner string) aws
 // keep says whether what holds events stays when its stack is deleted.
 func (t target) keep() awscdk.RemovalPolicy {
 	if t.Environment.Production {
-		return awscdk.RemovalPolicy_RETAIN
+		return awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE // what a failed first deployment has made goes again
 	}
 	return awscdk.RemovalPolicy_DESTROY
 }
@@ -74,7 +97,7 @@ func (t target) keep() awscdk.RemovalPolicy {
 // publish makes a value known to programs, as an SSM parameter, and to people, as an output of the stack.
 func publish(stack awscdk.Stack, t target, id, path string, value *string, about string) {
 	awsssm.NewStringParameter(stack, jsii.String(id+"Parameter"), &awsssm.StringParameterProps{
-		ParameterName: jsii.String("/" + appName + "/" + t.Scope() + "/" + path),
+		ParameterName: jsii.String(t.parameter(path)),
 		StringValue:   value,
 		Description:   &about,
 	})
@@ -84,4 +107,9 @@ func publish(stack awscdk.Stack, t target, id, path string, value *string, about
 // arn is that of a resource known by its name, in the stack's account and region.
 func arn(stack awscdk.Stack, service, resource string) *string {
 	return stack.FormatArn(&awscdk.ArnComponents{Service: &service, Resource: &resource})
+}
+
+// global is a name that an account has once, whatever the region: it ends in the region, so that an environment may be in several.
+func (t target) global(stack awscdk.Stack, name string) string {
+	return t.Scope() + "-" + name + "-" + *stack.Region()
 }

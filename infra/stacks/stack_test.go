@@ -12,7 +12,7 @@ import (
 )
 
 func TestStacks_ProductionIsKeptAndThrowAwayIsNot(t *testing.T) {
-	for name, want := range map[string]string{"prod": "Retain", "dev": "Delete", "feature-x": "Delete"} {
+	for name, want := range map[string]string{"prod": "RetainExceptOnCreate", "dev": "Delete", "feature-x": "Delete"} {
 		d := environment(t, name)
 		for stack, template := range d.templates {
 			for id, r := range template.Resources {
@@ -101,56 +101,12 @@ func TestQueues_AreEncrypted(t *testing.T) {
 	}
 }
 
-func TestAlarms_WatchEveryQueueAndSpeak(t *testing.T) {
-	for _, name := range environments {
-		d := environment(t, name)
-		watched := map[string][]string{}
-		for _, a := range d.resources("AWS::CloudWatch::Alarm") {
-			if to := a.text("AlarmActions"); !strings.HasSuffix(to, ":"+d.AlarmTopicName()+"]") || a.text("OKActions") != to {
-				t.Errorf("%s speaks to %s, want the alarm topic, also when all is well", a.text("AlarmName"), to)
-			}
-			if silent := strings.HasSuffix(a.text("AlarmName"), "-silent"); (a.text("TreatMissingData") == "breaching") != silent {
-				t.Errorf("%s: missing data is %s", a.text("AlarmName"), a.text("TreatMissingData"))
-			}
-			for _, dimension := range a.at("Dimensions").([]any) {
-				value := dimension.(map[string]any)["Value"].(string)
-				watched[value] = append(watched[value], a.text("MetricName"))
-			}
-		}
-		for _, s := range d.Services {
-			for queue, want := range map[string][]string{
-				d.QueueName(s.Name):       {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesNotVisible"},
-				d.DLQName(s.Name):         {"ApproximateNumberOfMessagesVisible"},
-				d.DeliveryDLQName(s.Name): {"ApproximateNumberOfMessagesVisible"},
-			} {
-				for _, metric := range want {
-					if !slices.Contains(watched[queue], metric) {
-						t.Errorf("nothing watches the %s of %s", metric, queue)
-					}
-				}
-			}
-			if got, want := slices.Contains(watched[d.QueueName(s.Name)], "NumberOfMessagesSent"), name == "prod"; got != want {
-				t.Errorf("silence of %s is watched: %v, want %v", s.Name, got, want)
-			}
-			age := d.named(t, "AWS::CloudWatch::Alarm", "AlarmName", name+"-"+s.Name+"-too-old")
-			if age.seconds("Threshold", 0) != s.MaxAge.Seconds() {
-				t.Errorf("%s: age above %v s, want %v", s.Name, age.at("Threshold"), s.MaxAge)
-			}
-		}
-		for _, metric := range []string{"NumberOfNotificationsFailed", "NumberOfNotificationsFailedToRedriveToDlq", "NumberOfNotificationsFilteredOut-NoMessageAttributes"} {
-			if !slices.Contains(watched[d.TopicName()], metric) {
-				t.Errorf("nothing watches the %s of the topic", metric)
-			}
-		}
-	}
-}
-
 func TestDashboards_ShowTopicQueueAndDeadLettersSideBySide(t *testing.T) {
 	d := environment(t, "prod")
 	if got, want := len(d.resources("AWS::CloudWatch::Dashboard")), len(d.Services)+1; got != want {
 		t.Errorf("got %d dashboards, want one for each service and one for all", got)
 	}
-	body := d.named(t, "AWS::CloudWatch::Dashboard", "DashboardName", "prod-history").text("DashboardBody")
+	body := d.named(t, "AWS::CloudWatch::Dashboard", "DashboardName", "prod-history-eu-central-1").text("DashboardBody")
 	at := -1
 	for _, title := range []string{"Topic prod-device-events.fifo", "Queue prod-history.fifo", "prod-history-dlq.fifo", "prod-history-delivery-dlq.fifo"} {
 		next := strings.Index(body, title)

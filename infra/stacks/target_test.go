@@ -23,9 +23,10 @@ func TestTarget_SaysWhatIsMissing(t *testing.T) {
 		"illegal":               {declaration.Topology(), []string{"env=feature-GW-1"}, []string{`environment "feature-GW-1": got "GW-1" after "feature-"`}},
 		"prod's place":          {none, []string{"env=prod"}, []string{`environment "prod": account: missing in production`, `environment "prod": region: missing in production`}},
 		"account":               {declaration.Topology(), []string{"env=dev", "account=42"}, []string{`context account: got "42", want 12 digits`}},
-		"image":                 {computeTopology(), []string{"env=prod"}, []string{`service "history": compute: context image_tag: got ""`, `service "push"`}},
+		"image":                 {computeTopology(), []string{"env=prod"}, []string{`compute: service history: context image_tag: got "", want the commit of the image of fanout`, `compute: service push`}},
 		"latest":                {computeTopology(), []string{"env=prod", "image_tag=latest"}, []string{`context image_tag: got "latest", want the commit`}},
-		"no network":            {computeTopology(), []string{"env=dev", "image_tag=0123abc"}, []string{`service "history": compute: environment "dev" has no network`}},
+		"no digest":             {computeTopology(), []string{"env=prod", "images=fanout:latest"}, []string{`context images: got "fanout:latest", want REPOSITORY@sha256:… for every image`}},
+		"one digest":            {computeTopology(), []string{"env=prod", "images=fanout@" + digestOfImage}, []string{`compute: service push: context image_tag: got ""`}},
 		"wrong topology":        {topology.Topology{}, []string{"env=dev"}, []string{"environments: there is none"}},
 		"a bad handler timeout": {withoutHandlerTimeout(), []string{"env=dev"}, []string{`service "history" (entry 1): handler timeout: got 0s`}},
 	} {
