@@ -2,16 +2,12 @@ package provision
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/device-fanout/fanout/consumers/sqsapi"
 	"github.com/device-fanout/fanout/infra/topology"
@@ -29,8 +25,6 @@ type TopicAPI interface {
 type QueueAPI interface {
 	CreateQueue(ctx context.Context, in *sqs.CreateQueueInput, optFns ...func(*sqs.Options)) (*sqs.CreateQueueOutput, error)
 	sqsapi.Finder
-	sqsapi.Describer
-	SetQueueAttributes(ctx context.Context, in *sqs.SetQueueAttributesInput, optFns ...func(*sqs.Options)) (*sqs.SetQueueAttributesOutput, error)
 }
 
 // Resources are the topic and the queues of a deployment.
@@ -44,20 +38,13 @@ type Queues = sqsapi.Queues
 
 // Apply creates the topic, and a queue, two dead-letter queues and a subscription for every service.
 func Apply(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Deployment) (Resources, error) {
-	topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{
-		Name: aws.String(d.TopicName()),
-		Attributes: map[string]string{
-			"FifoTopic":                 "true",
-			"ContentBasedDeduplication": "false",
-			"FifoThroughputScope":       "MessageGroup",
-		},
-	})
+	topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(d.TopicName()), Attributes: TopicAttributes()})
 	if err != nil {
 		return Resources{}, fmt.Errorf("provision: create topic %s: %w", d.TopicName(), err)
 	}
 	r := Resources{TopicARN: aws.ToString(topic.TopicArn), Queues: map[string]Queues{}}
 	for _, s := range d.Services {
-		q, err := applyService(ctx, topics, queues, r.TopicARN, d, s)
+		q, err := applyService(ctx, topics, queues, r.TopicARN, Declare(d, s, PlaceOf(r.TopicARN)))
 		if err != nil {
 			return Resources{}, fmt.Errorf("provision: service %s: %w", s.Name, err)
 		}
@@ -66,90 +53,25 @@ func Apply(ctx context.Context, topics TopicAPI, queues QueueAPI, d topology.Dep
 	return r, nil
 }
 
-func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicARN string, d topology.Deployment, s topology.Service) (Queues, error) {
-	dlqURL, dlqARN, err := createQueue(ctx, queues, d.DLQName(s.Name), s.Standard, map[string]string{
-		"MessageRetentionPeriod": seconds(topology.DLQRetention),
+func applyService(ctx context.Context, topics TopicAPI, queues QueueAPI, topicARN string, s Service) (Queues, error) {
+	made := Queues{Service: s.Name}
+	for _, q := range []struct {
+		declared Queue
+		url      *string
+	}{{s.DLQ, &made.DLQURL}, {s.DeliveryDLQ, &made.DeliveryDLQURL}, {s.Queue, &made.URL}} { // what the queue names comes before it
+		created, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &q.declared.Name, Attributes: q.declared.Attributes})
+		if err != nil {
+			return Queues{}, fmt.Errorf("create queue %s: %w", q.declared.Name, err)
+		}
+		*q.url = aws.ToString(created.QueueUrl)
+	}
+	_, err := topics.Subscribe(ctx, &sns.SubscribeInput{
+		TopicArn: &topicARN, Protocol: aws.String("sqs"), Endpoint: &s.Queue.ARN, Attributes: s.Subscription, ReturnSubscriptionArn: true,
 	})
 	if err != nil {
-		return Queues{}, err
+		return Queues{}, fmt.Errorf("subscribe %s: %w", s.Queue.Name, err)
 	}
-	arns := strings.TrimSuffix(dlqARN, d.DLQName(s.Name)) // what the ARN of every queue here begins with
-	deliveryURL, deliveryARN, err := createQueue(ctx, queues, d.DeliveryDLQName(s.Name), s.Standard, map[string]string{
-		"MessageRetentionPeriod": seconds(topology.DLQRetention),
-		"Policy":                 marshal(queuePolicy(arns+d.DeliveryDLQName(s.Name), topicARN)),
-	})
-	if err != nil {
-		return Queues{}, err
-	}
-	url, arn, err := createQueue(ctx, queues, d.QueueName(s.Name), s.Standard, map[string]string{
-		"MessageRetentionPeriod":        seconds(s.Retention),
-		"VisibilityTimeout":             seconds(s.VisibilityTimeout()),
-		"ReceiveMessageWaitTimeSeconds": seconds(d.Environment.WaitTime),
-		"RedrivePolicy":                 marshal(map[string]any{"deadLetterTargetArn": dlqARN, "maxReceiveCount": s.MaxReceiveCount}),
-		"RedriveAllowPolicy":            marshal(map[string]any{"redrivePermission": "denyAll"}), // no queue may use it as its dead-letter queue
-		"Policy":                        marshal(queuePolicy(arns+d.QueueName(s.Name), topicARN)),
-	})
-	if err != nil {
-		return Queues{}, err
-	}
-	// Only this queue may use the dead-letter queue. It had to exist before it could be named.
-	_, err = queues.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &dlqURL, Attributes: map[string]string{
-		"RedriveAllowPolicy": marshal(map[string]any{"redrivePermission": "byQueue", "sourceQueueArns": []string{arn}}),
-	}})
-	if err != nil {
-		return Queues{}, fmt.Errorf("restrict %s to its queue: %w", d.DLQName(s.Name), err)
-	}
-	attributes := map[string]string{
-		"RawMessageDelivery": "true",
-		"RedrivePolicy":      marshal(map[string]any{"deadLetterTargetArn": deliveryARN}),
-	}
-	if filter := s.FilterPolicy(); filter != nil {
-		attributes["FilterPolicy"] = marshal(filter)
-	}
-	_, err = topics.Subscribe(ctx, &sns.SubscribeInput{
-		TopicArn: &topicARN, Protocol: aws.String("sqs"), Endpoint: &arn, Attributes: attributes, ReturnSubscriptionArn: true,
-	})
-	if err != nil {
-		return Queues{}, fmt.Errorf("subscribe %s: %w", d.QueueName(s.Name), err)
-	}
-	return Queues{Service: s.Name, URL: url, DLQURL: dlqURL, DeliveryDLQURL: deliveryURL}, nil
-}
-
-// createQueue creates a high-throughput FIFO queue, or a standard one, and returns its URL and ARN.
-func createQueue(ctx context.Context, queues QueueAPI, name string, standard bool, attributes map[string]string) (url, arn string, err error) {
-	if !standard {
-		attributes["FifoQueue"] = "true"
-		attributes["ContentBasedDeduplication"] = "false"
-		attributes["DeduplicationScope"] = "messageGroup"
-		attributes["FifoThroughputLimit"] = "perMessageGroupId"
-	}
-	created, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
-	if err != nil {
-		return "", "", fmt.Errorf("create queue %s: %w", name, err)
-	}
-	url = aws.ToString(created.QueueUrl)
-	out, err := queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameQueueArn},
-	})
-	if err != nil {
-		return "", "", fmt.Errorf("read the ARN of queue %s: %w", name, err)
-	}
-	return url, out.Attributes[string(sqstypes.QueueAttributeNameQueueArn)], nil
-}
-
-// queuePolicy lets exactly this topic send to the queue.
-func queuePolicy(queueARN, topicARN string) map[string]any {
-	return map[string]any{
-		"Version": "2012-10-17",
-		"Statement": []map[string]any{{
-			"Sid":       "FromTopic",
-			"Effect":    "Allow",
-			"Principal": map[string]string{"Service": "sns.amazonaws.com"},
-			"Action":    "sqs:SendMessage",
-			"Resource":  queueARN,
-			"Condition": map[string]any{"ArnEquals": map[string]string{"aws:SourceArn": topicARN}},
-		}},
-	}
+	return made, nil
 }
 
 // Find looks up the topic and the queues of a deployment by their names.
@@ -228,15 +150,4 @@ func findQueue(ctx context.Context, queues QueueAPI, d topology.Deployment, name
 		return "", fmt.Errorf("provision: look for queue %s: %w", name, err)
 	}
 	return aws.ToString(out.QueueUrl), nil
-}
-
-func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
-
-// marshal encodes a policy; its maps are sorted, so that equal policies are equal text.
-func marshal(policy any) string {
-	text, err := json.Marshal(policy)
-	if err != nil {
-		panic(err) // maps, strings and numbers always encode
-	}
-	return string(text)
 }
