@@ -2,10 +2,8 @@ package consumers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"github.com/device-fanout/fanout/consumers/internal/core"
 	"github.com/device-fanout/fanout/consumers/internal/reused"
 	awsx "github.com/device-fanout/fanout/internal/aws"
+	"github.com/device-fanout/fanout/internal/queueneeds"
 )
 
 // Consumer reads one service's queue. Make one with [New] and start it with [Consumer.Run].
@@ -172,7 +171,8 @@ type facts struct {
 	maxReceives int // before SQS moves a message to the dead-letter queue; zero for never
 }
 
-// check reads the attributes of both queues before the first receive, so that a mistake shows now and not with the first dead letter.
+// check reads the attributes of both queues before the first receive, so that a mistake shows now and not with the first dead letter: one
+// with which events would be lost is an error, any other a warning in the log.
 func (c *Consumer) check(ctx context.Context) (facts, error) {
 	source, err := c.attributes(ctx, c.queue.URL)
 	if err != nil {
@@ -182,38 +182,28 @@ func (c *Consumer) check(ctx context.Context) (facts, error) {
 	if err != nil {
 		return facts{}, fmt.Errorf("consumers: dead-letter queue of %s: %w%s", c.queue.Service, err, advice("; ", err))
 	}
-	fifo := string(types.QueueAttributeNameFifoQueue)
 	var faults []error
-	notFIFO := func(queue, url string) {
-		faults = append(faults, fmt.Errorf("consumers: %s %s is not FIFO, so that it would not keep a device's events in order; make one whose name ends in .fifo", queue, url))
-	}
-	if source[fifo] != "true" {
-		notFIFO("queue", c.queue.URL)
-	}
-	if dlq[fifo] != "true" {
-		notFIFO("dead-letter queue", c.queue.DLQURL)
-	}
-	seconds, _ := strconv.Atoi(source[string(types.QueueAttributeNameVisibilityTimeout)])
-	visibility := time.Duration(seconds) * time.Second
-	if visibility < minVisibility {
-		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least %v: it could not be extended in time",
-			c.queue.URL, visibility, minVisibility))
-	}
-	if visibility < c.cfg.HandlerTimeout {
-		faults = append(faults, fmt.Errorf("consumers: queue %s has a visibility timeout of %v, want at least the handler timeout, %v: "+
-			"a consumer that can't reach the queue for a while would lose events that it still handles; raise the one or lower Config.HandlerTimeout",
-			c.queue.URL, visibility, c.cfg.HandlerTimeout))
-	}
-	size := string(types.QueueAttributeNameMaximumMessageSize)
-	most, _ := strconv.Atoi(source[size])
-	if takes, err := strconv.Atoi(dlq[size]); err == nil && takes < most {
-		faults = append(faults, fmt.Errorf("consumers: dead-letter queue %s takes messages of up to %d bytes, want %d as queue %s does: "+
-			"a larger one would hold its device up for ever", c.queue.DLQURL, takes, most, c.queue.URL))
+	for _, f := range queueneeds.Check(source, dlq, queueneeds.Needs{MinVisibility: minVisibility, HandlerTimeout: c.cfg.HandlerTimeout}) {
+		name, url, of := "queue", c.queue.URL, source
+		if f.DLQ {
+			name, url, of = "dead-letter queue", c.queue.DLQURL, dlq
+		}
+		if f.Fatal {
+			faults = append(faults, fmt.Errorf("consumers: %s %s %s", name, url, f.Text))
+		} else {
+			c.cfg.Logger.Warn("an attribute is not as a consumer needs it",
+				"queue", of[string(types.QueueAttributeNameQueueArn)], "attribute", f.Attribute, "reason", "the "+name+" "+f.Text)
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return facts{}, err
 	}
-	return facts{arn: source[string(types.QueueAttributeNameQueueArn)], visibility: visibility, maxReceives: maxReceivesOf(source)}, nil
+	_, maxReceives := queueneeds.Redrive(source)
+	return facts{
+		arn:         source[string(types.QueueAttributeNameQueueArn)],
+		visibility:  queueneeds.Seconds(source[string(types.QueueAttributeNameVisibilityTimeout)]),
+		maxReceives: maxReceives,
+	}, nil
 }
 
 // advice says, after a separator, what to do about an error of a queue. It is empty where nothing is known to help.
@@ -233,31 +223,10 @@ func advice(separator string, err error) string {
 	return separator + hint
 }
 
-// maxReceivesOf reads the queue's redrive policy.
-func maxReceivesOf(attributes map[string]string) int {
-	var policy struct {
-		MaxReceiveCount json.Number `json:"maxReceiveCount"`
-	}
-	_ = json.Unmarshal([]byte(attributes[string(types.QueueAttributeNameRedrivePolicy)]), &policy) // without one there is no limit
-	n, _ := strconv.Atoi(string(policy.MaxReceiveCount))
-	return n
-}
-
 func (c *Consumer) attributes(ctx context.Context, url string) (map[string]string, error) {
 	out, err := c.api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: &url,
-		AttributeNames: []types.QueueAttributeName{
-			types.QueueAttributeNameQueueArn,
-			types.QueueAttributeNameVisibilityTimeout,
-			types.QueueAttributeNameFifoQueue,
-			types.QueueAttributeNameMaximumMessageSize,
-			types.QueueAttributeNameRedrivePolicy,
-		},
+		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	})
-	var unknown *types.InvalidAttributeName // a standard queue does not know FifoQueue
-	if errors.As(err, &unknown) {
-		return map[string]string{}, nil
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read attributes of %s: %w", url, err)
 	}

@@ -29,11 +29,14 @@ type Function struct {
 	check   *checker // nil if the service has none
 	reused  *reused.Watch
 
+	first sync.Once // batch, which reads the queues' attributes
+
 	mu   sync.Mutex
 	seen evidence.Evidence
 }
 
-// New makes a Function of queue. It makes no request. The error lists every fault of queue and cfg.
+// New makes a Function of queue. It makes no request; the first batch reads the attributes of both queues, if api can, and logs what is not
+// as it should be. The error lists every fault of queue and cfg.
 func New(api QueueAPI, queue consumers.Queue, handler consumers.Handler, cfg Config) (*Function, error) {
 	cfg = cfg.withDefaults()
 	err := errors.Join(attempt.CheckQueue("lambda", queue), cfg.validate())
@@ -72,6 +75,7 @@ func (f *Function) Handle(ctx context.Context, in awsevents.SQSEvent) (awsevents
 		lanes[d.Group] = append(lanes[d.Group], d)
 	}
 	var running sync.WaitGroup
+	f.first.Do(func() { running.Go(func() { f.lookAtQueues(ctx) }) })
 	call := &invocation{Function: f, ctx: f.reused.In(ctx)}
 	for _, lane := range lanes {
 		running.Go(func() {
