@@ -38,7 +38,7 @@ type Setup struct {
 // that is marked as [Verdict] does, after it has waited for an attempt, at most two seconds. So a service starts before its database, and works when that comes.
 //
 // What no waiting can mend is an error at once: a target that is none, a wrong password, an unknown host, a missing database or folder, a
-// file that is something else, tables of a newer program. If one of these shows only when the database has come, Logger hears of it as an
+// file that is something else, tables two versions ahead of the program. If one of these shows only when the database has come, Logger hears of it as an
 // error, and it is tried on, as somebody has to mend it there.
 //
 // The first attempt is made before OpenService returns: with a server that does not answer that takes ten seconds, or what connect_timeout
@@ -49,8 +49,12 @@ func OpenService(ctx context.Context, target string, s Setup) (*DB, error) {
 		return nil, err
 	}
 	s.Logger = cmp.Or(s.Logger, slog.New(slog.DiscardHandler))
+	run := runOf(ctx)
+	if run != nil && run.Check && Existing(target) != nil { // to open it would create it
+		return nil, run.add(Migration{Service: s.Service, Database: t.name, To: len(s.Steps(t.kind))})
+	}
 	db, err := openAndMigrate(ctx, t, s)
-	if err == nil || !comesLater(err) || errors.Is(ctx.Err(), context.Canceled) {
+	if err == nil || run != nil || !comesLater(err) || errors.Is(ctx.Err(), context.Canceled) {
 		return db, err
 	}
 	db = &DB{kind: t.kind, target: t.name, opening: newOpening(err)}
@@ -64,8 +68,14 @@ func openAndMigrate(ctx context.Context, t target, s Setup) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Migrate(ctx, s.Service, s.Steps(db.kind)...); err != nil {
+	steps := s.Steps(db.kind)
+	version, err := db.migrate(ctx, s.Service, steps)
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if version > len(steps) {
+		s.Logger.Warn("tables are one version ahead of this program, which works with them; the next step is for a newer program",
+			"service", s.Service, "database", db.target, "version", version, "known", len(steps))
 	}
 	return db, nil
 }

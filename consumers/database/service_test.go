@@ -233,7 +233,9 @@ func TestOpenService_SaysWhatNoWaitingMends(t *testing.T) {
 	databasetest.Each(t, func(t *testing.T, target string) {
 		newer := setup(newLines())
 		steps := newer.Steps(database.SQLite)
-		newer.Steps = func(database.Kind) []string { return append(steps, `CREATE TABLE more (n INTEGER)`) }
+		newer.Steps = func(database.Kind) []string {
+			return append(steps, `CREATE TABLE more (n INTEGER)`, `CREATE TABLE most (n INTEGER)`)
+		}
 		db, err := database.OpenService(t.Context(), target, newer)
 		if err != nil {
 			t.Fatal(err)
@@ -241,7 +243,7 @@ func TestOpenService_SaysWhatNoWaitingMends(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := database.OpenService(t.Context(), target, setup(newLines())); err == nil || !strings.Contains(err.Error(), "run a newer program") {
+		if _, err := database.OpenService(t.Context(), target, setup(newLines())); err == nil || !strings.Contains(err.Error(), "run a program that knows version 2 or later") {
 			t.Errorf("tables of a newer program: got %v, want that", err)
 		}
 	})

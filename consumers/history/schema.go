@@ -79,7 +79,8 @@ var dialects = map[database.Kind]dialect{
 			// An event is known by source and device as well as by its ID. Older programs name the old constraint in their ON CONFLICT; so that
 			// they can go on beside this one, it stays until two events have one ID, see widen. A table without rows has no older programs.
 			// An index that somebody has begun by CREATE INDEX CONCURRENTLY is waited for; one that came to nothing keeps no event from coming twice.
-			`LOCK TABLE event_history IN SHARE MODE;
+			`CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS event_history_identity ON event_history (event_id, device_id, source);
+			LOCK TABLE event_history IN SHARE MODE;
 			DO $$ BEGIN
 				IF EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('event_history_identity') AND NOT indisvalid) THEN
 					DROP INDEX event_history_identity;
