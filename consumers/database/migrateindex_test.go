@@ -42,6 +42,8 @@ func TestDB_MigrateBuildsIndexesBesideWriters(t *testing.T) {
 	t.Parallel()
 	target := databasetest.Postgres(t)
 	db, service := open(t, target), plain(t, target)
+	var group sync.WaitGroup
+	defer group.Wait() // once the rest is undone
 	tx, err := service.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +53,6 @@ func TestDB_MigrateBuildsIndexesBesideWriters(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var group sync.WaitGroup
-	defer group.Wait()
 	for range 3 { // several at once
 		group.Go(func() {
 			if err := db.Migrate(ctx, "lights", lights, indexed); err != nil && ctx.Err() == nil {
