@@ -9,7 +9,8 @@ import (
 // MigrationRun is for a program that brings tables up to date as a step of its own, before the services that use them are rolled out. In a
 // context that [MigrationRun.Context] makes, [DB.Migrate] notes down what it does, and [OpenService] does not wait for a database that is down: it fails.
 type MigrationRun struct {
-	// Check says that nothing is to be changed: Migrate notes what it would do and returns [ErrCheckOnly], and no file of SQLite is created.
+	// Check says that nothing is to be changed: Migrate notes what it would do and returns [ErrCheckOnly], and OpenService creates
+	// no file of SQLite.
 	Check bool
 
 	mu   sync.Mutex

@@ -24,6 +24,7 @@ const (
 	exitRejected = 3 // input lines were rejected; everything else was done and nothing was lost
 	exitLost     = 4 // events were lost or came out of order
 	exitBreaking = 5 // a change of the event types would break gateways or services
+	exitMigrate  = 6 // tables are not up to date
 )
 
 // exitCodes are those of the commands that handle events; schema check has its own list.

@@ -53,7 +53,8 @@ which runs all of it on this machine, with no account. The other commands work o
 another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …).
 
 ` + exitCodes + `
-  5  a change of the event types is breaking`,
+  5  a change of the event types is breaking
+  6  tables are to be migrated`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          aCommand,
@@ -86,6 +87,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		newPublish(g),
 		outlivesReaders(newGateway(g)),
 		outlivesReaders(newConsume(g)),
+		newMigrate(g),
 		newDLQ(g),
 		newState(g),
 		outlivesReaders(newConsole(g)),

@@ -55,6 +55,9 @@ type Options struct {
 	Database string
 	// Logger takes what the service reports. It is never nil.
 	Logger *slog.Logger
+	// Migrate says that the service is opened by `fanout migrate`: only to bring its tables up to date, and to be closed at once. An opener that
+	// does more than to open a database may leave that out then, and may return nil.
+	Migrate bool
 
 	pushAddr string
 	exposed  bool
@@ -207,6 +210,9 @@ func State(ctx context.Context, o Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Migrate {
+		return nil, s.Close()
+	}
 	stop := hourly(func(ctx context.Context) {
 		if _, err := s.Expire(ctx, time.Now().Add(-inbox.DefaultRetention)); err != nil && ctx.Err() == nil {
 			o.Logger.Warn("the inbox's old rows could not be deleted; trying again in an hour", "service", o.Name, "err", err)
@@ -239,6 +245,9 @@ const pushTokenVariable = "FANOUT_PUSH_TOKEN"
 
 // Push opens the service of package push, with an HTTP server at --push-addr.
 func Push(ctx context.Context, o Options) (*Service, error) {
+	if o.Migrate {
+		return nil, nil
+	}
 	token := os.Getenv(pushTokenVariable)
 	if err := push.CheckToken(token); err != nil {
 		return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", pushTokenVariable, err)}

@@ -49,7 +49,7 @@ func newStateShow(g *globals) *cobra.Command {
 			})
 		},
 	}
-	addStateDatabase(cmd, &o)
+	addDatabase(cmd, &o)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
 	return cmd
 }
@@ -92,7 +92,7 @@ with --yes only. Which events were handled is not forgotten: those that come aga
 			})
 		},
 	}
-	addStateDatabase(cmd, &o)
+	addDatabase(cmd, &o)
 	f := cmd.Flags()
 	f.StringArrayVar(&types, "type", nil, "only of this `TYPE` of event; may be given several times")
 	f.BoolVar(&yes, "yes", false, "do it; without, only show what would be deleted")
@@ -101,20 +101,28 @@ with --yes only. Which events were handled is not forgotten: those that come aga
 	return cmd
 }
 
-func addStateDatabase(cmd *cobra.Command, o *serviceOptions) {
+func addDatabase(cmd *cobra.Command, o *serviceOptions) {
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database")
 	f.StringVar(&o.database, "database", "", "`URL`, settings or JSON of its database, not --data (default: $FANOUT_DATABASE)")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")
 }
 
-// onState calls work with the service state on the database that o names, which must be there.
-func onState(ctx context.Context, o serviceOptions, work func(*state.Service) error) (err error) {
-	const service = "state"
+// namedDatabase completes o with FANOUT_DATABASE. It is an error if no database is named at all.
+func namedDatabase(o *serviceOptions) error {
 	if o.data == "" && o.database == "" {
 		if o.database = os.Getenv("FANOUT_DATABASE"); o.database == "" {
 			return &exitError{exitUsage, errors.New("which database? --data names the folder of a SQLite one, --database or FANOUT_DATABASE another")}
 		}
+	}
+	return nil
+}
+
+// onState calls work with the service state on the database that o names, which must be there.
+func onState(ctx context.Context, o serviceOptions, work func(*state.Service) error) (err error) {
+	const service = "state"
+	if err := namedDatabase(&o); err != nil {
+		return err
 	}
 	if err := database.Existing(o.url(service)); err != nil {
 		return err
