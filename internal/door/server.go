@@ -46,6 +46,7 @@ type Server struct {
 	room     *room
 	http     *http.Server
 	requests atomic.Int64 // in handlers
+	leaving  atomic.Bool  // every answer ends its connection
 
 	mu       sync.Mutex
 	draining bool
@@ -180,7 +181,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Guard != nil && !s.cfg.Guard.admits(out, r) {
 		return
 	}
-	if p.spare != nil {
+	if p.spare != nil || s.leaving.Load() {
 		out.Header().Set("Connection", "close")
 	}
 	if (p.spare != nil || busy) && !slices.Contains(s.cfg.Always, r.URL.Path) {
@@ -190,6 +191,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.cfg.Handler.ServeHTTP(out, r)
 }
+
+// Leave has clients go elsewhere: from now on every answer is the last one of its connection, and says so. New connections are taken as before.
+func (s *Server) Leave() { s.leaving.Store(true) }
 
 // Shutdown stops listening and waits until the handlers have returned and their answers are written. Connections without a complete header are closed
 // at once; bodies have a second left. When ctx ends first, all connections are closed and its error is returned.

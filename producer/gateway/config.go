@@ -40,7 +40,11 @@ type Config struct {
 	// Trace adds the trace context of a request's header to the context that the producer's hooks get. Nil adds nothing;
 	// producer/telemetry has one, named Continue.
 	Trace func(context.Context, http.Header) context.Context
-	// DrainTimeout is how long Serve lets requests end after its context has ended. Zero means DefaultDrainTimeout.
+	// ShutdownDelay is how long Serve goes on after its context has ended: /readyz says no at once, so that a load balancer sends no more here,
+	// and until it has noticed, requests and new connections are served as before, with answers that end their connection. Zero means not
+	// at all.
+	ShutdownDelay time.Duration
+	// DrainTimeout is how long Serve lets requests end after its context has ended and ShutdownDelay is over. Zero means DefaultDrainTimeout.
 	DrainTimeout time.Duration
 	// Logger takes warnings and errors, and changes of connections and keys. Nil logs nothing. Event bodies and secrets are never logged.
 	Logger *slog.Logger
@@ -113,6 +117,7 @@ func (cfg Config) validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"BodyTimeout": cfg.BodyTimeout, "LineTimeout": cfg.LineTimeout, "Patience": cfg.Patience, "DrainTimeout": cfg.DrainTimeout,
+		"ShutdownDelay": cfg.ShutdownDelay,
 	} {
 		if d < 0 {
 			fault(name, d, "a positive duration")

@@ -28,7 +28,8 @@ type Gateway struct {
 	attempts  door.Attempts
 	metrics   *metrics
 
-	closing     chan struct{} // closed once Serve's context has ended
+	leaving     atomic.Bool   // Serve's context has ended
+	closing     chan struct{} // closed once Config.ShutdownDelay is over too
 	closeOnce   sync.Once
 	made        time.Time
 	lastNoRoom  atomic.Pointer[time.Time]
@@ -56,8 +57,8 @@ func New(publisher Publisher, keys *Keys, cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Serve answers requests on listener until ctx ends. Then it refuses new events, lets those under way be answered for as long as
-// Config.DrainTimeout, and returns nil. It closes the listener. Encrypt with [crypto/tls.NewListener]. With the keys of [Anyone] and a listener
+// Serve answers requests on listener until ctx ends, and for Config.ShutdownDelay after that. Then it refuses new events, lets those under way be
+// answered for as long as Config.DrainTimeout, and returns nil. It closes the listener. Encrypt with [crypto/tls.NewListener]. With the keys of [Anyone] and a listener
 // on loopback it takes requests by loopback names only, and none from web pages.
 func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	server := door.New(door.Config{
@@ -71,6 +72,16 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
+	}
+	if g.cfg.ShutdownDelay > 0 {
+		g.leaving.Store(true)
+		server.Leave()
+		g.cfg.Logger.Info("shutting down: requests are still served", "delay", g.cfg.ShutdownDelay)
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(g.cfg.ShutdownDelay):
+		}
 	}
 	g.close()
 	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.DrainTimeout)

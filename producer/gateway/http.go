@@ -277,6 +277,8 @@ func (g *Gateway) ready(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case g.isClosing():
 		writeState(w, http.StatusServiceUnavailable, "closing")
+	case g.leaving.Load():
+		writeState(w, http.StatusServiceUnavailable, "shutting down")
 	case g.publisher.Stats().SpoolErr != nil: // the producer's log says why
 		writeState(w, http.StatusServiceUnavailable, "the spool takes no events")
 	case g.full(time.Now()):

@@ -21,7 +21,7 @@ import (
 func newConsume(g *globals) *cobra.Command {
 	var o serviceOptions
 	var healthAddr string
-	var untilIdle time.Duration
+	var untilIdle, shutdownDelay time.Duration
 	var slots int
 	var asJSON, refuseReused bool
 	cmd := &cobra.Command{
@@ -39,12 +39,13 @@ check asks /livez: a database that is down is down for the next container too.
 Of the ready services, history and state keep a database, and know by it which events they have handled: for them there
 is --refuse-reused. Push keeps none; it offers its events by WebSocket, and a page that shows them. A client of push
 that comes back gets what it has missed: the last thousand events, and, with --data or --database, whatever the history
-there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
+there has. With FANOUT_PUSH_TOKEN set, clients must show that token. Behind a load balancer give --shutdown-delay: push
+goes on for so long after SIGTERM, while its /healthz says 503 and clients that come go elsewhere.`,
 		Args:              exactly(1, "a service"),
 		ValidArgsFunction: g.serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			if err := errors.Join(checkSlots(slots), checkIdle(untilIdle)); err != nil {
+			if err := errors.Join(checkSlots(slots), checkIdle(untilIdle), checkShutdownDelay(shutdownDelay)); err != nil {
 				return &exitError{exitUsage, err}
 			}
 			d, err := g.deployment()
@@ -81,6 +82,14 @@ there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
 			opened, err := g.openService(ctx, s.Name, o)
 			if err != nil {
 				return err
+			}
+			if shutdownDelay > 0 {
+				if opened.Leave == nil {
+					return errors.Join(&exitError{exitUsage, fmt.Errorf("--shutdown-delay: no load balancer asks service %q how it does", s.Name)}, opened.Close(ctx))
+				}
+				var stop context.CancelFunc
+				ctx, stop = lingering(ctx, shutdownDelay, opened.Leave)
+				defer stop()
 			}
 			view := terminal.NewScreen(g.err)
 			shown := *g
@@ -134,6 +143,7 @@ there has. With FANOUT_PUSH_TOKEN set, clients must show that token.`,
 	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` of /livez, /startupz, /readyz, /metrics, /blocked (default: nowhere)")
 	addExpose(cmd, &o.exposed, "--health-addr, and push without a token")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
+	f.DurationVar(&shutdownDelay, "shutdown-delay", 0, "after SIGTERM, push serves for this `TIME` more while /healthz says 503, such as 20s")
 	f.IntVar(&slots, "slots", 0, "run up to `N` handlers at once (default 32)")
 	f.BoolVar(&refuseReused, "refuse-reused", false, "dead-letter an event with the identity of an earlier one and another type or payload")
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")

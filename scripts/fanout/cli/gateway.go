@@ -31,6 +31,7 @@ type gatewayOptions struct {
 	mqtt              mqttOptions
 	limit             gateway.Limit
 	maxFuture         time.Duration
+	shutdownDelay     time.Duration
 }
 
 func newGateway(g *globals) *cobra.Command {
@@ -49,8 +50,12 @@ func newGateway(g *globals) *cobra.Command {
 An event is answered with 202 once the topic has confirmed it or, with --spool, once it is on disk. Everything else is
 answered with a problem document that names what is wrong, and a batch whose events have different answers with 207 and
 all of these. A message from the broker is acknowledged when a 202 would be sent. The file of keys may be changed while
-the gateway runs. A request's header traceparent goes along with its messages. SIGTERM drains: requests under way are
-answered, and what is in the buffer is published.
+the gateway runs. A request's header traceparent goes along with its messages.
+
+SIGTERM drains: requests under way are answered, and what is in the buffer is published. Behind a load balancer give
+--shutdown-delay, as long as it takes to notice that /readyz says 503: requests, also by new connections, are served
+for so long before the gateway drains. It is gone within 110 s at the latest, which AWS Fargate allows for. A second
+signal ends it at once. Its subscription to a broker ends with the first: the broker keeps what comes for the next.
 
 /healthz and /readyz are beside /v1/events; metrics for Prometheus are at --metrics-addr, at /metrics.
 The password for the broker is taken from $` + mqttPassword + `.`,
@@ -76,6 +81,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f.Float64Var(&o.limit.PerSecond, "rate", 0, "take `N` events per second from a key without a limit of its own, and from the broker")
 	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices")
 	maxFutureFlag(cmd, &o.maxFuture)
+	f.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "after SIGTERM, serve for this `TIME` more while /readyz says 503, such as 20s")
 	cmd.MarkFlagsMutuallyExclusive("keys", "no-keys")
 	cmd.MarkFlagsOneRequired("keys", "no-keys")
 	cmd.AddCommand(newGatewayKey(g))
@@ -108,7 +114,7 @@ in the file:
 }
 
 func (o gatewayOptions) check(program string) error {
-	if err := errors.Join(checkRate(o.limit.PerSecond), checkRate(o.limit.PerDevicePerSecond), checkMaxFuture(o.maxFuture)); err != nil {
+	if err := errors.Join(checkRate(o.limit.PerSecond), checkRate(o.limit.PerDevicePerSecond), checkMaxFuture(o.maxFuture), checkShutdownDelay(o.shutdownDelay)); err != nil {
 		return err
 	}
 	host, _, err := net.SplitHostPort(o.addr)
@@ -159,15 +165,18 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	gw, err := gateway.New(p, keys, gateway.Config{Limit: o.limit, MaxFuture: maxFuture(o.maxFuture), Trace: telemetry.Continue, Logger: logger})
+	gw, err := gateway.New(p, keys, gateway.Config{
+		Limit: o.limit, MaxFuture: maxFuture(o.maxFuture), Trace: telemetry.Continue, ShutdownDelay: o.shutdownDelay, Logger: logger,
+	})
 	if err != nil {
 		return errors.Join(err, p.Close(ctx))
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	serving, served := context.WithCancel(context.WithoutCancel(ctx)) // goes on while requests are served
 	parts := []func() error{
-		func() error { return gw.Serve(ctx, listener) },
-		func() error { keys.Watch(ctx, 0, logger); return nil },
+		func() error { defer served(); return gw.Serve(ctx, listener) },
+		func() error { keys.Watch(serving, 0, logger); return nil },
 	}
 	if mqtt.Broker != "" {
 		parts = append(parts, func() error { return gw.Subscribe(ctx, mqtt) })
@@ -175,25 +184,29 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	if o.metricsAddr != "" {
 		metrics, err := listen(o.metricsAddr, "--metrics-addr", o.exposed)
 		if err != nil {
+			served()
 			return errors.Join(err, p.Close(ctx))
 		}
 		fmt.Fprintf(g.err, "metrics on http://%s/metrics\n", metrics.Addr())
-		parts = append(parts, func() error { return serveMetrics(ctx, metrics, gw, logger) })
+		parts = append(parts, func() error { return serveMetrics(serving, metrics, gw, logger) })
 	}
 	fmt.Fprintf(g.err, "gateway on %s\n", listener.Addr())
 	err = together(stop, parts)
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience(o.spool))
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience(o.spool, o.shutdownDelay))
 	defer cancel()
 	return errors.Join(err, p.Close(closing))
 }
 
-// closePatience is how long a gateway goes on publishing after its last request. What a spool holds by then goes out after the next
-// start.
-func closePatience(spool string) time.Duration {
+// stopWithin is how long a gateway takes at most to end. AWS Fargate waits for 120 s at most before it kills.
+const stopWithin = 110 * time.Second
+
+// closePatience is how long a gateway goes on publishing after its last answer. What a spool holds by then goes out after the next start. Without
+// one, what is in the buffer by then has not been answered with 202, nor acknowledged at the broker: whoever sent it sends it again.
+func closePatience(spool string, shutdownDelay time.Duration) time.Duration {
 	if spool != "" {
 		return interruptPatience
 	}
-	return producer.MaxGiveUpAfter
+	return stopWithin - gateway.DefaultDrainTimeout - shutdownDelay
 }
 
 func (o gatewayOptions) listen(logger *slog.Logger) (net.Listener, error) {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
@@ -30,6 +32,7 @@ type Service struct {
 	// Without it they go to the service's dead-letter queue, with the code unknown_type.
 	UnknownTypes bool
 	Address      string                      // where it listens; empty if it does not
+	Leave        func()                      // tells a load balancer that asks at Address to send nobody here any more; nil if none asks
 	Past         push.Past                   // past events, for clients of push that reconnect; nil if it keeps none
 	Check        func(context.Context) error // whether what Handle depends on works, see consumers.Config; nil if the service can't tell
 	Close        func(context.Context) error // waits for what is being handled, at most until the context ends; nil if nothing is to be closed
@@ -265,8 +268,9 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 		o.past, closePast = h.Past, func() error { return h.Close(ctx) }
 	}
 	s := push.New(push.Config{Token: token, Past: o.past, Logger: o.Logger})
+	var leaving atomic.Bool
 	cfg := door.Config{
-		Name: "push", Handler: s.Handler(), Logger: o.Logger, Always: []string{"/healthz"},
+		Name: "push", Handler: unhealthy(&leaving, s.Handler()), Logger: o.Logger, Always: []string{"/healthz"},
 		MaxHeaderBytes: 256 << 10, // a client may name many devices in its URL
 	}
 	if token == "" {
@@ -278,11 +282,22 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 	go server.Serve(listener) // ends with server.Shutdown
 	return &Service{
 		Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Check: s.Check,
-		Address: listener.Addr().String(),
+		Address: listener.Addr().String(), Leave: func() { leaving.Store(true); server.Leave() },
 		Close: func(ctx context.Context) error {
 			return errors.Join(s.Close(ctx), server.Shutdown(ctx), closePast())
 		},
 	}, nil
+}
+
+// unhealthy is a handler whose /healthz says no once the service is leaving.
+func unhealthy(leaving *atomic.Bool, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if leaving.Load() && r.URL.Path == "/healthz" {
+			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // dataFolder makes sure that the folder is there; a new one is its owner's alone. Without a name it is a new temporary one.

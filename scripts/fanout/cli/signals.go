@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"context"
+	"fmt"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -16,4 +19,28 @@ func outlivesReaders(cmd *cobra.Command) *cobra.Command {
 		return work(cmd, args)
 	}
 	return cmd
+}
+
+// maxShutdownDelay is the longest --shutdown-delay: it leaves half of what AWS Fargate waits for before it kills.
+const maxShutdownDelay = time.Minute
+
+func checkShutdownDelay(delay time.Duration) error {
+	if delay < 0 || delay > maxShutdownDelay {
+		return fmt.Errorf("--shutdown-delay: got %v, want at most %v, so that there is time left to drain", delay, maxShutdownDelay)
+	}
+	return nil
+}
+
+// lingering is a context that ends as long as delay after ctx, or with stop. leave is called when ctx ends.
+func lingering(ctx context.Context, delay time.Duration, leave func()) (_ context.Context, stop context.CancelFunc) {
+	longer, end := context.WithCancel(context.WithoutCancel(ctx))
+	heard := context.AfterFunc(ctx, func() {
+		leave()
+		select {
+		case <-time.After(delay):
+		case <-longer.Done():
+		}
+		end()
+	})
+	return longer, func() { heard(); end() }
 }
