@@ -55,13 +55,21 @@ func (k *Key) MayUse(device string) bool {
 // Keys are the API keys that a Gateway knows. It is safe for concurrent use.
 type Keys struct {
 	anyone   bool // let everyone in
-	path     string
+	from     keySource
 	byName   atomic.Pointer[map[string]Key] // nil for Anyone
 	failures atomic.Int64                   // reloads that failed
 
 	reloading sync.Mutex // guards what follows
-	text      []byte     // of the file as it was when it could last be read
+	text      []byte     // as it was when it could last be read
 	missing   bool       // it can't be read
+}
+
+// keySource is where keys are kept.
+type keySource struct {
+	name     string // in errors
+	read     func(context.Context) ([]byte, error)
+	every    time.Duration // how often to look for changes
+	unusable string        // what the log says of a change for the worse
 }
 
 // Anyone lets everyone in as the key named "anyone". It is for a gateway that only this machine can reach.
@@ -77,28 +85,40 @@ func LoadKeys(path string) (*Keys, error) {
 	if path == "" { // os.ReadFile would say it less plainly
 		return nil, errors.New("gateway: keys: got no path, want that of a file of keys")
 	}
-	k := &Keys{path: path}
-	if _, err := k.Reload(); err != nil {
+	return loadKeys(context.Background(), keySource{
+		name: path, every: 2 * time.Second, unusable: "the changed file of keys cannot be used; the keys stay as they were",
+		read: func(context.Context) ([]byte, error) {
+			text, err := os.ReadFile(path)
+			return text, withoutPath(err)
+		},
+	})
+}
+
+func loadKeys(ctx context.Context, from keySource) (*Keys, error) {
+	k := &Keys{from: from}
+	if _, err := k.reload(ctx); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
-// Reload reads the file again, and tells whether it has changed. When it cannot be used, the keys stay as they were, and the
+// Reload reads the file, or the secret, again, and tells whether it has changed. When it cannot be used, the keys stay as they were, and the
 // error says why.
-func (k *Keys) Reload() (changed bool, err error) {
+func (k *Keys) Reload() (changed bool, err error) { return k.reload(context.Background()) }
+
+func (k *Keys) reload(ctx context.Context) (changed bool, err error) {
 	if k.anyone {
 		return false, nil
 	}
 	k.reloading.Lock()
 	defer k.reloading.Unlock()
-	text, err := os.ReadFile(k.path)
+	text, err := k.from.read(ctx)
 	if err != nil {
 		if !k.missing { // one failure, however often it is read
 			k.failures.Add(1)
 		}
 		k.missing = true
-		return false, fmt.Errorf("gateway: keys: %s: %w", k.path, withoutPath(err))
+		return false, fmt.Errorf("gateway: keys: %s: %w", k.from.name, err)
 	}
 	k.missing = false
 	if k.text != nil && bytes.Equal(text, k.text) {
@@ -108,7 +128,7 @@ func (k *Keys) Reload() (changed bool, err error) {
 	byName, err := parseKeys(text)
 	if err != nil {
 		k.failures.Add(1)
-		return false, fmt.Errorf("gateway: keys: %s: %w", k.path, err)
+		return false, fmt.Errorf("gateway: keys: %s: %w", k.from.name, err)
 	}
 	k.byName.Store(&byName)
 	return true, nil
@@ -122,14 +142,14 @@ func withoutPath(err error) error {
 	return err
 }
 
-// defaultWatch is how often Watch reads the file.
-const defaultWatch = 2 * time.Second
-
-// Watch reloads the keys when their file changes, until ctx ends. It reads the file at this interval; zero means every 2 seconds. What is wrong in a
-// changed file is logged once, and the keys stay as they were.
+// Watch reloads the keys when their file, or secret, changes, until ctx ends. It reads at this interval; zero means every 2 seconds, and a secret
+// every minute. What is wrong in it is logged once, and the keys stay as they were.
 func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logger) {
+	if k.anyone {
+		return
+	}
 	if every <= 0 {
-		every = defaultWatch
+		every = k.from.every
 	}
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
@@ -140,13 +160,15 @@ func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logg
 			return
 		case <-ticks.C:
 		}
-		changed, err := k.Reload()
+		changed, err := k.reload(ctx)
 		switch {
+		case ctx.Err() != nil:
+			return
 		case err == nil:
 			last = ""
 		case err.Error() != last:
 			last = err.Error()
-			logger.Error("the changed file of keys cannot be used; the keys stay as they were", "err", err)
+			logger.Error(k.from.unusable, "err", err)
 		}
 		if changed {
 			logger.Info("keys reloaded", "keys", k.Len())
@@ -233,7 +255,8 @@ func parseKeys(text []byte) (map[string]Key, error) {
 	byName := map[string]Key{}
 	for i, entry := range file.Keys {
 		fault := func(format string, args ...any) {
-			faults = append(faults, fmt.Errorf("key %d (%q): %s", i+1, entry.Name, fmt.Sprintf(format, args...)))
+			name, _, _ := strings.Cut(entry.Name, ".") // who has mixed up the two has a key there, with its secret
+			faults = append(faults, fmt.Errorf("key %d (%q): %s", i+1, name, fmt.Sprintf(format, args...)))
 		}
 		key := Key{Name: entry.Name, Devices: entry.Devices, Source: entry.Source}
 		if !legalSource(entry.Source) {

@@ -15,6 +15,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -42,6 +43,15 @@ func (c clients) queues(cfg consumers.Config) *consumers.Client {
 	return consumers.NewClient(c.config, cfg, func(o *sqs.Options) {
 		o.BaseEndpoint = cmp.Or(ptr(c.endpoint), o.BaseEndpoint)
 		o.HTTPClient = fromMemory{o.HTTPClient}
+	})
+}
+
+// secrets is AWS Secrets Manager. An endpoint that a flag names is not asked where AWS_ENDPOINT_URL_SECRETS_MANAGER names another.
+func (c clients) secrets() *secretsmanager.Client {
+	return secretsmanager.NewFromConfig(c.config, func(o *secretsmanager.Options) {
+		if os.Getenv("AWS_ENDPOINT_URL_SECRETS_MANAGER") == "" {
+			o.BaseEndpoint = cmp.Or(ptr(c.endpoint), o.BaseEndpoint)
+		}
 	})
 }
 

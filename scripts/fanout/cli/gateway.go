@@ -24,7 +24,7 @@ type gatewayOptions struct {
 	addr, metricsAddr string
 	exposed           bool // the metrics
 	encryption        encryption
-	keys              string
+	keys, keysSecret  string
 	noKeys            bool
 	spool             string
 	source, topicARN  string
@@ -73,6 +73,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	addExpose(cmd, &o.exposed, "--metrics-addr, which asks for no key")
 	o.encryption.add(cmd)
 	f.StringVar(&o.keys, "keys", "", "`FILE` of API keys")
+	f.StringVar(&o.keysSecret, "keys-secret", "", "`SECRET` of AWS Secrets Manager that holds the text of such a file")
 	f.BoolVar(&o.noKeys, "no-keys", false, "let everyone in; only on an address that only this machine can reach")
 	f.StringVar(&o.spool, "spool", "", "`FOLDER` that keeps accepted events until they are published (default: in memory)")
 	f.StringVar(&o.source, "source", "fanout/gateway", "CloudEvents `SOURCE` of events that name none")
@@ -82,26 +83,34 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f.Float64Var(&o.limit.PerDevicePerSecond, "device-rate", 0, "take `N` events per second from each of its devices")
 	maxFutureFlag(cmd, &o.maxFuture)
 	f.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "after SIGTERM, serve for this `TIME` more while /readyz says 503, such as 20s")
-	cmd.MarkFlagsMutuallyExclusive("keys", "no-keys")
-	cmd.MarkFlagsOneRequired("keys", "no-keys")
+	cmd.MarkFlagsMutuallyExclusive("keys", "keys-secret", "no-keys")
+	cmd.MarkFlagsOneRequired("keys", "keys-secret", "no-keys")
 	cmd.AddCommand(newGatewayKey(g))
 	return cmd
 }
 
 func newGatewayKey(g *globals) *cobra.Command {
-	var file string
+	var file, secret string
 	cmd := &cobra.Command{
 		Use:   "key NAME",
 		Short: "Make an API key and add it to the file of keys",
-		Long: `Makes an API key with a new random secret, adds its hash to the file of keys, and prints the key. It is shown this once
-only. A running gateway knows it after a moment. To confine it to devices or to a source, or to limit it, edit its entry
-in the file:
+		Long: `Makes an API key with a new random secret, adds its hash to the file of keys, or to the text of a secret in AWS Secrets
+Manager, and prints the key. It is shown this once only. A running gateway knows it after a moment, or a minute. To
+confine it to devices or to a source, or to limit it, edit its entry in the file:
 
   {"name": "hall", "sha256": "…", "devices": ["hall-*"], "source": "gateway/hall",
    "per_second": 100, "per_device_per_second": 5}`,
 		Args: exactly(1, "the name of a key"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := gateway.AddKey(file, args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			add := func() (string, error) { return gateway.AddKey(file, args[0]) }
+			if cmd.Flags().Changed("secret") {
+				api, err := g.clients(cmd.Context())
+				if err != nil {
+					return err
+				}
+				add = func() (string, error) { return gateway.AddSecretKey(cmd.Context(), api.secrets(), secret, args[0]) }
+			}
+			key, err := add()
 			if err != nil {
 				return err
 			}
@@ -110,6 +119,8 @@ in the file:
 		},
 	}
 	cmd.Flags().StringVar(&file, "file", "keys.json", "`FILE` of API keys; it is made if it is not there")
+	cmd.Flags().StringVar(&secret, "secret", "", "name or ARN of a `SECRET` of AWS Secrets Manager that holds the text of such a file")
+	cmd.MarkFlagsMutuallyExclusive("file", "secret")
 	return cmd
 }
 
@@ -130,7 +141,7 @@ func (o gatewayOptions) check(program string) error {
 func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	logger := loggerFrom(g.err, slog.LevelInfo)
 	keys := gateway.Anyone()
-	if !o.noKeys {
+	if !o.noKeys && o.keysSecret == "" {
 		if keys, err = gateway.LoadKeys(o.keys); err != nil {
 			return &hinted{err, "make the file with `" + g.app.Name + " gateway key NAME --file FILE`"}
 		}
@@ -151,6 +162,11 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	api, err := g.clients(ctx)
 	if err != nil {
 		return err
+	}
+	if o.keysSecret != "" {
+		if keys, err = gateway.LoadSecretKeys(ctx, api.secrets(), o.keysSecret); err != nil {
+			return &hinted{err, "its text must be that of a file of keys, such as {\"keys\":[]}; add to it with `" + g.app.Name + " gateway key NAME --secret SECRET`"}
+		}
 	}
 	if o.topicARN == "" {
 		if o.topicARN, err = provision.FindTopic(ctx, api.sns, d); err != nil {
