@@ -19,8 +19,9 @@ from moto.core.common_models import CloudFormationModel
 from moto.kms.models import Key
 from moto.server import main
 from moto.sns.models import sns_backends
+from moto.sns.responses import SNSResponse
 from moto.ssm.models import Parameter
-from moto.sqs.models import SQSBackend, sqs_backends
+from moto.sqs.models import Queue, SQSBackend, sqs_backends
 
 
 _IS_MAIN = __name__ == "__main__"
@@ -309,6 +310,40 @@ def _receive_in_turn(self, queue_name, count, wait_seconds_timeout, visibility_t
 
 
 SQSBackend.receive_message = _receive_in_turn
+
+# 6. attributes that moto keeps and does not show, and a queue's policy, which it forgets when another attribute is set
+_queue_attributes = Queue.attributes.fget
+
+
+def _shown(self):
+    found = _queue_attributes(self)
+    if getattr(self, "redrive_allow_policy", None):
+        found["RedriveAllowPolicy"] = _attr(self.redrive_allow_policy)
+    return found
+
+
+Queue.attributes = property(_shown)
+_set_queue_attributes = Queue._set_attributes
+
+
+def _set_and_keep_policy(self, attributes, now=None):
+    _set_queue_attributes(self, {"Policy": getattr(self, "policy", None), **attributes}, now)
+
+
+Queue._set_attributes = _set_and_keep_policy
+_get_topic_attributes = SNSResponse.get_topic_attributes
+
+
+def _topic_attributes(self):
+    out = _get_topic_attributes(self)
+    topic = self.backend.get_topic(self._get_param("TopicArn"))
+    for name, attribute in (("FifoThroughputScope", "fifo_throughput_scope"), ("ArchivePolicy", "archive_policy")):
+        if getattr(topic, attribute, None):
+            out.result["Attributes"][name] = _attr(getattr(topic, attribute))
+    return out
+
+
+SNSResponse.get_topic_attributes = _topic_attributes
 
 if _IS_MAIN:
     main()
