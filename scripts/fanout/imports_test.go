@@ -21,6 +21,7 @@ func TestImports_BringNothingUnasked(t *testing.T) {
 		"infra/topology":     {cdk, types, sdk},
 		"infra/provision":    {cdk, types},
 		"infra/local":        {cdk, types},
+		"infra/doctor":       {cdk, types},
 		"infra/stacks":       {types},
 		"scripts/fanout/cli": {cdk, types, module + "infra/declaration"},
 		"scripts/fanout":     {cdk},

@@ -36,6 +36,7 @@ type clients struct {
 
 	config   aws.Config // with connections that a client of a consumer may tune
 	endpoint string     // overrides that of config
+	asked    string     // the endpoint that is asked, by a flag or the environment; empty for that of AWS
 }
 
 // queues is SQS for a consumer, whose long polls have connections of their own.
@@ -101,7 +102,7 @@ func (g *globals) clients(ctx context.Context) (clients, error) {
 			return clients{}, &hinted{fmt.Errorf("no AWS credentials: %w", err), hint}
 		}
 	}
-	made := clients{config: cfg.Copy(), endpoint: chosen}
+	made := clients{config: cfg.Copy(), endpoint: chosen, asked: endpoint}
 	cfg.HTTPClient = fromMemory{cfg.HTTPClient}
 	made.sns = sns.NewFromConfig(cfg, func(o *sns.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) })
 	made.sqs = sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.BaseEndpoint = cmp.Or(ptr(chosen), o.BaseEndpoint) })

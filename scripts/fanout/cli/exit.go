@@ -25,6 +25,7 @@ const (
 	exitLost     = 4 // events were lost or came out of order
 	exitBreaking = 5 // a change of the event types would break gateways or services
 	exitMigrate  = 6 // tables are not up to date
+	exitUnseen   = 7 // nothing was found, but a part could not be looked at
 )
 
 // exitCodes are those of the commands that handle events; schema check has its own list.

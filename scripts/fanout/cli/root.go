@@ -54,7 +54,8 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 
 ` + exitCodes + `
   5  a change of the event types is breaking
-  6  tables are to be migrated`,
+  6  tables are to be migrated
+  7  doctor found nothing, but could not look at a part`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          aCommand,
@@ -89,6 +90,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		outlivesReaders(newConsume(g)),
 		newMigrate(g),
 		newDLQ(g),
+		newDoctor(g),
 		newState(g),
 		outlivesReaders(newConsole(g)),
 		newTopology(g),
