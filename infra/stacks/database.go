@@ -30,7 +30,7 @@ const (
 func newDatabaseStack(app constructs.Construct, t target) *DatabaseStack {
 	stack := newStack(app, t, t.DatabaseStack(), "Fanout: the database of "+t.Environment.Name, "")
 	made := &DatabaseStack{Stack: stack, Key: newKey(stack, t)}
-	n := t.networkIn(stack)
+	n := t.networkIn(stack, false)
 	group := func(id, about string) awsec2.SecurityGroup {
 		return awsec2.NewSecurityGroup(stack, &id, &awsec2.SecurityGroupProps{Vpc: n.vpc, Description: &about, AllowAllOutbound: jsii.Bool(false)})
 	}

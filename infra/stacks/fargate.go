@@ -83,7 +83,7 @@ func running(cluster, service string) awscloudwatch.Metric {
 // newFargate runs a service's consumer as tasks, and returns the metric of their number.
 func (made *ServiceStack) newFargate(t target) awscloudwatch.Metric {
 	stack, s, c := made.Stack, made.Service, made.Service.Compute
-	n := t.networkIn(stack)
+	n := t.networkIn(stack, c.Port != 0 && !c.Internal)
 	p := program{
 		name: t.ServiceStack(s.Name), log: newLog(stack, t, s.Name), container: "Consumer", repository: c.Repository,
 		command: []string{"consume", s.Name, "--env", t.Environment.Name, "--health-addr", healthAddress},

@@ -38,7 +38,7 @@ const (
 // newGatewayStack runs the gateway as tasks behind a Network Load Balancer that ends TLS, and its subscription to a broker as a task of its own.
 func newGatewayStack(app constructs.Construct, t target) *GatewayStack {
 	stack, g := newStack(app, t, t.GatewayStack(), "Fanout: the gateway of "+t.Environment.Name, ""), *t.Environment.Gateway
-	n, name := t.networkIn(stack), t.GatewayStack()
+	n, name := t.networkIn(stack, !g.Internal), t.GatewayStack()
 	cluster := newTaskCluster(stack, name, n)
 	producer := awsiam.ManagedPolicy_FromManagedPolicyArn(stack, jsii.String("Producer"), jsii.String(
 		"arn:"+*stack.Partition()+":iam::"+*stack.Account()+":policy/"+t.global(stack, "producer")))

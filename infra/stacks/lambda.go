@@ -40,7 +40,7 @@ func (made *ServiceStack) newLambda(t target) {
 		Environment: &environment,
 	}
 	if (c.Database || c.DatabaseSecret != "") && t.hasNetwork() { // where the database is
-		n := t.networkIn(stack)
+		n := t.networkIn(stack, false)
 		groups := []awsec2.ISecurityGroup{newGroup(stack, n, "Out", "nobody calls a consumer; it calls AWS and its database")}
 		if c.Database {
 			db := t.databaseIn(stack)

@@ -31,8 +31,11 @@ type App struct {
 	// Tags are added to every resource that has tags, also to those that Extend makes. The tags environment and service are set
 	// already; app may be replaced; the owner of a service goes before an owner here.
 	Tags map[string]string
+	// SourceRepository is the repository on GitHub whose workflows deploy environments with OwnRoles, such as acme/devices. It is needed once there is
+	// one.
+	SourceRepository string
 	// PermissionsBoundary is the managed policy that bounds every role and user, also those that Extend makes: its ARN, or its
-	// name with its path, if any, in the account that is deployed to. Empty means none.
+	// name with its path, if any, in the account that is deployed to. Empty means none, and in environments with OwnRoles the one that the account set-up makes.
 	PermissionsBoundary string
 	// Extend adds a team's own resources, grants and environment variables to the stacks, or stacks of its own. It is called once,
 	// when everything that the topology declares is there; the templates are checked after it. It may panic, as the CDK's own
@@ -56,7 +59,19 @@ func run(a App) int {
 func deploy(a App) (err error) {
 	defer recovered(&err)
 	app := awscdk.NewApp(nil)
-	t, err := targetOf(a, func(key string) any { return app.Node().TryGetContext(&key) })
+	context := func(key string) any { return app.Node().TryGetContext(&key) }
+	if context("account_setup") == "true" {
+		s, err := setupOf(a, context)
+		if err != nil {
+			return err
+		}
+		if err := buildSetup(app, s); err != nil {
+			return err
+		}
+		app.Synth(nil)
+		return nil
+	}
+	t, err := targetOf(a, context)
 	if err != nil {
 		return err
 	}
@@ -109,6 +124,10 @@ func (a App) faults() []error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("stacks: "+format, args...)) }
 	if a.Program != "" && !legalProgram.MatchString(a.Program) {
 		fault("program: got %q, want the name of an executable: letters, digits, dots, underscores or hyphens", a.Program)
+	}
+	owned := slices.ContainsFunc(a.Topology.Environments, func(e topology.Environment) bool { return e.OwnRoles })
+	if (owned || a.SourceRepository != "") && !legalSourceRepository.MatchString(a.SourceRepository) {
+		fault("source repository: got %q, want the repository on GitHub that deploys, such as acme/devices: an environment has own_roles", a.SourceRepository)
 	}
 	if a.PermissionsBoundary != "" && !legalBoundary.MatchString(a.PermissionsBoundary) {
 		fault("permissions boundary: got %q, want the ARN or the name of a managed policy, such as arn:aws:iam::123456789012:policy/boundary or boundary",

@@ -21,21 +21,22 @@ type network struct {
 }
 
 // networkIn is the environment's network as a stack knows it: an existing one by the IDs in its declaration, one that is made by what its
-// stack has published. Every stack asks once.
-func (t target) networkIn(stack awscdk.Stack) network {
+// stack has published. Every stack asks once, with or without the public subnets.
+func (t target) networkIn(stack awscdk.Stack, public bool) network {
 	n := t.Environment.Network
 	props := awsec2.VpcAttributes{
-		VpcId: &n.VPC, AvailabilityZones: jsii.Strings(n.AvailabilityZones...),
-		PrivateSubnetIds: jsii.Strings(n.Subnets...), PublicSubnetIds: jsii.Strings(n.PublicSubnets...),
+		VpcId: &n.VPC, AvailabilityZones: jsii.Strings(n.AvailabilityZones...), PrivateSubnetIds: jsii.Strings(n.Subnets...),
+	}
+	if public && !n.Made() {
+		props.PublicSubnetIds = jsii.Strings(n.PublicSubnets...)
 	}
 	if n.Made() {
 		props.VpcId = t.published(stack, "network/vpc-id")
 		props.AvailabilityZones = zones(n.Zones)
 		props.PrivateSubnetIds = each(t.published(stack, "network/private-subnet-ids"), n.Zones)
-		props.PublicSubnetIds = each(t.published(stack, "network/public-subnet-ids"), n.Zones)
-	}
-	if len(*props.PublicSubnetIds) == 0 {
-		props.PublicSubnetIds = nil
+		if public {
+			props.PublicSubnetIds = each(t.published(stack, "network/public-subnet-ids"), n.Zones)
+		}
 	}
 	// Nothing here asks for the routes of a subnet.
 	awscdk.Annotations_Of(stack).AcknowledgeWarning(jsii.String("@aws-cdk/aws-ec2:noSubnetRouteTableId"), nil)

@@ -15,6 +15,8 @@ type call struct {
 	action, resource string
 	alias, via       string // of the key, and through which service it is used
 	others           bool   // the resource has not the tags of this environment
+	passedTo         string // the service that a role is passed to
+	boundary         string // a part of the ARN of the role's permissions boundary
 }
 
 // allows evaluates the statements of an identity's policy as IAM does: denied unless a statement allows, and none denies.
@@ -56,6 +58,15 @@ func meets(t *testing.T, conditions any, c call) bool {
 				got = c.alias
 			case "kms:ViaService":
 				got = c.via
+			case "iam:PassedToService":
+				got = c.passedTo
+			case "iam:AWSServiceName":
+				got = "other.amazonaws.com"
+			case "iam:PermissionsBoundary":
+				if c.boundary == "" || !strings.Contains(fmt.Sprint(want), c.boundary) {
+					return false
+				}
+				got = fmt.Sprint(want)
 			case "aws:ResourceTag/app":
 				got = map[bool]string{false: "fanout"}[c.others]
 			case "aws:ResourceTag/environment":

@@ -81,6 +81,7 @@ func newStack(app constructs.Construct, t target, name, about, owner string) aws
 		Description:           &about,
 		Env:                   &where,
 		TerminationProtection: jsii.Bool(e.Production),
+		Synthesizer:           t.synthesizer(),
 	})
 	addTags(stack, tags)
 	return stack

@@ -71,6 +71,9 @@ func targetOf(a App, context func(key string) any) (target, error) {
 		}
 	}
 	e := &t.Environment
+	if e.OwnRoles && a.PermissionsBoundary == "" {
+		t.app.PermissionsBoundary = a.Topology.BoundaryName()
+	}
 	if given := text["account"]; given != "" {
 		e.Account = given
 		if !account.MatchString(given) {

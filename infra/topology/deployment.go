@@ -116,6 +116,24 @@ func (d Deployment) NetworkStack() string { return d.Scope() + "-" + networkPart
 // DatabaseStack is the name of the stack with the database, where one is made.
 func (d Deployment) DatabaseStack() string { return d.Scope() + "-" + databasePart }
 
+// AccountStack is the name of the stack with what an account has once for the topology: who may deploy, and what programs may do at most.
+func (t Topology) AccountStack() string { return t.Prefix + t.name() + "-account" }
+
+// ImagesStack is the name of the stack with the repositories of images, in every region that tasks run in.
+func (t Topology) ImagesStack() string { return t.Prefix + t.name() + "-images" }
+
+// BoundaryName is the name of the policy that bounds the roles of programs where an environment has OwnRoles.
+func (t Topology) BoundaryName() string { return t.Prefix + t.name() + "-boundary" }
+
+// RoleName is the name of a role by which an environment is deployed: plan, deploy or execution. Throw-away environments share one.
+func (t Topology) RoleName(e Environment, role string) string {
+	name := e.Name
+	if e.declared != "" {
+		name = strings.TrimSuffix(e.declared, anyName)
+	}
+	return t.Prefix + t.name() + "-" + strings.TrimSuffix(name, anyName) + "-" + role
+}
+
 // AlarmTopicName is the name of the topic that every alarm goes to.
 func (d Deployment) AlarmTopicName() string { return d.Scope() + "-alarms" }
 

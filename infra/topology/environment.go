@@ -21,6 +21,9 @@ type Environment struct {
 	Production bool
 	// Account and Region say where the environment is deployed. Empty means the account and the region of whoever deploys.
 	Account, Region string
+	// OwnRoles says that it is deployed by the roles that the account set-up has made for it, and not by those of the CDK's bootstrap, which may do
+	// everything in the account.
+	OwnRoles bool
 	// Encryption is how messages at rest are encrypted. Empty means SQSManaged.
 	Encryption Encryption
 	// WaitTime is how long one receive waits for a message (long polling), in whole seconds from 1 to 20. Zero means 20 s,
@@ -52,11 +55,11 @@ type Environment struct {
 	// day. Nothing deletes them by itself. Zero means 7 days; other environments have none.
 	Lifetime time.Duration
 
-	throwAway bool // it is one of the many that a name ending in "-*" declares
+	declared string // the name ending in "-*" that declares it as one of many
 }
 
 // ThrowAway tells whether the environment is one of many short-lived copies, whose resources are deleted with their stacks.
-func (e Environment) ThrowAway() bool { return e.throwAway || strings.HasSuffix(e.Name, anyName) }
+func (e Environment) ThrowAway() bool { return e.declared != "" || strings.HasSuffix(e.Name, anyName) }
 
 // anyName ends the name of a declaration that stands for many environments.
 const anyName = "-*"
@@ -101,6 +104,7 @@ func ParseEnvironments(text []byte) ([]Environment, error) {
 			Production  bool        `json:"production"`
 			Account     string      `json:"account"`
 			Region      string      `json:"region"`
+			OwnRoles    bool        `json:"own_roles"`
 			Encryption  Encryption  `json:"encryption"`
 			WaitTime    duration    `json:"wait_time"`
 			ArchiveDays int         `json:"archive_days"`
@@ -122,12 +126,12 @@ func ParseEnvironments(text []byte) ([]Environment, error) {
 				Name string `json:"name"`
 			}
 			_ = json.Unmarshal(entry, &named) // only for the message
-			faults = append(faults, fmt.Errorf("topology: %s: environment %q (entry %d): %s; the keys are name, production, account, region, encryption, wait_time, archive_days, alarm_target, max_silence, compute, tasks, network, certificate, gateway, database, watch and lifetime; see docs/formats.md",
+			faults = append(faults, fmt.Errorf("topology: %s: environment %q (entry %d): %s; the keys are name, production, account, region, own_roles, encryption, wait_time, archive_days, alarm_target, max_silence, compute, tasks, network, certificate, gateway, database, watch and lifetime; see docs/formats.md",
 				environmentsFileName, named.Name, i+1, strings.TrimPrefix(err.Error(), "json: ")))
 			continue
 		}
 		environments = append(environments, Environment{
-			Name: declared.Name, Production: declared.Production, Account: declared.Account, Region: declared.Region,
+			Name: declared.Name, Production: declared.Production, Account: declared.Account, Region: declared.Region, OwnRoles: declared.OwnRoles,
 			Encryption: declared.Encryption, WaitTime: time.Duration(declared.WaitTime), ArchiveDays: declared.ArchiveDays,
 			AlarmTarget: declared.AlarmTarget, MaxSilence: time.Duration(declared.MaxSilence), Compute: declared.Compute, Tasks: declared.Tasks,
 			Network: declared.Network, Certificate: declared.Certificate, Gateway: declared.Gateway, Database: declared.Database, Watch: declared.Watch,
@@ -177,7 +181,7 @@ func (e Environment) called(name string) (_ Environment, ok bool, _ error) {
 		return e, false, fmt.Errorf("topology: environment %q: got %q after %q, want 1 to %d lower-case letters or digits",
 			name, rest, stem, maxEnvironmentName-len(stem))
 	}
-	e.Name, e.throwAway = name, true
+	e.Name, e.declared = name, e.Name
 	return e, true, nil
 }
 
