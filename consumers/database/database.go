@@ -39,7 +39,8 @@ type Tx interface {
 // Open opens the database that target names. For SQLite that is "sqlite:PATH", or a path that looks like one: it has a folder, or ends in
 // .db, .sqlite or .sqlite3, and a relative one has none of : @ = { " ' ; and , in it. For PostgreSQL it is a URL that starts with postgres:// or
 // postgresql://, settings as libpq takes them ("host=db user=lights password=…"), or the JSON of a secret of RDS (engine, host, port, username,
-// password, dbname). Anything else is refused, and not repeated in the error, since it may hold a password.
+// password, dbname), or names that secret, as "secretsmanager:ARN", see [RegisterSecrets]. Anything else is refused, and not repeated in the error, since it
+// may hold a password.
 //
 // A SQLite file is created when it does not exist, for its owner alone; its folder must exist. One process may hold the file open more than once,
 // and so may several processes, but they share one write lock: give each service a file of its own.

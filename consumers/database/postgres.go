@@ -37,9 +37,19 @@ func openPostgres(ctx context.Context, t target) (*DB, error) {
 	fail := func(err error, hint string) (*DB, error) {
 		return nil, &OpenError{Target: t.name, Hint: hint, Err: err}
 	}
+	if t.secret != nil {
+		settings, err := t.secret.settings(ctx)
+		if err != nil {
+			return fail(err, hintSecret)
+		}
+		t.source = settings
+	}
 	config, maxConns, err := parsePostgres(t.source)
 	if err != nil {
 		return fail(err, wantTarget)
+	}
+	if t.secret != nil {
+		t.secret.begin(config)
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
@@ -55,7 +65,7 @@ func openPostgres(ctx context.Context, t target) (*DB, error) {
 			return nil
 		}
 	}
-	pool := openPool(*config, pingAfter)
+	pool := openPool(*config, t.secret, pingAfter)
 	pool.SetMaxOpenConns(maxConns)
 	pool.SetMaxIdleConns(maxConns)
 	pool.SetConnMaxIdleTime(idleTime)
@@ -72,8 +82,8 @@ const generation = "fanout.generation"
 // openPool makes a pool that prepares statements with arguments once per connection and reuses them. A connection whose server says
 // that it stops, or that it can only be read, is thrown away, and so is one whose server does not answer to a ping after it was idle for
 // pingAfter; and with it those that were opened before that, as soon as they are not in use: after a failover they all lead to the old
-// primary, and a new one leads to the new primary.
-func openPool(config pgx.ConnConfig, pingAfter time.Duration) *sql.DB {
+// primary, and a new one leads to the new primary. With a secret, its login replaces that of config.
+func openPool(config pgx.ConnConfig, from *secret, pingAfter time.Duration) *sql.DB {
 	var current atomic.Int64 // generation
 	throwAway := func(conn *pgconn.PgConn) {
 		if own, ok := conn.CustomData()[generation].(int64); ok {
@@ -90,8 +100,9 @@ func openPool(config pgx.ConnConfig, pingAfter time.Duration) *sql.DB {
 	isCurrent := func(conn *pgx.Conn) bool {
 		return !conn.IsClosed() && conn.PgConn().CustomData()[generation] == current.Load()
 	}
-	return stdlib.OpenDB(
+	connect := stdlib.GetConnector(
 		config,
+		stdlib.OptionBeforeConnect(beforeConnect),
 		stdlib.OptionAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
 			conn.PgConn().CustomData()[generation] = current.Load()
 			return nil
@@ -113,6 +124,10 @@ func openPool(config pgx.ConnConfig, pingAfter time.Duration) *sql.DB {
 			return nil
 		}),
 	)
+	if from != nil {
+		connect = connector{connect, from}
+	}
+	return sql.OpenDB(connect)
 }
 
 // connection waits for a connection, no longer than turnTimeout.
@@ -211,6 +226,8 @@ func parseReason(err error) string {
 	}
 	return ""
 }
+
+const hintSecret = "see whether it exists, this program may read it, and it is JSON with username and password; host, port and dbname may come from PGHOST, PGPORT, PGDATABASE"
 
 // hintPostgres says what to do about an error of the first connection.
 func hintPostgres(err error) string {

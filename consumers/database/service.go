@@ -248,8 +248,11 @@ func comesLater(err error) bool {
 		network     *net.OpError
 		certificate *x509.UnknownAuthorityError
 		down        *failure.UnavailableError
+		refused     refusedLogin
 	)
 	switch {
+	case errors.As(err, &refused): // the secret may be about to be rotated
+		return true
 	case errors.As(err, &connect):
 		switch {
 		case errors.As(err, &answer):

@@ -43,6 +43,7 @@ type target struct {
 	name    string // to be shown: without a password
 	source  string // for SQLite the path, for PostgreSQL a URL or settings, with the password
 	relaxed bool
+	secret  *secret // where user and password come from, with source empty until it is read; nil for most
 }
 
 // setting is how settings for PostgreSQL begin: with one of these words. They may go on with others, which the server judges.
@@ -68,7 +69,18 @@ func parseTarget(text string) (target, error) {
 		}
 		shown, fault = scheme+"://…", "a password with an @ or a / needs escapes, %40 or %2F"
 	case strings.HasPrefix(strings.TrimSpace(text), "{"):
-		return secretTarget(text)
+		settings, err := secretSettings(text, true)
+		if err != nil {
+			return target{}, &OpenError{Target: unshown, Hint: wantTarget, Err: err}
+		}
+		return postgresTarget(settings, "")
+	case found && secretReader(scheme) != nil:
+		if secretName.MatchString(after) {
+			return target{kind: Postgres, name: text, secret: newSecret(after, secretReader(scheme))}, nil
+		}
+		shown, fault = scheme+":…", "want the name or ARN of a secret after "+scheme+":"
+	case found && scheme == "secretsmanager":
+		shown, fault = scheme+":…", "this program reads no secrets of AWS, import consumers/database/awssecret in it"
 	case !isSQLite && text == ":memory:", isSQLite && strings.HasSuffix(text, ":memory:"):
 		shown, fault = text, "a database in memory is not shared by the connections of a service"
 	case isSQLite && strings.HasPrefix(after, "//"):
@@ -133,8 +145,9 @@ func postgresTarget(source, name string) (target, error) {
 	return target{kind: Postgres, name: name, source: source}, nil
 }
 
-// secretTarget is the target of a secret as RDS keeps it in Secrets Manager.
-func secretTarget(text string) (target, error) {
+// secretSettings are the settings for PostgreSQL of a secret as RDS keeps it in Secrets Manager. Unless all of it is there, what is missing comes
+// from the environment.
+func secretSettings(text string, whole bool) (string, error) {
 	var s struct {
 		Engine, Username, Password, Host, DBName string
 		Port                                     any // a number, or a text of one
@@ -154,13 +167,17 @@ func secretTarget(text string) (target, error) {
 	case fault != "":
 	case s.Engine != "" && s.Engine != "postgres" && s.Engine != "postgresql" && s.Engine != "aurora-postgresql":
 		fault = "the engine in the JSON is not postgres"
-	case s.Host == "":
-		fault = "no host in the JSON (RDS may keep user and password only; keep a URL of your own then)"
+	case s.Host == "" && whole:
+		fault = "no host in the JSON (RDS may keep user and password only; keep a URL of your own then, or have the program read it, by its ARN)"
+	case s.Host == "" && os.Getenv("PGHOST") == "":
+		fault = "no host: neither the JSON nor PGHOST names one"
 	case s.Port != nil && (!isText || err != nil):
 		fault = "the port in the JSON is no number"
+	case !whole && (s.Username == "" || s.Password == ""):
+		fault = "no username or no password in the JSON"
 	}
 	if fault != "" {
-		return target{}, &OpenError{Target: unshown, Hint: wantTarget, Err: errors.New(fault)}
+		return "", errors.New(fault)
 	}
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	settings := ""
@@ -169,5 +186,5 @@ func secretTarget(text string) (target, error) {
 			settings += pair[0] + "='" + quote.Replace(pair[1]) + "' "
 		}
 	}
-	return postgresTarget(settings, "")
+	return settings, nil
 }

@@ -461,7 +461,7 @@ func TestPostgres_ThrowsConnectionsAwayThatSayNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := openPool(*config, 0)
+	pool := openPool(*config, nil, 0)
 	defer pool.Close()
 	const open = 4
 	pool.SetMaxOpenConns(open)

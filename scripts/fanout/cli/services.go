@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
+	_ "github.com/device-fanout/fanout/consumers/database/awssecret" // targets secretsmanager:NAME
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/consumers/push"
