@@ -77,6 +77,9 @@
 // [*CorruptRecordError] in the log and to [Hooks].SetAside, and costs no other event. So is what the disk cannot read when a Producer
 // starts; its file stays. What it cannot read later keeps its device waiting, and is tried again every five seconds.
 //
+// Several processes may share a folder with a spool for each: [NewInSlot]. Whoever takes a spool writes its name into the lock. Before an event is
+// accepted, a Producer looks for its own there: a network file system gives up the lock of a host that it has not heard of for a while.
+//
 // Files go as a whole, once all their events are confirmed. A device in trouble that goes on sending keeps files for a few events in
 // each; when it keeps more than a quarter of the spool, and that much is confirmed events, it is refused until it moves on.
 //

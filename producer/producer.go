@@ -26,7 +26,8 @@ type Producer struct {
 	requests context.Context
 	abort    context.CancelFunc
 
-	store      store // the spool; nil without one
+	store      store  // the spool; nil without one
+	slots      string // the folder of its and other spools; empty unless NewInSlot has made it
 	closeStore func() error
 	attributes attributeCache
 	now        func() time.Time // tells when events are accepted and resolved

@@ -58,6 +58,9 @@ func (s *Spool) inPlace() error {
 			return err
 		}
 	}
+	if err := s.owned(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.active == nil {
@@ -72,12 +75,29 @@ func (s *Spool) inPlace() error {
 	return fmt.Errorf("%s is gone, and with it what waits in it when this process ends: %w", path, err)
 }
 
+// owned returns an error when another process has taken the folder since. It can where the file system gives up locks by itself, as NFS does for a
+// host that it could not hear for a while. The other one has written its name into the lock before it has read any segment: what was appended
+// before this process found its own name there is known to it. The caller holds writing.
+func (s *Spool) owned() error {
+	if s.owner == "" {
+		return nil
+	}
+	switch text, err := os.ReadFile(s.lockPath()); { // opening a file asks an NFS server, where looking at it may not
+	case errors.Is(err, os.ErrNotExist): // it is taken anew before the next
+	case err != nil:
+		return err
+	case string(text) != s.owner:
+		return fmt.Errorf("the lock was lost: %w", lockedBy(s.lockPath()))
+	}
+	return nil
+}
+
 // takeAgain takes a folder whose lock was deleted.
 func (s *Spool) takeAgain() error {
 	if err := makeFolder(filepath.Join(s.dir, asideFolder)); err != nil { // before the lock, which can be taken once only
 		return err
 	}
-	lock, err := lockFolder(s.dir)
+	lock, owner, err := lockFolder(s.dir)
 	if err != nil {
 		return err
 	}
@@ -87,7 +107,7 @@ func (s *Spool) takeAgain() error {
 	}
 	s.opts.Failed(fmt.Errorf("files of %s were deleted; what waited in them goes out, but is lost when this process ends", s.dir))
 	old := s.lock
-	s.lock, s.place.lock = lock, found
+	s.lock, s.owner, s.place.lock = lock, owner, found
 	return old.Close()
 }
 

@@ -166,6 +166,29 @@ func TestPlace_AnotherHasTakenIt(t *testing.T) {
 	wantAfterRestart(t, other, dir, "b:1")
 }
 
+// TestPlace_TheLockWasLost, as on NFS when a host could not be reached for a while: what another one has taken takes no more events here.
+func TestPlace_TheLockWasLost(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _ := open(t, dir, Options{})
+	mustAppend(t, s, record("a", 1))
+	if err := s.lock.Unlock(); err != nil { // the server gives it up, and this process knows nothing of it
+		t.Fatal(err)
+	}
+	other, state := open(t, dir, Options{})
+	if len(state.Waiting) != 1 || len(state.Waiting[0].Refs) != 1 {
+		t.Errorf("the other one has found %+v, want the event", state.Waiting)
+	}
+	if _, err := s.Append([]Record{record("a", 2)}); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "lock was lost") {
+		t.Errorf("Append: got %v, want that the lock was lost", err)
+	}
+	if err := s.Check(); !errors.Is(err, ErrLocked) {
+		t.Errorf("Check: got %v, want ErrLocked", err)
+	}
+	mustAppend(t, other, record("b", 1))
+	wantAfterRestart(t, other, dir, "a:1", "b:1")
+}
+
 // TestCheck_TriesAFailedDiskAgain: with nothing to write, only trying tells that a disk is well again; once a second.
 func TestCheck_TriesAFailedDiskAgain(t *testing.T) {
 	t.Parallel()

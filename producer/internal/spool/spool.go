@@ -2,6 +2,7 @@ package spool
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -71,7 +72,7 @@ type State struct {
 type Spool struct {
 	dir  string
 	opts Options
-	lock *flock.Flock
+	lock *flock.Flock // replaced while writing is held
 
 	bytes atomic.Int64 // of all logs
 
@@ -81,6 +82,7 @@ type Spool struct {
 	broken  error    // guarded by writing: a failed write could not be undone, or the spool is closed
 	doubt   *segment // guarded by writing: the segment of that write, which is cut off at its size
 	buffer  []byte
+	owner   string    // guarded by writing: what this process has written into the lock; empty if it could not
 	place   place     // guarded by writing
 	probed  time.Time // guarded by writing: when probe was last called
 	last    uint32    // guarded by writing: number of the newest segment
@@ -106,11 +108,11 @@ func Open(dir string, opts Options) (*Spool, State, error) {
 	if err := makeFolder(filepath.Join(dir, asideFolder)); err != nil {
 		return nil, State{}, err
 	}
-	lock, err := lockFolder(dir)
+	lock, owner, err := lockFolder(dir)
 	if err != nil {
 		return nil, State{}, err
 	}
-	s := &Spool{dir: dir, opts: opts, lock: lock, segments: map[uint32]*segment{}}
+	s := &Spool{dir: dir, opts: opts, lock: lock, owner: owner, segments: map[uint32]*segment{}}
 	if err := s.locate(); err != nil {
 		return nil, State{}, errors.Join(err, s.letGo())
 	}
@@ -137,20 +139,30 @@ func makeFolder(dir string) error {
 	return files.SyncFolder(filepath.Dir(dir))
 }
 
-// lockFolder takes the folder for this process, and writes its number where whoever comes second can read it.
-func lockFolder(dir string) (*flock.Flock, error) {
+// lockFolder takes the folder for this process, and writes into the lock who has it: for whoever comes second, and for whoever had it before and
+// does not know yet that the lock was lost.
+func lockFolder(dir string) (_ *flock.Flock, owner string, err error) {
 	path := filepath.Join(dir, lockFile)
 	lock := flock.New(path)
 	ok, err := lock.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, "", fmt.Errorf("lock %s: %w", path, err)
 	}
 	if !ok {
-		owner, _ := os.ReadFile(path) // only to be helpful
-		return nil, fmt.Errorf("%w (process %s)", ErrLocked, cmp.Or(string(owner), "unknown"))
+		return nil, "", lockedBy(path)
 	}
-	_ = os.WriteFile(path, fmt.Appendf(nil, "%d", os.Getpid()), 0o600) // a full disk must not keep anyone from emptying the spool
-	return lock, nil
+	host, _ := os.Hostname() // only to be helpful
+	owner = fmt.Sprintf("%d on %s, %s", os.Getpid(), cmp.Or(host, "unknown"), rand.Text())
+	if err := os.WriteFile(path, []byte(owner), 0o600); err != nil { // a full disk must not keep anyone from emptying the spool
+		owner = ""
+	}
+	return lock, owner, nil
+}
+
+// lockedBy is the error that says who has the lock at path.
+func lockedBy(path string) error {
+	owner, _ := os.ReadFile(path) // only to be helpful
+	return fmt.Errorf("%w (process %s)", ErrLocked, cmp.Or(string(owner), "unknown"))
 }
 
 // Append writes the records in one piece and returns where they stand, once they are as safe as the sync policy makes

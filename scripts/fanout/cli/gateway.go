@@ -27,6 +27,7 @@ type gatewayOptions struct {
 	keys, keysSecret  string
 	noKeys            bool
 	spool             string
+	spoolSlots        int
 	source, topicARN  string
 	mqtt              mqttOptions
 	limit             gateway.Limit
@@ -58,7 +59,11 @@ for so long before the gateway drains. It is gone within 110 s at the latest, wh
 signal ends it at once. Its subscription to a broker ends with the first: the broker keeps what comes for the next.
 
 /healthz and /readyz are beside /v1/events; metrics for Prometheus are at --metrics-addr, at /metrics.
-The password for the broker is taken from $` + mqttPassword + `.`,
+The password for the broker is taken from $` + mqttPassword + `.
+
+Several gateways can share the folder of --spool, as tasks do that mount the same file system: --spool-slots says how
+many there may be at once, during a deploy too. Each takes a place of its own, and publishes once a minute what those
+that are gone have left in theirs; a device's newer events may have gone ahead of it meanwhile.`,
 		Args: exactly(0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := errors.Join(o.check(g.app.Name), o.mqtt.checkLone(cmd.Flags())); err != nil {
@@ -76,6 +81,7 @@ The password for the broker is taken from $` + mqttPassword + `.`,
 	f.StringVar(&o.keysSecret, "keys-secret", "", "`SECRET` of AWS Secrets Manager that holds the text of such a file")
 	f.BoolVar(&o.noKeys, "no-keys", false, "let everyone in; only on an address that only this machine can reach")
 	f.StringVar(&o.spool, "spool", "", "`FOLDER` that keeps accepted events until they are published (default: in memory)")
+	f.IntVar(&o.spoolSlots, "spool-slots", 0, "share the folder of --spool with others, which take one of `N` places in it each")
 	f.StringVar(&o.source, "source", "fanout/gateway", "CloudEvents `SOURCE` of events that name none")
 	f.StringVar(&o.topicARN, "topic-arn", "", "`ARN` of the topic (default: looked up by its name)")
 	o.mqtt.bind(f)
@@ -128,6 +134,9 @@ func (o gatewayOptions) check(program string) error {
 	if err := errors.Join(checkRate(o.limit.PerSecond), checkRate(o.limit.PerDevicePerSecond), checkMaxFuture(o.maxFuture), checkShutdownDelay(o.shutdownDelay)); err != nil {
 		return err
 	}
+	if o.spoolSlots < 0 || o.spoolSlots > 0 && o.spool == "" {
+		return fmt.Errorf("--spool-slots %d: want a number from 1 on, and --spool", o.spoolSlots)
+	}
 	host, _, err := net.SplitHostPort(o.addr)
 	if err != nil {
 		return fmt.Errorf("--addr: got %q, want HOST:PORT", o.addr)
@@ -177,7 +186,7 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := producer.New(api.sns, o.topicARN, producer.Config{Source: o.source, Spool: o.spool, Hooks: watch.Hooks(), Logger: newLogger(g.err)})
+	p, err := o.producer(api.sns, producer.Config{Source: o.source, Spool: o.spool, Hooks: watch.Hooks(), Logger: newLogger(g.err)})
 	if err != nil {
 		return err
 	}
@@ -193,6 +202,9 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	parts := []func() error{
 		func() error { defer served(); return gw.Serve(ctx, listener) },
 		func() error { keys.Watch(serving, 0, logger); return nil },
+	}
+	if o.spoolSlots > 0 {
+		parts = append(parts, func() error { emptySlots(serving, p, logger); return nil })
 	}
 	if mqtt.Broker != "" {
 		parts = append(parts, func() error { return gw.Subscribe(ctx, mqtt) })
@@ -211,6 +223,29 @@ func runGateway(ctx context.Context, g *globals, o gatewayOptions) (err error) {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience(o.spool, o.shutdownDelay))
 	defer cancel()
 	return errors.Join(err, p.Close(closing))
+}
+
+// producer makes the producer, in a slot if there are any.
+func (o gatewayOptions) producer(api producer.TopicAPI, cfg producer.Config) (*producer.Producer, error) {
+	if o.spoolSlots > 0 {
+		return producer.NewInSlot(api, o.topicARN, cfg, o.spoolSlots)
+	}
+	return producer.New(api, o.topicARN, cfg)
+}
+
+// emptySlots publishes what other gateways have left in their slots, now and once a minute, until ctx ends.
+func emptySlots(ctx context.Context, p *producer.Producer, logger *slog.Logger) {
+	tick := time.Tick(time.Minute)
+	for {
+		if err := p.EmptySlots(ctx); err != nil {
+			logger.Error("what another gateway has left could not be published; trying again in a minute", "err", err)
+		}
+		select {
+		case <-tick:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // stopWithin is how long a gateway takes at most to end. AWS Fargate waits for 120 s at most before it kills.
