@@ -66,24 +66,6 @@ func TestAccount_NagFindsNothing(t *testing.T) {
 	}
 }
 
-// roleOf is the role of a name with the statements of its policies, as allows reads them.
-func (d deployed) roleOf(t *testing.T, name string) (role, policy resource) {
-	t.Helper()
-	role = d.named(t, "AWS::IAM::Role", "RoleName", name)
-	var statements []any
-	for _, p := range d.resources("AWS::IAM::Policy") {
-		for _, of := range p.list("Roles") {
-			if text, _ := of.(string); strings.Contains(text, "."+role.id+".") {
-				statements = append(statements, p.list("PolicyDocument", "Statement")...)
-			}
-		}
-	}
-	if len(statements) == 0 {
-		t.Fatalf("%s has no policy", name)
-	}
-	return role, resource{properties: map[string]any{"PolicyDocument": map[string]any{"Statement": statements}}}
-}
-
 func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 	d := setUp(t, false, accountContext...)
 	const at = ":eu-central-1:111122223333:"
@@ -154,7 +136,8 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 			[]call{{action: "cloudformation:ExecuteChangeSet", resource: stack("prod-history")}},
 		},
 	} {
-		role, policy := d.roleOf(t, name)
+		role := d.named(t, "AWS::IAM::Role", "RoleName", name)
+		policy := d.policiesOf(t, role)
 		trust, _ := json.Marshal(role.at("AssumeRolePolicyDocument"))
 		if c.trust != "" && !strings.Contains(string(trust), `"token.actions.githubusercontent.com:sub":"`+c.trust+`"`) {
 			t.Errorf("%s: got the trust %s, want %s", name, trust, c.trust)

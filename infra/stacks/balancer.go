@@ -9,6 +9,8 @@ import (
 	elb "github.com/aws/aws-cdk-go/awscdk/v2/awselasticloadbalancingv2"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/device-fanout/fanout/infra/topology"
 )
 
 // httpsPort is where every load balancer listens, with TLS.
@@ -52,8 +54,8 @@ func (made *ServiceStack) newBalancer(t target, n network, service awsecs.Fargat
 	})
 	targets := elb.NewApplicationTargetGroup(stack, jsii.String("Tasks"), &elb.ApplicationTargetGroupProps{
 		Vpc: n.vpc, Port: jsii.Number(c.Port), Protocol: elb.ApplicationProtocol_HTTP, TargetType: elb.TargetType_IP,
-		HealthCheck:         &elb.HealthCheck{Path: jsii.String("/healthz"), Interval: seconds(10), Timeout: seconds(5), HealthyThresholdCount: jsii.Number(2), UnhealthyThresholdCount: jsii.Number(3)},
-		DeregistrationDelay: seconds((c.Drain + stopMargin).Seconds()),
+		HealthCheck:         &elb.HealthCheck{Path: jsii.String("/healthz"), Interval: seconds(6), Timeout: seconds(5), HealthyThresholdCount: jsii.Number(2), UnhealthyThresholdCount: jsii.Number(2)},
+		DeregistrationDelay: seconds((topology.ShutdownDelay + c.Drain + stopMargin).Seconds()),
 	})
 	targets.AddTarget(service)
 	balancer.AddListener(jsii.String("TLS"), &elb.BaseApplicationListenerProps{

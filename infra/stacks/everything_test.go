@@ -39,6 +39,19 @@ func everything() topology.Topology {
 	return top
 }
 
+// functions has services on Lambda alone, which need no network.
+func functions() topology.Topology {
+	top := declaration.Topology()
+	for i := range top.Environments {
+		top.Environments[i].Compute = topology.NoCompute
+	}
+	top.Environments[2].Compute = topology.Declared
+	for i := range top.Services {
+		top.Services[i].Compute = topology.Compute{Kind: topology.Lambda, DatabaseSecret: "{env}/" + top.Services[i].Name}
+	}
+	return top
+}
+
 var everythingOnce sync.Once
 
 func withEverything(t *testing.T) deployed {

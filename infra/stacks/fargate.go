@@ -103,7 +103,8 @@ func (made *ServiceStack) newFargate(t target) awscloudwatch.Metric {
 		p.secrets[databaseVariable] = c.DatabaseSecret
 	}
 	if c.Port != 0 {
-		p.command = append(p.command, "--push-addr", everyone(c.Port))
+		p.command = append(p.command, "--push-addr", everyone(c.Port), "--shutdown-delay", topology.ShutdownDelay.String())
+		p.stop += topology.ShutdownDelay
 		p.secrets[tokenVariable] = c.TokenSecret
 		if c.Database || c.DatabaseSecret != "" {
 			p.command = append(p.command, "--fan-in")

@@ -18,6 +18,7 @@ func TestTemplates_AreAsReviewed(t *testing.T) {
 	}
 	compare(t, "compute", withCompute(t))
 	compare(t, "everything", withEverything(t))
+	compare(t, "functions", synthesize(t, functions(), "env=prod", "images=fanout@"+digestOfImage))
 }
 
 func compare(t *testing.T, folder string, d deployed) {

@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func skipShort(t *testing.T) {
+func skipShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("the CDK runs in Node.js, which is slow to start; run without -short")
@@ -51,7 +51,7 @@ func skipShort(t *testing.T) {
 
 // newApp makes an app with the flags of cdk.json, which only the cdk command passes by itself: without them other templates would be
 // tested than are deployed.
-func newApp(t *testing.T) awscdk.App {
+func newApp(t testing.TB) awscdk.App {
 	t.Helper()
 	skipShort(t)
 	text, err := os.ReadFile("../../cdk.json")

@@ -271,3 +271,117 @@ func TestRoles_AreForThisAccountOnly(t *testing.T) {
 		t.Errorf("got %d roles of services, want those of tasks, functions and delivery logs", roles)
 	}
 }
+
+// policiesOf are the statements of a role's own policies, and of the managed ones that are attached to it, as allows reads them.
+func (d deployed) policiesOf(t *testing.T, role resource) resource {
+	t.Helper()
+	var statements []any
+	for _, p := range d.resources("AWS::IAM::Policy") {
+		for _, of := range p.list("Roles") {
+			if text, _ := of.(string); p.stack == role.stack && strings.Contains(text, "."+role.id+".") {
+				statements = append(statements, p.list("PolicyDocument", "Statement")...)
+			}
+		}
+	}
+	for _, p := range d.resources("AWS::IAM::ManagedPolicy") {
+		for _, attached := range role.list("ManagedPolicyArns") {
+			if text := fmt.Sprint(attached); strings.HasSuffix(text, ":policy/"+p.text("ManagedPolicyName")) || strings.Contains(text, p.stack+"."+p.id+".") {
+				statements = append(statements, p.list("PolicyDocument", "Statement")...)
+			}
+		}
+	}
+	if len(statements) == 0 {
+		t.Fatalf("%s: %s has no policy", role.stack, role.id)
+	}
+	return resource{properties: map[string]any{"PolicyDocument": map[string]any{"Statement": statements}}}
+}
+
+// TestPolicies_OfPrograms: what runs in AWS may do what it is for, and nothing that others are for.
+func TestPolicies_OfPrograms(t *testing.T) {
+	d := withEverything(t)
+	const at = ":eu-central-1:111122223333:"
+	topic, queue := "arn:aws:sns"+at+"prod-device-events.fifo", "arn:aws:sqs"+at
+	secret := func(name string) string { return "arn:aws:secretsmanager" + at + "secret:" + name + "-a1B2c3" }
+	database := ""
+	for _, p := range d.resources("AWS::SSM::Parameter") {
+		if p.text("Name") == "/fanout/prod/database/secret-arn" {
+			database = p.text("Value")
+		}
+	}
+	if database == "" {
+		t.Fatal("the database's secret is not published")
+	}
+	// Other stacks know it by the parameter alone.
+	known := func(stack string) string {
+		for id := range d.templates[stack].Parameters {
+			if strings.Contains(id, "databasesecretarn") {
+				return stack + "." + id + ".Arn"
+			}
+		}
+		t.Fatalf("%s does not read the database's secret", stack)
+		return ""
+	}
+	for name, c := range map[string]struct {
+		stack, role     string
+		allowed, denied []call
+	}{
+		"the gateway": {
+			"prod-gateway", "TaskRole",
+			[]call{{action: "sns:Publish", resource: topic}, {action: "secretsmanager:GetSecretValue", resource: secret("prod/gateway-keys")}},
+			[]call{
+				{action: "sns:Publish", resource: strings.Replace(topic, "prod", "test", 1)},
+				{action: "sns:Subscribe", resource: topic},
+				{action: "sqs:ReceiveMessage", resource: queue + "prod-history.fifo"},
+				{action: "sqs:SendMessage", resource: queue + "prod-history.fifo"},
+				{action: "secretsmanager:GetSecretValue", resource: secret("prod/mqtt")},
+				{action: "secretsmanager:PutSecretValue", resource: secret("prod/gateway-keys")},
+			},
+		},
+		"its subscription to the broker": {
+			"prod-gateway", "MQTTTaskRole",
+			[]call{{action: "sns:Publish", resource: topic}},
+			[]call{{action: "secretsmanager:GetSecretValue", resource: secret("prod/gateway-keys")}, {action: "sqs:SendMessage", resource: queue + "prod-history.fifo"}},
+		},
+		"history": {
+			"prod-history", "TaskRole",
+			[]call{{action: "sqs:ReceiveMessage", resource: queue + "prod-history.fifo"}, {action: "secretsmanager:GetSecretValue", resource: known("prod-history")}},
+			[]call{
+				{action: "sqs:ReceiveMessage", resource: queue + "prod-push.fifo"},
+				{action: "sns:Publish", resource: topic},
+				{action: "secretsmanager:GetSecretValue", resource: secret("prod/gateway-keys")},
+			},
+		},
+		"state": {
+			"prod-state", "Role",
+			[]call{{action: "sqs:ReceiveMessage", resource: queue + "prod-state.fifo"}, {action: "secretsmanager:GetSecretValue", resource: known("prod-state")}},
+			[]call{{action: "sqs:ReceiveMessage", resource: queue + "prod-push.fifo"}, {action: "sns:Publish", resource: topic}},
+		},
+		"a migration": {
+			"prod-database", "MigratefanoutTaskRole",
+			[]call{{action: "secretsmanager:GetSecretValue", resource: database}},
+			[]call{{action: "sqs:ReceiveMessage", resource: queue + "prod-history.fifo"}, {action: "sns:Publish", resource: topic}},
+		},
+	} {
+		var role resource
+		for _, r := range d.resources("AWS::IAM::Role") {
+			if r.stack == c.stack && strings.HasPrefix(r.id, c.role) && len(r.id) == len(c.role)+8 {
+				role = r
+			}
+		}
+		if role.id == "" {
+			t.Errorf("%s has no role", name)
+			continue
+		}
+		policy := d.policiesOf(t, role)
+		for _, call := range c.allowed {
+			if !allows(t, policy, call) {
+				t.Errorf("%s: %+v is denied, want it allowed", name, call)
+			}
+		}
+		for _, call := range c.denied {
+			if allows(t, policy, call) {
+				t.Errorf("%s: %+v is allowed, want it denied", name, call)
+			}
+		}
+	}
+}

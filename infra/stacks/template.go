@@ -95,7 +95,8 @@ type rawTemplate struct {
 		DeletionPolicy string
 		Metadata       map[string]any
 	}
-	Outputs map[string]struct {
+	Parameters map[string]any
+	Outputs    map[string]struct {
 		Value  any
 		Export struct{ Name any }
 	}

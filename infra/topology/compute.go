@@ -71,6 +71,9 @@ const (
 	Lambda  ComputeKind = "lambda"  // a function that SQS's event source calls
 )
 
+// ShutdownDelay is how long a service with a port goes on serving clients when it is told to stop, until its load balancer has noticed.
+const ShutdownDelay = 20 * time.Second
+
 // healthPort is where a task answers its own health check.
 const healthPort = 8080
 
@@ -226,6 +229,9 @@ func (c Compute) faults(s Service) []string {
 		}
 		if c.Port != 0 && (c.Port < 1024 || c.Port > 65535 || c.Port == healthPort) {
 			fault("port: got %d, want one from 1024 to 65535 but %d, which is that of health checks", c.Port, healthPort)
+		}
+		if c.Port != 0 && c.Drain > maxDrain-ShutdownDelay {
+			fault("drain: got %v of a service with a port, want at most %v: before it, its load balancer takes %v to notice", c.Drain, maxDrain-ShutdownDelay, ShutdownDelay)
 		}
 		if (c.Port != 0) != (c.TokenSecret != "") {
 			fault("port: got %d and the token secret %q, want both or neither: whoever reaches the load balancer must show a token", c.Port, c.TokenSecret)
