@@ -54,8 +54,8 @@ func build(app awscdk.App, t target) (err error) {
 // addTags tags whatever has tags below a scope.
 func addTags(scope constructs.Construct, tags map[string]string) {
 	for _, key := range sortedKeys(tags) {
-		// A dashboard's tags are unknown to CloudFormation in some regions.
-		awscdk.Tags_Of(scope).Add(&key, jsii.String(tags[key]), &awscdk.TagProps{ExcludeResourceTypes: jsii.Strings("AWS::CloudWatch::Dashboard")})
+		// Tags of these are unknown to CloudFormation in some regions.
+		awscdk.Tags_Of(scope).Add(&key, jsii.String(tags[key]), &awscdk.TagProps{ExcludeResourceTypes: jsii.Strings("AWS::CloudWatch::Dashboard", "AWS::ElasticLoadBalancingV2::Listener")})
 	}
 }
 

@@ -110,7 +110,7 @@ func TestCompute_SaysWhatIsMissing(t *testing.T) {
 		"push without fan-in":     {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Database = false }, "compute: tasks: got up to 4 of a service with a port and without a database, want 1"},
 		"push without a token":    {func(e *topology.Environment, s []topology.Service) { s[2].Compute.TokenSecret = "" }, `compute: port: got 4567 and the token secret "", want both or neither`},
 		"push on Lambda":          {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Kind = topology.Lambda }, "compute: port: got 4567 for lambda, want none"},
-		"long drain with a port": {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Drain = 90 * time.Second }, "drain: got 1m30s of a service with a port, want at most 1m20s"},
+		"long drain with a port":  {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Drain = 90 * time.Second }, "drain: got 1m30s of a service with a port, want at most 1m20s"},
 		"port of health checks":   {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Port = 8080 }, "want one from 1024 to 65535 but 8080"},
 		"no certificate":          {func(e *topology.Environment, s []topology.Service) { e.Certificate = "" }, "gateway: there is no certificate; declare certificate"},
 		"certificate elsewhere":   {func(e *topology.Environment, s []topology.Service) { e.Region = "eu-west-1" }, "certificate: got one of region eu-central-1, want one of eu-west-1"},
