@@ -14,7 +14,16 @@ func newLogger(w io.Writer) *slog.Logger { return loggerFrom(w, slog.LevelWarn) 
 
 // loggerFrom logs from a level on, without the secrets of URLs.
 func loggerFrom(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	return slog.New(slog.NewTextHandler(w, redacting(level)))
+}
+
+// jsonLogger is loggerFrom with a JSON object a line.
+func jsonLogger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, redacting(level)))
+}
+
+func redacting(level slog.Level) *slog.HandlerOptions {
+	return &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		switch a.Value.Kind() {
 		case slog.KindString:
 			a.Value = slog.StringValue(redact.Text(a.Value.String()))
@@ -26,7 +35,7 @@ func loggerFrom(w io.Writer, level slog.Level) *slog.Logger {
 		default: // numbers, times, durations
 		}
 		return a
-	}}))
+	}}
 }
 
 // errorLine is an error as a line of what a command reports while it works.

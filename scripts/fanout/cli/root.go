@@ -89,6 +89,7 @@ another terminal, and on AWS with the AWS environment variables (AWS_REGION, AWS
 		outlivesReaders(newGateway(g)),
 		outlivesReaders(newConsume(g)),
 		newMigrate(g),
+		outlivesReaders(newLambda(g)),
 		newDLQ(g),
 		newDoctor(g),
 		newState(g),

@@ -55,7 +55,8 @@ var errElsewhere = errors.New("another program runs this service")
 type Options struct {
 	// Name is the service's name in the topology.
 	Name string
-	// Database names the service's database, as package database takes it: a path, a URL, settings or JSON. It may hold a password.
+	// Database names the service's database, as package database takes it: a path, a URL, settings or JSON. It may hold a password. It is empty
+	// only on Lambda, where none was named.
 	Database string
 	// Logger takes what the service reports. It is never nil.
 	Logger *slog.Logger
@@ -105,7 +106,10 @@ func (g *globals) openService(ctx context.Context, name string, o serviceOptions
 	if !ok {
 		return nil, fmt.Errorf("this program has no handler for service %q; it has %s", name, strings.Join(slices.Sorted(maps.Keys(g.app.Services)), ", "))
 	}
-	opened := Options{Name: name, Database: o.url(name), Logger: o.logger, pushAddr: o.pushAddr, exposed: o.exposed, past: o.past}
+	opened := Options{Name: name, Logger: o.logger, pushAddr: o.pushAddr, exposed: o.exposed, past: o.past}
+	if o.data != "" || o.database != "" {
+		opened.Database = o.url(name)
+	}
 	if o.history {
 		opened.history = o.url("history")
 	}
