@@ -116,7 +116,7 @@ func TestLambda_ReportsEveryEventAndIsBounded(t *testing.T) {
 		t.Errorf("got concurrency %s and batches of %s, want 5 and 10", source.text("ScalingConfig", "MaximumConcurrency"), source.text("BatchSize"))
 	}
 	function := d.named(t, "AWS::Lambda::Function", "FunctionName", "prod-push")
-	for _, name := range []string{"FANOUT_QUEUE_URL", "FANOUT_DLQ_URL", "FANOUT_DATABASE"} { // what consumers/lambda/function wants
+	for _, name := range []string{"FANOUT_QUEUE_URL", "FANOUT_DLQ_URL", "FANOUT_DATABASE"} { // what the command lambda wants
 		if function.text("Environment", "Variables", name) == "" {
 			t.Errorf("the function's environment has no %s", name)
 		}

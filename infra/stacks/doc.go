@@ -6,10 +6,13 @@
 //	npx cdk deploy --all -c env=dev
 //
 // Context keys: env names the environment; account and region say where it goes, if not where environments.json says; image_tag is
-// the commit whose images the consumers run, needed once a service has Compute.
+// the commit whose images run, and images names digests instead, as fanout@sha256:…, with commas between them; one of both is needed
+// once something runs. With account_setup=true, account and region it makes the stacks that an account has before its first environment:
+// repositories of images, and roles for whoever deploys.
 //
 // An environment has a stack with the topic, a stack with what operations need, and a stack for every service, so that a team
-// deploys its own. Stacks know each other by names alone: none exports anything, and adding a service changes none but its own.
+// deploys its own; where they are declared, also one each with a network, a database and the gateway. Stacks know each other by names
+// and by the parameters that they publish: none exports anything, and adding a service changes none but its own.
 // Every name begins with the scope of the deployment, [topology.Deployment.Scope], so that environments, and topologies of different
 // names, fit into one account.
 //
