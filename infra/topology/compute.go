@@ -158,6 +158,9 @@ func (c Compute) faultsIn(e Environment) []string {
 	if e.Certificate == "" {
 		fault("port: environment %q has no certificate for its load balancer; declare certificate, the ARN of one in ACM", e.Name)
 	}
+	if n := e.Network; n.VPC != "" && len(n.Subnets) < 2 {
+		fault("port: environment %q has %d subnets, want two in two availability zones at least: a load balancer for HTTP takes no fewer", e.Name, len(n.Subnets))
+	}
 	if n := e.Network; !c.Internal && !n.none() && !n.Made() && len(n.PublicSubnets) == 0 {
 		fault("port: environment %q has no public subnets for its load balancer; name network.public_subnets, or say Internal", e.Name)
 	}

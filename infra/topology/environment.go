@@ -235,6 +235,8 @@ func (e Environment) faults() []string {
 		fault("certificate: got %q, want the ARN of one in ACM, such as arn:aws:acm:eu-central-1:111122223333:certificate/…", e.Certificate)
 	} else if cert != nil && e.Region != "" && cert[2] != e.Region {
 		fault("certificate: got one of region %s, want one of %s: a load balancer takes certificates of its own region", cert[2], e.Region)
+	} else if cert != nil && e.Account != "" && cert[3] != e.Account {
+		fault("certificate: got one of account %s, want one of %s: a load balancer takes certificates of its own account", cert[3], e.Account)
 	}
 	switch full.Watch {
 	case WatchAll, WatchNothing:
