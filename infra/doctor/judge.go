@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -68,10 +69,10 @@ func (j *judge) whole() {
 	for _, s := range j.services {
 		missing[s.Name] = j.absent(s)
 	}
-	j.report.Deployed = j.o.Topic != nil || len(missing) != count(missing) || slices.ContainsFunc(declaredStacks(j.d), func(name string) bool {
-		_, there := j.o.named(name)
-		return there
-	})
+	there := func(name string) bool { _, ok := j.o.named(name); return ok }
+	known := func(q Queue) bool { return j.declaredQueue(q.Name) }
+	j.report.Deployed = j.o.Topic != nil || slices.ContainsFunc(declaredStacks(j.d), there) ||
+		slices.ContainsFunc(slices.Collect(maps.Values(j.o.Queues)), known)
 	nothing := !j.report.Deployed && j.o.TopicsSeen && j.o.QueuesSeen && (j.o.StacksSeen || j.o.Bare)
 	if nothing {
 		j.add(Finding{
@@ -94,16 +95,6 @@ func (j *judge) whole() {
 		j.stacks(missing)
 	}
 	j.unknown()
-}
-
-// count is how many are true.
-func count(of map[string]bool) (n int) {
-	for _, is := range of {
-		if is {
-			n++
-		}
-	}
-	return n
 }
 
 // absent tells whether nothing of a service is there.

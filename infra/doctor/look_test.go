@@ -299,7 +299,7 @@ func TestLook_KnowsARenamedService(t *testing.T) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 	f := r.Findings[0]
-	for _, part := range []string{"feature-x-push.fifo with 1 messages", "feature-x-push-delivery-dlq.fifo", "its subscription", "events that nobody reads"} {
+	for _, part := range []string{"feature-x-push.fifo with 1 message,", "feature-x-push-delivery-dlq.fifo", "its subscription", "events that nobody reads"} {
 		if !strings.Contains(f.Text, part) {
 			t.Errorf("got %q, want it to say %q", f.Text, part)
 		}

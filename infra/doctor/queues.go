@@ -173,14 +173,14 @@ func (j *judge) depth(s topology.Service, want provision.Service) {
 	} else if s.MaxAge > 0 && q.Age > s.MaxAge {
 		f := f
 		f.Severity, f.Code, f.Is, f.Want = Warning, "too_old", age(q.Age), age(s.MaxAge)
-		f.Text = fmt.Sprintf("the oldest of %d events has waited for %s, the service's budget is %s", q.messages(), age(q.Age), age(s.MaxAge))
+		f.Text = fmt.Sprintf("the oldest of %s has waited for %s, the service's budget is %s", plural(q.messages(), "event"), age(q.Age), age(s.MaxAge))
 		f.Advice, f.Commands = "see what holds its consumer up: the runbook, \"The queue grows\"", []string{j.do.program("console")}
 		j.add(f)
 	}
 	if q.visible() > 0 && q.inFlight() == 0 && (q.Age == 0 || q.Age >= unreadAfter) {
 		f := f
 		f.Severity, f.Code, f.Is = Warning, "not_read", fmt.Sprint(q.visible())
-		f.Text = fmt.Sprintf("%d events wait and none is in flight: nobody seems to read the queue", q.visible())
+		f.Text = plural(q.visible(), "event") + " waiting and none in flight: nobody seems to read the queue"
 		if q.Age == 0 {
 			f.Text += ", unless they have only just come"
 		}
@@ -199,8 +199,8 @@ func (j *judge) depth(s topology.Service, want provision.Service) {
 		f.Advice, f.Commands = "find the consumer that receives and does not delete", []string{j.do.program("console")}
 		j.add(f)
 	}
-	j.dead(s.Name, want.DLQ.Name, "dead_letters", "events could not be handled", j.do.program("dlq", "ls", s.Name))
-	j.dead(s.Name, want.DeliveryDLQ.Name, "undelivered", "events could not be delivered to the service's queue", j.do.program("dlq", "redrive", s.Name, "--delivery"))
+	j.dead(s.Name, want.DLQ.Name, "dead_letters", "could not be handled", j.do.program("dlq", "ls", s.Name))
+	j.dead(s.Name, want.DeliveryDLQ.Name, "undelivered", "could not be delivered to the service's queue", j.do.program("dlq", "redrive", s.Name, "--delivery"))
 }
 
 // dead judges what a dead-letter queue holds.
@@ -211,7 +211,7 @@ func (j *judge) dead(service, name, code, what, command string) {
 	}
 	f := Finding{
 		Severity: Warning, Code: code, Service: service, Resource: name, Is: fmt.Sprint(q.messages()), Want: "0",
-		Text: fmt.Sprintf("%d %s", q.messages(), what), Advice: "see what they are, mend the cause and redrive them", Commands: []string{command},
+		Text: plural(q.messages(), "event") + " " + what, Advice: "see what they are, mend the cause and redrive them", Commands: []string{command},
 	}
 	if grown := q.visible() - q.HourAgo; q.HourAgo >= 0 && grown > 0 {
 		f.Text += fmt.Sprintf(", %d more than an hour ago", grown)
@@ -227,6 +227,14 @@ func (j *judge) dead(service, name, code, what, command string) {
 		f.Commands = []string{j.do.program(export...)}
 	}
 	j.add(f)
+}
+
+// plural counts things.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // age is a duration in its largest units.

@@ -128,7 +128,7 @@ func (j *judge) archive(is string, set func(attribute, value string) string) {
 func (j *judge) key(service, resource, stack, key string, set func(key string) string) {
 	f := Finding{Severity: Error, Code: "encryption", Service: service, Resource: resource, Attribute: "KmsMasterKeyId", Is: key, Advice: "set it back"}
 	switch customer := j.d.Environment.Encryption == topology.CustomerKey; {
-	case customer && (key == "" || strings.HasPrefix(lastPart(key), "aws/")):
+	case customer && (key == "" || strings.Contains(key, "alias/aws/")):
 		f.Want = "alias/" + stack
 		f.Text = "it is not encrypted with a key of the environment, so that its use can't be revoked"
 	case !customer && key != "":

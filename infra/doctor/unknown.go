@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -111,7 +110,7 @@ func (j *judge) removed(l *leftover) {
 	}
 	messages := 0
 	for _, q := range l.queues {
-		parts = append(parts, fmt.Sprintf("queue %s with %d messages", q.Name, q.messages()))
+		parts = append(parts, "queue "+q.Name+" with "+plural(q.messages(), "message"))
 		messages += q.messages()
 	}
 	if len(l.subscriptions) > 0 {
