@@ -13,10 +13,16 @@ import traceback
 import moto.cloudformation.parsing as parsing
 from moto.applicationautoscaling.models import applicationautoscaling_backends
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import CloudFormationBackend, cloudformation_backends
+from moto.cloudformation.models import Change, CloudFormationBackend, Stack, cloudformation_backends
+from moto.cloudformation.parsing import ResourceMap
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.cloudformation.utils import generate_changeset_id, generate_stack_id
 from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
-from moto.kms.models import Key
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import utcnow
+from moto.kms.models import Key, kms_backends
+from moto.logs.models import logs_backends
 from moto.server import main
 from moto.sns.models import sns_backends
 from moto.sns.responses import SNSResponse
@@ -189,6 +195,31 @@ class ScalingPolicy(_Extra, CloudFormationModel):
         return cls(p["PolicyName"])
 
 
+def _stub(resource_type):
+    """A type that stacks name and nothing here looks into: it is there, with an identifier and attributes that are texts."""
+
+    class Stub(_Extra, CloudFormationModel):
+        @staticmethod
+        def cloudformation_type():
+            return resource_type
+
+        @classmethod
+        def has_cfn_attr(cls, attr):
+            return True
+
+        def get_cfn_attribute(self, name):
+            return f"{self.ident}.{name}"
+
+        @classmethod
+        def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **kw):
+            return cls(resource_name.lower())
+
+    return Stub
+
+
+_STUBS = [_stub(t) for t in ("AWS::EC2::SecurityGroupEgress", "AWS::Logs::MetricFilter", "AWS::RDS::DBCluster", "AWS::RDS::DBInstance")]
+
+
 # 1. KMS keys with tags: moto hands CloudFormation's Key/Value pairs to code that wants TagKey/TagValue
 _key_create = Key.create_from_cloudformation_json.__func__
 
@@ -230,33 +261,296 @@ def _strict(resource_type):
 
 parsing.resource_class_from_type = _strict
 
-# 3. a resource that fails makes the stack fail (moto answers 500; the SDK retries and then sees
-#    CREATE_COMPLETE or "already exists")
-def _guard(name, find):
-    inner = getattr(CloudFormationBackend, name)
+# 3. a resource that fails makes the stack fail, and what it had made goes again (moto answers 500; the SDK retries and then sees
+#    CREATE_COMPLETE or "already exists"); what has a DeletionPolicy stays when its stack goes, and is then in the way of another
+_KEPT = ("Retain", "RetainExceptOnCreate")
+_delete_resource = ResourceMap._delete_resource
 
-    def call(self, *a, **kw):
+
+def _delete_unless_kept(self, parsed, resource_json):
+    if resource_json.get("DeletionPolicy") not in _KEPT:
+        _delete_resource(self, parsed, resource_json)
+
+
+ResourceMap._delete_resource = _delete_unless_kept
+_create_resource = parsing.parse_and_create_resource
+
+
+def _find(resource_type, properties, account, region):
+    """The resource that an identifier or the properties of a template name, or None."""
+    if resource_type == "AWS::SQS::Queue":
+        name = (properties.get("QueueUrl") or properties.get("QueueName") or "").split("/")[-1]
+        return sqs_backends[account][region].queues.get(name)
+    if resource_type == "AWS::SNS::Topic":
+        name = (properties.get("TopicArn") or properties.get("TopicName") or "").split(":")[-1]
+        return sns_backends[account][region].topics.get(f"arn:aws:sns:{region}:{account}:{name}")
+    if resource_type == "AWS::Logs::LogGroup":
+        return logs_backends[account][region].groups.get(properties.get("LogGroupName"))
+    if resource_type == "AWS::KMS::Key":
+        return kms_backends[account][region].keys.get(properties.get("KeyId", "").split("/")[-1])
+    return None
+
+
+def _create_unless_there(logical_id, resource_json, resources_map, account_id, region_name):
+    properties = parsing.clean_json(resource_json.get("Properties", {}), resources_map)
+    if _find(resource_json["Type"], properties, account_id, region_name) is not None:
+        raise ValidationError(logical_id, f"Resource of type '{resource_json['Type']}' named {properties} already exists.")
+    return _create_resource(logical_id, resource_json, resources_map, account_id=account_id, region_name=region_name)
+
+
+parsing.parse_and_create_resource = _create_unless_there
+
+
+def _roll_back(stack, before, was_there):
+    """Deletes what a stack has made and had not before; what is kept goes too, but for DeletionPolicy: Retain."""
+    resources = stack.resource_map
+    for _ in range(5):  # some want others to go first
+        for name in [n for n in resources._resource_json_map if n in resources._parsed_resources and n not in was_there]:
+            description = resources._resource_json_map[name]
+            try:
+                if description.get("DeletionPolicy") != "Retain":
+                    _delete_resource(resources, resources._parsed_resources[name], description)
+                del resources._parsed_resources[name]
+            except Exception:  # noqa: BLE001
+                pass
+    stack.template = before
+    if before:
+        stack._parse_template()
+        resources._template, resources._resource_json_map = stack.template_dict, stack.template_dict["Resources"]
+
+
+def _guarded(stack, created, work):
+    before = None if created else stack.template
+    was_there = set() if created else set(stack.resource_map._parsed_resources)
+    try:
+        work()
+    except Exception as e:  # noqa: BLE001
+        traceback.print_exc()
+        stack._add_stack_event("CREATE_FAILED" if created else "UPDATE_FAILED", resource_status_reason=f"{type(e).__name__}: {e}")
+        _roll_back(stack, before, was_there)
+        stack.status = "ROLLBACK_COMPLETE" if created else "UPDATE_ROLLBACK_COMPLETE"
+        stack._add_stack_event(stack.status)
+    stack.last_updated_time = utcnow()
+
+
+def _fill(stack, template, parameters, tags, exports):
+    """Makes the resources of a stack that has none."""
+    stack.template, stack.parameters, stack.tags, stack.cross_stack_resources = template, parameters, tags or {}, exports
+    stack._parse_template()
+    stack.resource_map = stack._create_resource_map()
+    stack.output_map = stack._create_output_map()
+    stack.create_resources()
+
+
+def _create_stack(self, name, template, parameters, notification_arns=None, tags=None, role_arn=None, enable_termination_protection=False, **kw):
+    if any(s.name == name for s in self.stacks.values()):
+        raise ValidationError(message=f"Stack [{name}] already exists")
+    stack = _empty_stack(self, name, parameters, tags)
+    stack.enable_termination_protection = str(enable_termination_protection).lower() == "true"
+    _guarded(stack, True, lambda: _fill(stack, template, parameters, tags, self.exports))
+    return stack
+
+
+def _empty_stack(self, name, parameters, tags):
+    stack = Stack(generate_stack_id(name, self.region_name, self.account_id), name, {}, parameters, self.account_id, self.region_name, tags=tags)
+    stack.last_updated_time = None
+    self.stacks[stack.stack_id] = stack
+    return stack
+
+
+_update_stack = CloudFormationBackend.update_stack
+
+
+def _update(self, name, *a, **kw):
+    stack = self.get_stack(name)
+    for c in self.change_sets.values():
+        if c.stack is stack:
+            c.execution_status = "OBSOLETE"
+    _guarded(stack, False, lambda: _update_stack(self, name, *a, **kw))
+    return stack
+
+
+_delete_stack = CloudFormationBackend.delete_stack
+
+
+def _delete(self, name):
+    stack = next((s for s in self.stacks.values() if name in (s.name, s.stack_id)), None)
+    if stack and stack.enable_termination_protection:
+        raise ValidationError(message=f"Stack [{name}] cannot be deleted while TerminationProtection is enabled")
+    _delete_stack(self, name)
+
+
+CloudFormationBackend.create_stack, CloudFormationBackend.update_stack, CloudFormationBackend.delete_stack = _create_stack, _update, _delete
+
+
+def _protect(self):
+    stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
+    stack.enable_termination_protection = str(self._get_param("EnableTerminationProtection")).lower() == "true"
+    return ActionResult({"StackId": stack.stack_id})
+
+
+CloudFormationResponse.update_termination_protection = _protect
+
+# 3b. change sets: each belongs to a stack, says what is replaced and what is kept, is gone once one is executed, and leaves outputs
+_REPLACING = {  # what a change of these properties does can't be done to a resource that is there
+    "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
+    "AWS::SNS::Topic": ("TopicName", "FifoTopic"),
+    "AWS::RDS::DBInstance": ("DBInstanceIdentifier", "DBSubnetGroupName", "StorageEncrypted", "KmsKeyId", "MasterUsername"),
+    "AWS::RDS::DBCluster": ("DBClusterIdentifier", "DBSubnetGroupName", "StorageEncrypted", "KmsKeyId", "MasterUsername"),
+    "AWS::EFS::FileSystem": ("Encrypted", "KmsKeyId", "PerformanceMode"),
+}
+
+
+class _ChangeSetNotFound(ValidationError):
+    __module__ = ValidationError.__module__
+    code = "ChangeSetNotFound"
+
+    def __init__(self, name):
+        super().__init__(message=f"ChangeSet [{name}] does not exist")
+
+
+class _ChangeSet:
+    def __init__(self, **facts):
+        self.__dict__.update(facts)
+        self.changes, self.status_reason, self.creation_time = [], None, utcnow()
+        self.template_dict = Stack.parse_template(self.template)
+        self.tags = self.tags or {}
         try:
-            return inner(self, *a, **kw)
+            self.find_changes()
         except Exception as e:  # noqa: BLE001
-            st = find(self, *a, **kw)
-            if st is None:
-                raise
-            traceback.print_exc()
-            st.status = "ROLLBACK_COMPLETE" if "CREATE" in str(st.status) or "REVIEW" in str(st.status) else "UPDATE_ROLLBACK_COMPLETE"
-            st._add_stack_event(st.status, resource_status_reason=f"{type(e).__name__}: {e}")
-            return st
+            self.status_reason = f"{type(e).__name__}: {e}"
+        if not self.changes and not self.status_reason:
+            self.status_reason = "The submitted information didn't contain changes. Submit different information to create a change set."
+        self.status, self.execution_status = ("FAILED", "UNAVAILABLE") if self.status_reason else ("CREATE_COMPLETE", "AVAILABLE")
 
-    setattr(CloudFormationBackend, name, call)
+    def find_changes(self):
+        s, new = self.stack, self.template_dict["Resources"]
+        wanted = Stack(s.stack_id, s.name, self.template, self.parameters, s.account_id, s.region_name, cross_stack_resources=s.cross_stack_resources).resource_map
+        self.resolved = wanted.resolved_parameters  # fails where a parameter's parameter is not there
+        old = s.resource_map._resource_json_map
+        other = {k for k, v in self.resolved.items() if old and s.resource_map.resolved_parameters.get(k) != v}
+        for name, r in new.items():
+            change = Change("Add", name, r["Type"])
+            if name in old:
+                moved = {p for p in set(r.get("Properties", {})) | set(old[name].get("Properties", {})) if r.get("Properties", {}).get(p) != old[name].get("Properties", {}).get(p)}
+                if r == old[name] and not other & set(parsing.get_references_from_template(r)) and not (self.revert_drift and r["Type"] == "AWS::SQS::Queue"):
+                    continue
+                change.action = "Modify"
+                change.replacement = "True" if moved & set(_REPLACING.get(r["Type"], ())) or r["Type"] != old[name]["Type"] else "False"
+                if change.replacement == "True":
+                    change.policy_action = "ReplaceAndRetain" if r.get("UpdateReplacePolicy") == "Retain" else "ReplaceAndDelete"
+            elif self.change_set_type == "IMPORT" or name in self.imported:
+                change.action = "Import"
+            self.changes.append(change)
+        for name, r in old.items():
+            if name not in new:
+                change = Change("Remove", name, r["Type"])
+                change.policy_action = "Retain" if r.get("DeletionPolicy") in _KEPT else "Delete"
+                self.changes.append(change)
+        for change in self.changes:
+            there = s.resource_map._parsed_resources.get(change.logical_resource_id)
+            change.physical_resource_id = getattr(there, "physical_resource_id", None)
+
+    def apply(self, exports):
+        s = self.stack
+        if self.change_set_type == "IMPORT":
+            s.template, s.parameters, s.tags = self.template, self.parameters, self.tags
+            s._parse_template()
+            s.resource_map = s._create_resource_map()
+            for name, identifier in self.imported.items():
+                r = self.template_dict["Resources"][name]
+                found = _find(r["Type"], identifier, s.account_id, s.region_name)
+                if found is None or r.get("DeletionPolicy") is None:
+                    raise ValidationError(name, f"no {r['Type']} with {identifier} to import, or it has no DeletionPolicy")
+                found.cf_resource_type, found.logical_resource_id = r["Type"], name
+                s.resource_map._parsed_resources[name] = found
+            missing = set(self.template_dict["Resources"]) - set(self.imported)
+            if missing or self.template_dict.get("Outputs"):
+                raise ValidationError(s.name, f"an import can't make {missing} or outputs")
+            s.output_map = s._create_output_map()
+        elif self.change_set_type == "CREATE":
+            _fill(s, self.template, self.parameters, self.tags, exports)
+        else:
+            if self.revert_drift:
+                for name, r in s.resource_map._resource_json_map.items():
+                    if r["Type"] == "AWS::SQS::Queue" and self.template_dict["Resources"].get(name) == r:
+                        wanted = parsing.clean_json(r["Properties"], s.resource_map)
+                        s.resource_map[name]._set_attributes({k: json.dumps(v) if isinstance(v, dict) else v for k, v in wanted.items() if k not in ("QueueName", "Tags")})
+            s.update(self.template, parameters=self.parameters, tags=self.tags)
 
 
-def _by_name(self, name=None, *a, **kw):
-    return next((s for s in self.stacks.values() if s.name == name and s.status != "CREATE_COMPLETE"), None)
+def _stack_called(self, name):
+    return next((s for s in self.stacks.values() if name in (s.name, s.stack_id)), None)
 
 
-_guard("create_stack", _by_name)
-_guard("update_stack", lambda self, name=None, *a, **kw: next((s for s in self.stacks.values() if s.name == name), None))
-_guard("execute_change_set", lambda self, change_set_name, *a, **kw: self.stacks[self.describe_change_set(change_set_name).stack_id])
+def _change_set_called(self, name, stack):
+    for c in self.change_sets.values():
+        if name == c.change_set_id or name == c.change_set_name and stack in (c.stack.name, c.stack.stack_id):
+            return c
+    raise _ChangeSetNotFound(name)
+
+
+def _create_change_set(self):
+    p, backend = self._get_param, self.cloudformation_backend
+    kind, stack = p("ChangeSetType", "CREATE"), _stack_called(backend, p("StackName"))
+    there = stack is not None and stack.status != "REVIEW_IN_PROGRESS"
+    if kind == "UPDATE" and not there or kind == "CREATE" and there:
+        raise ValidationError(p("StackName"), f"Stack [{p('StackName')}] {'already exists' if there else 'does not exist'}")
+    body = p("TemplateBody") or self._get_stack_from_s3_url(p("TemplateURL"))
+    tags = {t["Key"]: t["Value"] for t in p("Tags", [])}
+    parameters = {
+        x["ParameterKey"]: stack.parameters[x["ParameterKey"]] if str(x.get("UsePreviousValue")).lower() == "true" else x["ParameterValue"]
+        for x in p("Parameters", [])
+        if "ParameterValue" in x or x["ParameterKey"] in stack.parameters
+    }
+    if stack is None:
+        stack = _empty_stack(backend, p("StackName"), parameters, tags)
+        stack.status = "REVIEW_IN_PROGRESS"
+    c = _ChangeSet(
+        stack=stack, stack_id=stack.stack_id, stack_name=stack.name, change_set_name=p("ChangeSetName"), change_set_type=kind, template=body,
+        change_set_id=generate_changeset_id(p("ChangeSetName"), backend.region_name, backend.account_id), parameters=parameters, tags=tags,
+        description=p("Description"), notification_arns=[], role_arn=p("RoleARN"), revert_drift=p("DeploymentMode") == "REVERT_DRIFT",
+        imported={r["LogicalResourceId"]: r["ResourceIdentifier"] for r in p("ResourcesToImport", [])},
+    )
+    backend.change_sets[c.change_set_id] = c
+    return ActionResult({"Id": c.change_set_id, "StackId": stack.stack_id})
+
+
+def _describe_change_set(self):
+    return ActionResult(_change_set_called(self.cloudformation_backend, self._get_param("ChangeSetName"), self._get_param("StackName")))
+
+
+def _delete_change_set(self):
+    backend = self.cloudformation_backend
+    try:
+        del backend.change_sets[_change_set_called(backend, self._get_param("ChangeSetName"), self._get_param("StackName")).change_set_id]
+    except _ChangeSetNotFound:
+        pass
+    return EmptyResult()
+
+
+def _execute_change_set(self):
+    backend = self.cloudformation_backend
+    c = _change_set_called(backend, self._get_param("ChangeSetName"), self._get_param("StackName"))
+    if c.execution_status != "AVAILABLE":
+        raise ValidationError(c.change_set_name, f"ChangeSet [{c.change_set_id}] is in {c.execution_status} and cannot be executed")
+    backend.change_sets = {k: v for k, v in backend.change_sets.items() if v.stack is not c.stack}
+    created = c.change_set_type != "UPDATE"
+    c.stack.status = "CREATE_IN_PROGRESS" if created else "UPDATE_IN_PROGRESS"
+    _guarded(c.stack, created, lambda: c.apply(backend.exports))
+    if "ROLLBACK" not in c.stack.status:
+        c.stack.status = {"UPDATE": "UPDATE_COMPLETE", "CREATE": "CREATE_COMPLETE"}.get(c.change_set_type, "IMPORT_COMPLETE")
+    return EmptyResult()
+
+
+def _list_change_sets(self):
+    name = self._get_param("StackName")
+    return ActionResult({"Summaries": [c for c in self.cloudformation_backend.change_sets.values() if name in (c.stack.name, c.stack.stack_id)]})
+
+
+CloudFormationResponse.create_change_set, CloudFormationResponse.describe_change_set = _create_change_set, _describe_change_set
+CloudFormationResponse.delete_change_set, CloudFormationResponse.execute_change_set = _delete_change_set, _execute_change_set
+CloudFormationResponse.list_change_sets = _list_change_sets
 
 # 4. Fn::GetStackOutput: the CDK's weak cross-stack references
 _clean = parsing.clean_json
