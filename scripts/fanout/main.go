@@ -8,8 +8,11 @@ import (
 	"github.com/device-fanout/fanout/scripts/fanout/cli"
 )
 
+// version is set by the linker, where the Dockerfile's build argument VERSION says it.
+var version string
+
 func main() {
 	cli.Main(cli.App{
-		Name: "fanout", Topology: declaration.Topology(), Services: services, Schemas: schemas.FS(), Simulate: simulate,
+		Name: "fanout", Version: version, Topology: declaration.Topology(), Services: services, Schemas: schemas.FS(), Simulate: simulate,
 	})
 }

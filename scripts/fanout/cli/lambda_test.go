@@ -2,12 +2,14 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,21 +23,33 @@ import (
 	"github.com/device-fanout/fanout/infra/local"
 )
 
-// builtProgram is the program as a Dockerfile builds it, built once.
+// builtProgram is the program as the Dockerfile builds it, built once.
 var builtProgram = sync.OnceValues(func() ([]byte, error) {
+	dockerfile, err := os.ReadFile(filepath.Join(repositoryRoot, "Dockerfile"))
+	if err != nil {
+		return nil, err
+	}
+	im, err := parseDockerfile(string(dockerfile))
+	if err != nil {
+		return nil, err
+	}
 	folder, err := os.MkdirTemp("", "fanout-test-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
 	path := filepath.Join(folder, "fanout")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "github.com/device-fanout/fanout/scripts/fanout")
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+	cmd := exec.Command("sh", "-c", strings.Replace(im.build, "-o "+im.program, "-o "+path, 1))
+	cmd.Dir = repositoryRoot
+	cmd.Env = append(cmd.Environ(), "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH, "VERSION="+builtVersion)
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, &hinted{err, string(text)}
+		return nil, fmt.Errorf("%s: %w\n%s", im.build, err, text)
 	}
 	return os.ReadFile(path)
 })
+
+// builtVersion is the VERSION that it is built with.
+const builtVersion = "v0.0.0-test"
 
 // writeProgram writes the built program to a file.
 func writeProgram(t *testing.T, path string) {
@@ -103,10 +117,10 @@ func lambdaBatch(t *testing.T) (batch awsevents.SQSEvent, id string) {
 }
 
 // lambdaEnvironment is that of a function of history, as its stack and Lambda set it.
-func lambdaEnvironment(t *testing.T, engine *local.Engine, endpoint, runtime, database string) []string {
+func lambdaEnvironment(t *testing.T, engine *local.Engine, endpoint, address, database string) []string {
 	t.Helper()
 	return []string{
-		"AWS_LAMBDA_RUNTIME_API=" + runtime, "AWS_ENDPOINT_URL=" + endpoint,
+		"AWS_LAMBDA_RUNTIME_API=" + address, "AWS_ENDPOINT_URL=" + endpoint,
 		"AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local",
 		"FANOUT_ENV=dev", "FANOUT_SERVICE=history", "FANOUT_HANDLER_TIMEOUT=10s", "FANOUT_MAX_RECEIVE_COUNT=288",
 		"FANOUT_QUEUE_URL=" + queueURL(t, engine, "dev-history.fifo"), "FANOUT_DLQ_URL=" + queueURL(t, engine, "dev-history-dlq.fifo"),
@@ -115,7 +129,7 @@ func lambdaEnvironment(t *testing.T, engine *local.Engine, endpoint, runtime, da
 }
 
 // wantLambdaAnswer waits for the function's answer to lambdaBatch: the good event is done, and the other one a dead letter.
-func wantLambdaAnswer(t *testing.T, p *program, runtime lambdaRuntime, engine *local.Engine) {
+func wantLambdaAnswer(t *testing.T, p *program, functions lambdaRuntime, engine *local.Engine) {
 	t.Helper()
 	ended := make(chan struct{})
 	go func() { // ends with the program
@@ -123,7 +137,7 @@ func wantLambdaAnswer(t *testing.T, p *program, runtime lambdaRuntime, engine *l
 		close(ended)
 	}()
 	select {
-	case got := <-runtime.answers:
+	case got := <-functions.answers:
 		if want := `one/response {"batchItemFailures":null}`; got != want {
 			t.Errorf("answer: got %s, want %s", got, want)
 		}
@@ -161,11 +175,11 @@ func TestLambda_AnswersTheRuntimeAPI(t *testing.T) {
 	writeProgram(t, path)
 	engine, endpoint := localEngine(t)
 	batch, id := lambdaBatch(t)
-	runtime := newLambdaRuntime(t, batch)
+	functions := newLambdaRuntime(t, batch)
 	cmd := exec.Command(path, "lambda", "history")
-	cmd.Env = lambdaEnvironment(t, engine, endpoint, runtime.address, filepath.Join(folder, "history.db"))
+	cmd.Env = lambdaEnvironment(t, engine, endpoint, functions.address, filepath.Join(folder, "history.db"))
 	p := startCommand(t, cmd, nil, nil)
-	wantLambdaAnswer(t, p, runtime, engine)
+	wantLambdaAnswer(t, p, functions, engine)
 	wantJSONLog(t, p.stderr.String(), "")
 	if kept := rows(t, openDatabase(t, folder, "history"), `SELECT event_id, device_id, type, time, data FROM event_history ORDER BY position`); len(kept) != 1 || kept[0].ID != id {
 		t.Errorf("history: got %+v, want the event %s", kept, id)

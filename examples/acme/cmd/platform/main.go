@@ -17,6 +17,9 @@ var services = cli.Services{
 	"state":   cli.State,
 }
 
+// version is set by the linker, where the Dockerfile's build argument VERSION says it.
+var version string
+
 func main() {
-	cli.Main(cli.App{Name: "platform", Topology: declaration.Topology(), Services: services, Schemas: schemas.FS()})
+	cli.Main(cli.App{Name: "platform", Version: version, Topology: declaration.Topology(), Services: services, Schemas: schemas.FS()})
 }

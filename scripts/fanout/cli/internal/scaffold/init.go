@@ -92,6 +92,7 @@ func PlanInit(i Init) ([]File, error) {
 		{"README.md", "README.md"},
 		{"gitignore", ".gitignore"},
 		{"dockerignore", ".dockerignore"},
+		{"Dockerfile", "Dockerfile"},
 		{"ci.yml", ".github/workflows/ci.yml"},
 		{"cdk.json", "cdk.json"},
 		{"package.json", "package.json"},
