@@ -204,6 +204,11 @@ func (a *audience) close() []*client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
+	return a.clients()
+}
+
+// clients returns those who are in; mu is held.
+func (a *audience) clients() []*client {
 	clients := make([]*client, 0, len(a.chosen))
 	for c := range a.chosen {
 		clients = append(clients, c)

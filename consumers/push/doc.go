@@ -31,7 +31,10 @@
 // A client gets the events of a device in the order in which they were handled. Handle never waits for a client: each
 // has a buffer, and one whose buffer is full is dropped, rather than having events left out in silence. It may connect
 // again and resume. A second delivery from the queue is passed on twice, with the same id. What was handled while the service
-// was down, by the one that records the past, comes when it is handled here too, unless the client has it from there. All clients are of one process: of two that share a queue each would hear half of the events.
+// was down, by the one that records the past, comes when it is handled here too, unless the client has it from there.
+//
+// All clients are of one process: of two that share a queue each would hear half of the events. With [Config.Feed] processes share what they
+// hear. Then a second delivery is not passed on again, as long as the feed has the first, and while the feed is down events wait.
 //
 // # Close codes
 //
@@ -40,6 +43,7 @@
 //	1007  the client sent what is no choice; the reason says why
 //	1008  the client was too slow
 //	1009  the client sent a message that is too long
+//	1013  with a feed: what was missed can't be told at the moment, see [StatusTryAgain]
 //	4001  the client cannot go on after the event that it named, see [StatusCannotResume]
 //
 // Who cannot be let in gets an HTTP status instead: 400 for a query that cannot be understood, 401 without the

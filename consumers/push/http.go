@@ -57,6 +57,11 @@ func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.audience.leave(c)
+	if s.cfg.Feed != nil && !s.follower.begun.Load() {
+		w.Header().Set("Retry-After", "2")
+		http.Error(w, "push: the feed is not read yet, try again later", http.StatusServiceUnavailable)
+		return
+	}
 	if after.ID == "" { // what is handled from now on waits in the buffer
 		s.audience.listen(c)
 	}
@@ -73,11 +78,14 @@ func (s *Service) connect(w http.ResponseWriter, r *http.Request) {
 	s.logger.Debug("client gone", "remote", c.remote)
 }
 
-// health answers whether the service takes clients.
+// health answers whether the service takes clients. A feed that can't be read any more is no reason to replace it: its clients wait there.
 func (s *Service) health(w http.ResponseWriter, _ *http.Request) {
 	status, code := "ok", http.StatusOK
-	if !s.audience.open() {
+	switch {
+	case !s.audience.open():
 		status, code = "closing", http.StatusServiceUnavailable
+	case s.cfg.Feed != nil && !s.follower.ready.Load():
+		status, code = "starting", http.StatusServiceUnavailable
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -48,6 +48,9 @@ type Config struct {
 	// Past is asked for what a client has missed that is not among the recent events. Without it such a client is told
 	// that it cannot resume.
 	Past Past
+	// Feed is shared with other Services, whose clients then get the same events: for several processes on one queue. Whoever sets it runs
+	// [Service.Follow] beside the server. Nil is for one process that serves all clients.
+	Feed Feed
 	// OriginPatterns are hosts whose pages may connect besides those of the service's own host, such as "*.example.com",
 	// in the syntax of [path.Match]; a pattern with a scheme also asks for that scheme.
 	OriginPatterns []string
@@ -70,6 +73,7 @@ type Service struct {
 	logger   *slog.Logger
 	audience *audience
 	scans    scans
+	follower follower
 	attempts door.Attempts
 	ctx      context.Context    // of all connections; it ends when Close loses its patience
 	abort    context.CancelFunc // ends ctx
@@ -103,6 +107,10 @@ func New(cfg Config) *Service {
 		audience: newAudience(cfg.MaxClients, cfg.Recent),
 	}
 	s.scans.turns, s.scans.waiting = make(chan struct{}, maxScans), map[events.Identity]*scan{}
+	s.follower.heard = make(chan struct{}, 1)
+	if cfg.Feed != nil {
+		s.cfg.Past = feedPast{cfg.Feed, cfg.Past}
+	}
 	s.attempts.Logger, s.attempts.Server = s.logger, "push"
 	s.ctx, s.abort = context.WithCancel(context.Background())
 	return s
@@ -112,18 +120,27 @@ func New(cfg Config) *Service {
 // consumers.Config.
 func (*Service) UnknownTypes() bool { return true }
 
-// Check returns nil, or [ErrClosed] after Close: what Handle does needs nothing but memory. So an event that it can't pass on is a dead letter
+// Check returns nil, or [ErrClosed] after Close: what Handle does needs nothing but memory, or [Config.Feed], which is asked then. So an event that it can't pass on is a dead letter
 // within a second or two, rather than to hold its device up as if something were down. It is meant for consumers.Config.Check.
-func (s *Service) Check(context.Context) error {
+func (s *Service) Check(ctx context.Context) error {
 	if !s.audience.open() {
 		return ErrClosed
+	}
+	if s.cfg.Feed != nil {
+		return s.cfg.Feed.Check(ctx)
 	}
 	return nil
 }
 
 // Handle passes event on to the clients that chose its device and type. It never waits for them. The event is encoded
 // once, and not at all when nobody wants it. The error is that of [events.Encode], or [ErrClosed].
-func (s *Service) Handle(_ context.Context, event events.Event) error {
+//
+// With [Config.Feed] it puts the event there, from where every Service passes it on, and returns once that is done: it blocks until then, and
+// the error may also be that of Feed.Add.
+func (s *Service) Handle(ctx context.Context, event events.Event) error {
+	if s.cfg.Feed != nil {
+		return s.share(ctx, event)
+	}
 	listeners, open := s.audience.hear(event)
 	if !open {
 		return ErrClosed

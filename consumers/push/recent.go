@@ -31,10 +31,18 @@ func (r *recent) all() []events.Event {
 // those after the first: what lies between the two may not have been sent yet.
 func (r *recent) after(one events.Identity) ([]events.Event, bool) {
 	all := r.all()
+	if matches(r.before, one) {
+		return all, true
+	}
 	for i, event := range all {
-		if event.ID == one.ID && (one.Subject == "" || one.Subject == event.DeviceID) && (one.Source == "" || one.Source == event.Source) {
+		if matches(event.Identity(), one) {
 			return all[i+1:], true
 		}
 	}
 	return nil, false
+}
+
+// matches tells whether an event is the one, whose subject and source may be empty for any.
+func matches(event, one events.Identity) bool {
+	return event.ID == one.ID && (one.Subject == "" || one.Subject == event.Subject) && (one.Source == "" || one.Source == event.Source)
 }

@@ -33,6 +33,12 @@ func (s *Service) resume(ctx context.Context, c *client) *farewell {
 		return nil
 	}
 	missed, ok := s.audience.resume(c, c.after)
+	if !ok && s.cfg.Feed != nil { // another Service may have been quicker to pass it on
+		if err := s.follower.synced(ctx); err != nil {
+			return &farewell{StatusTryAgain, "what was missed can't be told now: try again later"}
+		}
+		missed, ok = s.audience.resume(c, c.after)
+	}
 	if !ok {
 		if s.cfg.Past == nil {
 			return &farewell{StatusCannotResume, shorten(fmt.Sprintf("event %q is not among the last %d", c.after.ID, s.cfg.Recent))}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/database"
 	"github.com/device-fanout/fanout/consumers/deadletter"
 	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
@@ -40,7 +42,9 @@ Of the ready services, history and state keep a database, and know by it which e
 is --refuse-reused. Push keeps none; it offers its events by WebSocket, and a page that shows them. A client of push
 that comes back gets what it has missed: the last thousand events, and, with --data or --database, whatever the history
 there has. With FANOUT_PUSH_TOKEN set, clients must show that token. Behind a load balancer give --shutdown-delay: push
-goes on for so long after SIGTERM, while its /healthz says 503 and clients that come go elsewhere.`,
+goes on for so long after SIGTERM, while its /healthz says 503 and clients that come go elsewhere.
+With --fan-in several processes of push serve all
+clients: each event that one of them handles, all of them pass on, by a table in their database, which is PostgreSQL.`,
 		Args:              exactly(1, "a service"),
 		ValidArgsFunction: g.serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,6 +59,9 @@ goes on for so long after SIGTERM, while its /healthz says 503 and clients that 
 			s, err := d.Service(args[0])
 			if err != nil {
 				return &exitError{exitUsage, err}
+			}
+			if err := checkFanIn(s.Name, o); err != nil {
+				return err
 			}
 			api, err := g.clients(ctx)
 			if err != nil {
@@ -140,6 +147,7 @@ goes on for so long after SIGTERM, while its /healthz says 503 and clients that 
 	f.StringVar(&o.data, "data", "", "`FOLDER` of the service's SQLite database (default: a new temporary folder)")
 	f.StringVar(&o.database, "database", "", "`URL`, settings or JSON of its database, not --data (default: $FANOUT_DATABASE)")
 	f.StringVar(&o.pushAddr, "push-addr", "127.0.0.1:4567", "`HOST:PORT` where push listens")
+	f.BoolVar(&o.fanIn, "fan-in", false, "several processes of push serve all clients; their database is PostgreSQL")
 	f.StringVar(&healthAddr, "health-addr", "", "`HOST:PORT` of /livez, /startupz, /readyz, /metrics, /blocked (default: nowhere)")
 	addExpose(cmd, &o.exposed, "--health-addr, and push without a token")
 	f.DurationVar(&untilIdle, "until-idle", 0, "end once the queue has been empty, with nothing in flight, for this `TIME`, such as 3s")
@@ -149,6 +157,22 @@ goes on for so long after SIGTERM, while its /healthz says 503 and clients that 
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	cmd.MarkFlagsMutuallyExclusive("data", "database")
 	return cmd
+}
+
+// checkFanIn finds out at once what only push could say after it has found its queue.
+func checkFanIn(service string, o serviceOptions) error {
+	if !o.fanIn {
+		return nil
+	}
+	target := cmp.Or(o.database, os.Getenv("FANOUT_DATABASE"))
+	if service != "push" || o.data != "" || target == "" {
+		return &exitError{exitUsage, errors.New("--fan-in is for push, with a database of PostgreSQL in --database or FANOUT_DATABASE, where its processes meet")}
+	}
+	kind, err := database.KindOf(target)
+	if err == nil && kind != database.Postgres {
+		err = &exitError{exitUsage, errors.New("--fan-in: the database is SQLite, want PostgreSQL, where the processes of push meet")}
+	}
+	return err
 }
 
 // consumerConfig is a consumer as the topology declares it.

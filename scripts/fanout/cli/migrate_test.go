@@ -30,22 +30,27 @@ func versions(t *testing.T, done finished) string {
 func TestMigrate_BringsAllTablesUpToDate(t *testing.T) {
 	t.Parallel()
 	databasetest.Each(t, func(t *testing.T, target string) {
+		// Processes of push share a table in PostgreSQL.
+		made, found := " push/push:0-1", " push/push:1-1"
+		if strings.HasPrefix(target, "sqlite:") {
+			made, found = "", ""
+		}
 		for _, step := range []struct {
 			args []string
 			code int
 			want string
 		}{
-			{[]string{"--check"}, exitMigrate, "history/history:0-2 state/state:0-1"},
-			{[]string{"history", "push"}, exitOK, "history/history:0-2"},
-			{[]string{"--check"}, exitMigrate, "history/history:2-2 state/state:0-1"},
-			{nil, exitOK, "history/history:2-2 state/state:0-1"},
-			{[]string{"--check"}, exitOK, "history/history:2-2 state/state:1-1"},
+			{[]string{"--check"}, exitMigrate, "history/history:0-2 state/state:0-1" + made},
+			{[]string{"history", "push"}, exitOK, "history/history:0-2" + made},
+			{[]string{"--check"}, exitMigrate, "history/history:2-2 state/state:0-1" + found},
+			{nil, exitOK, "history/history:2-2 state/state:0-1" + found},
+			{[]string{"--check"}, exitOK, "history/history:2-2 state/state:1-1" + found},
 		} {
 			done := invoke(t, "", append([]string{"migrate", "--json", "--database", target}, step.args...)...).want(t, step.code)
 			if got := versions(t, done); got != step.want {
 				t.Errorf("%v: got %s, want %s", step.args, got, step.want)
 			}
-			if strings.Contains(done.stderr, "push keeps no tables") != (len(step.args) == 2) {
+			if strings.Contains(done.stderr, "push keeps no tables") != (len(step.args) == 2 && made == "") {
 				t.Errorf("%v: got %q", step.args, done.stderr)
 			}
 		}

@@ -17,10 +17,12 @@ import (
 	"time"
 
 	"github.com/device-fanout/fanout/consumers"
+	"github.com/device-fanout/fanout/consumers/database"
 	_ "github.com/device-fanout/fanout/consumers/database/awssecret" // targets secretsmanager:NAME
 	"github.com/device-fanout/fanout/consumers/history"
 	"github.com/device-fanout/fanout/consumers/inbox"
 	"github.com/device-fanout/fanout/consumers/push"
+	"github.com/device-fanout/fanout/consumers/push/pushdb"
 	"github.com/device-fanout/fanout/consumers/state"
 	"github.com/device-fanout/fanout/events"
 	"github.com/device-fanout/fanout/internal/door"
@@ -65,6 +67,7 @@ type Options struct {
 	Migrate bool
 
 	pushAddr string
+	fanIn    bool // of push: its database has the feed that several processes share
 	exposed  bool
 	past     push.Past
 	history  string // the history's database, where push can look for the past; empty if there is none
@@ -75,6 +78,7 @@ type serviceOptions struct {
 	data     string    // folder of the SQLite databases
 	database string    // URL of a database; instead of data
 	pushAddr string    // where push listens
+	fanIn    bool      // push shares a feed with others
 	exposed  bool      // what asks for no key may listen where other machines reach it
 	past     push.Past // past events, for clients of push that reconnect
 	// history says that the history's database is among the services' own, where push can look for the past.
@@ -106,7 +110,7 @@ func (g *globals) openService(ctx context.Context, name string, o serviceOptions
 	if !ok {
 		return nil, fmt.Errorf("this program has no handler for service %q; it has %s", name, strings.Join(slices.Sorted(maps.Keys(g.app.Services)), ", "))
 	}
-	opened := Options{Name: name, Logger: o.logger, pushAddr: o.pushAddr, exposed: o.exposed, past: o.past}
+	opened := Options{Name: name, Logger: o.logger, pushAddr: o.pushAddr, fanIn: o.fanIn, exposed: o.exposed, past: o.past}
 	if o.data != "" || o.database != "" {
 		opened.Database = o.url(name)
 	}
@@ -251,10 +255,10 @@ func hourly(work func(context.Context)) (stop func()) {
 // can be seen by other users of the machine.
 const pushTokenVariable = "FANOUT_PUSH_TOKEN"
 
-// Push opens the service of package push, with an HTTP server at --push-addr.
+// Push opens the service of package push, with an HTTP server at --push-addr. With --fan-in its database has the feed that it shares with others.
 func Push(ctx context.Context, o Options) (*Service, error) {
 	if o.Migrate {
-		return nil, nil
+		return nil, migratePush(ctx, o)
 	}
 	token := os.Getenv(pushTokenVariable)
 	if err := push.CheckToken(token); err != nil {
@@ -272,7 +276,17 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 		}
 		o.past, closePast = h.Past, func() error { return h.Close(ctx) }
 	}
-	s := push.New(push.Config{Token: token, Past: o.past, Logger: o.Logger})
+	cfgPush := push.Config{Token: token, Past: o.past, Logger: o.Logger}
+	closeFeed := func() error { return nil }
+	if o.fanIn {
+		feed, err := pushdb.Open(ctx, o.Database, pushdb.Config{Logger: o.Logger})
+		if err != nil {
+			return nil, errors.Join(err, closePast(), listener.Close())
+		}
+		cfgPush.Feed, closeFeed = feed, feed.Close
+	}
+	s := push.New(cfgPush)
+	stopFollowing := inBackground(context.Background(), s.Follow)
 	var leaving atomic.Bool
 	cfg := door.Config{
 		Name: "push", Handler: unhealthy(&leaving, s.Handler()), Logger: o.Logger, Always: []string{"/healthz"},
@@ -289,7 +303,9 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 		Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Check: s.Check,
 		Address: listener.Addr().String(), Leave: func() { leaving.Store(true); server.Leave() },
 		Close: func(ctx context.Context) error {
-			return errors.Join(s.Close(ctx), server.Shutdown(ctx), closePast())
+			err := errors.Join(s.Close(ctx), server.Shutdown(ctx))
+			stopFollowing()
+			return errors.Join(err, closePast(), closeFeed())
 		},
 	}, nil
 }
@@ -303,6 +319,18 @@ func unhealthy(leaving *atomic.Bool, h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// migratePush makes the table that processes of push share, where their database can have it.
+func migratePush(ctx context.Context, o Options) error {
+	if kind, err := database.KindOf(o.Database); err != nil || kind != database.Postgres {
+		return err
+	}
+	feed, err := pushdb.Open(ctx, o.Database, pushdb.Config{Logger: o.Logger})
+	if err != nil {
+		return err
+	}
+	return feed.Close()
 }
 
 // dataFolder makes sure that the folder is there; a new one is its owner's alone. Without a name it is a new temporary one.
