@@ -2,9 +2,11 @@ package gateway_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,4 +72,76 @@ func TestServe_ShutdownDelay(t *testing.T) {
 			t.Error("it takes connections after its end")
 		}
 	})
+}
+
+// countedListener counts the connections that it takes.
+type countedListener struct {
+	net.Listener
+	taken atomic.Int64
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.taken.Add(1)
+	}
+	return conn, err
+}
+
+// TestServe_ShutdownDelayMovesHTTP2 too: what comes after the signal is answered, and the connection takes no more after it.
+func TestServe_ShutdownDelayMovesHTTP2(t *testing.T) {
+	t.Parallel()
+	authority := httptest.NewTLSServer(nil)
+	defer authority.Close()
+	g, err := gateway.New(confirming, gateway.Anyone(), gateway.Config{ShutdownDelay: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := &countedListener{Listener: plain}
+	encrypted := tls.NewListener(counted, &tls.Config{Certificates: authority.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}})
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(ctx, encrypted) }()
+	transport := authority.Client().Transport.(*http.Transport).Clone()
+	transport.ForceAttemptHTTP2 = true
+	client := &http.Client{Transport: transport}
+	ask := func(path string) int {
+		t.Helper()
+		response, err := client.Get("https://" + plain.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if response.ProtoMajor != 2 {
+			t.Errorf("got an answer by %s, want HTTP/2", response.Proto)
+		}
+		return response.StatusCode
+	}
+	for range 3 {
+		if got := ask("/readyz"); got != http.StatusOK {
+			t.Errorf("before the signal: got %d, want 200", got)
+		}
+	}
+	if got := counted.taken.Load(); got != 1 {
+		t.Errorf("before the signal: got %d connections, want 1", got)
+	}
+	stop()
+	for ask("/readyz") != http.StatusServiceUnavailable { // until it has heard
+	}
+	before := counted.taken.Load()
+	for counted.taken.Load() < before+3 { // the client hears of it a moment after the answer
+		if got := ask("/healthz"); got != http.StatusOK {
+			t.Fatalf("after the signal: got %d, want 200", got)
+		}
+	}
+	client.CloseIdleConnections()
+	_ = plain.Close() // an hour is long
+	if err := <-served; err == nil {
+		t.Error("without its listener Serve ended without an error")
+	}
 }
