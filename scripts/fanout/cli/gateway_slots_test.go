@@ -1,14 +1,23 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/device-fanout/fanout/events"
+	"github.com/device-fanout/fanout/events/device"
+	"github.com/device-fanout/fanout/infra/local"
 	"github.com/device-fanout/fanout/infra/local/faults"
+	"github.com/device-fanout/fanout/infra/provision"
+	"github.com/device-fanout/fanout/producer"
 )
 
 // TestGateway_TakesOverTheSlotOfADeadOne: two gateways share a folder, each with a slot of its own, while the topic is away. They are killed, and
@@ -71,4 +80,61 @@ func TestGateway_TakesOverTheSlotOfADeadOne(t *testing.T) {
 	}
 	invoke(t, "", "gateway", "--addr", "127.0.0.1:0", "--no-keys", "--spool-slots", "2").want(t, exitUsage)
 	invoke(t, "", "gateway", "--addr", "127.0.0.1:0", "--no-keys", "--spool", folder, "--spool-slots", "-1").want(t, exitUsage)
+}
+
+// TestGateway_LooksForTheDeadOnceAMinute: a living gateway publishes what another one leaves that dies beside it.
+func TestGateway_LooksForTheDeadOnceAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		engine := local.New(local.Options{})
+		defer func() { _ = engine.Close() }()
+		d, err := (&globals{app: testApp(), env: defaultEnvironment}).deployment()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := provision.Apply(t.Context(), engine.SNS(), engine.SQS(), d); err != nil {
+			t.Fatal(err)
+		}
+		folder := t.TempDir()
+		inSlot := func() *producer.Producer {
+			p, err := gatewayOptions{spoolSlots: 2, topicARN: topicOfDev}.producer(engine.SNS(), producer.Config{Spool: folder})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		dying, alive := inSlot(), inSlot()
+		ctx, stop := context.WithCancel(t.Context())
+		looking := make(chan struct{})
+		go func() { defer close(looking); emptySlots(ctx, alive, slog.New(slog.DiscardHandler)) }()
+		synctest.Wait()
+		engine.Faults().Add(faults.Rule{Kind: faults.Throttle, Action: "PublishBatch", Probability: 1})
+		e := events.New("lamp-7", device.PowerChanged{On: true})
+		if err := dying.Publish(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := dying.Close(ended); err != nil {
+			t.Fatal(err)
+		}
+		engine.Faults().Clear()
+		delivered := func() map[string][]string {
+			got := map[string][]string{}
+			takeDelivered(t, engine, got)
+			return got
+		}
+		if got := delivered(); len(got) > 0 {
+			t.Errorf("before anybody has looked: got %v", got)
+		}
+		time.Sleep(time.Minute + time.Second)
+		if got := delivered(); !slices.Equal(got["lamp-7"], []string{e.ID}) {
+			t.Errorf("a minute later: got %v, want the event %s", got, e.ID)
+		}
+		stop()
+		<-looking
+		if err := alive.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
