@@ -2,8 +2,10 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -244,5 +246,20 @@ func TestLambda_RefusesWhatAFunctionCantKeep(t *testing.T) {
 			t.Errorf("%s: got exit code %d, want %d", policy, code, exitFailed)
 		}
 		contains(t, string(policy), stderr.String(), "group policy "+string(policy))
+	}
+}
+
+// TestJSONLogger_HidesPasswords, wherever a handler or a library puts them.
+func TestJSONLogger_HidesPasswords(t *testing.T) {
+	t.Parallel()
+	const word = "very-secret"
+	url := "postgres://user:" + word + "@db.example/history"
+	var text strings.Builder
+	logger := jsonLogger(&text, slog.LevelInfo)
+	logger.Warn("can't connect to "+url, "err", errors.New("dial "+url), "database", url)
+	logger.WithGroup("database").With("url", url).Error("gave up", "password", "password="+word)
+	wantJSONLog(t, text.String(), word)
+	if n := strings.Count(text.String(), "db.example"); n != 4 {
+		t.Errorf("log: got\n%s\nwant the host in it 4 times", text.String())
 	}
 }
