@@ -116,7 +116,11 @@ func (j *judge) deploy(stacks ...string) []string {
 	if j.o.Bare {
 		return nil
 	}
-	return []string{j.do.cdk(stacks...)}
+	command := j.do.cdk(stacks...)
+	if j.d.Environment.Gateway != nil || slices.ContainsFunc(j.d.Services, func(s topology.Service) bool { return s.Compute.Kind != "" }) {
+		command += ` -c "image_tag=$(git rev-parse HEAD)"` // of what runs in the stacks
+	}
+	return []string{command}
 }
 
 func (j *judge) deployAll() []string { return j.deploy("--all") }

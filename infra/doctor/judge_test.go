@@ -271,6 +271,19 @@ func TestJudge_InProduction(t *testing.T) {
 	}
 }
 
+// TestDeclaredStacks_AreThoseOfTheEnvironment: what an environment has beside topic and services is declared, too.
+func TestDeclaredStacks_AreThoseOfTheEnvironment(t *testing.T) {
+	t.Parallel()
+	d := deployment(t, "dev")
+	d.Environment.Network.CIDR = "10.42.0.0/16"
+	d.Environment.Database.Kind = topology.AuroraServerless
+	d.Environment.Gateway = &topology.Gateway{}
+	want := []string{"dev-operations", "dev-device-events", "dev-network", "dev-database", "dev-gateway", "dev-history", "dev-lights"}
+	if got := declaredStacks(d); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestJudge_NothingThere tells an environment that was never deployed, and one of which something is left.
 func TestJudge_NothingThere(t *testing.T) {
 	t.Parallel()
@@ -282,6 +295,10 @@ func TestJudge_NothingThere(t *testing.T) {
 	o.put("dev-old.fifo", func(q *Queue) { q.Tags = map[string]string{tagEnvironment: "dev"} })
 	if got, want := shorts(Judge(d, o, Words{})), []string{"error not_deployed dev", "warning service_removed dev-old"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	d.Services[0].Compute.Kind = topology.Fargate
+	if got, want := Judge(d, o, Words{}).Findings[0].Commands[0], `npx cdk deploy --all -c env=dev -c "image_tag=$(git rev-parse HEAD)"`; got != want {
+		t.Errorf("with an image: got %s, want %s", got, want)
 	}
 	o.QueuesSeen = false
 	if r := Judge(d, o, Words{}); slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == "not_deployed" }) {

@@ -123,6 +123,15 @@ func declaredServices(d topology.Deployment, place provision.Place) []provision.
 // declaredStacks are the names of all stacks that the declaration makes.
 func declaredStacks(d topology.Deployment) []string {
 	names := []string{d.OperationsStack(), d.TopicStack()}
+	e := d.Environment
+	for _, stack := range []struct {
+		declared bool
+		name     string
+	}{{e.Network.Made(), d.NetworkStack()}, {e.Database.Kind != "", d.DatabaseStack()}, {e.Gateway != nil, d.GatewayStack()}} {
+		if stack.declared {
+			names = append(names, stack.name)
+		}
+	}
 	for _, s := range d.Services {
 		names = append(names, d.ServiceStack(s.Name))
 	}

@@ -62,7 +62,7 @@ func (j *judge) compare(service, resource, code string, is, want map[string]stri
 
 // topic judges the topic and its subscriptions.
 func (j *judge) topic() {
-	name, want := j.d.TopicName(), j.topicAttributes()
+	name, want := j.d.TopicName(), provision.TopicAttributes()
 	t := j.o.Topic
 	if t == nil {
 		if !j.o.TopicsSeen {
@@ -100,14 +100,16 @@ func (j *judge) topic() {
 	}
 }
 
-// topicAttributes are those that the topic is created with.
-func (j *judge) topicAttributes() map[string]string { return provision.TopicAttributes() }
+// archivePolicy is the topic's, empty for none.
+func archivePolicy(d topology.Deployment) string {
+	if days := d.Environment.ArchiveDays; days > 0 {
+		return object(map[string]any{"MessageRetentionPeriod": strconv.Itoa(days)})
+	}
+	return ""
+}
 
 func (j *judge) archive(is string, set func(attribute, value string) string) {
-	want := ""
-	if days := j.d.Environment.ArchiveDays; days > 0 {
-		want = object(map[string]any{"MessageRetentionPeriod": strconv.Itoa(days)})
-	}
+	want := archivePolicy(j.d)
 	if is == "{}" {
 		is = ""
 	}
