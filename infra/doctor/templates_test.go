@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/device-fanout/fanout/infra/declaration"
+	"github.com/device-fanout/fanout/infra/provision"
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
@@ -79,6 +80,49 @@ func checkTemplate(t *testing.T, d topology.Deployment, file string) {
 			}
 			if key := p["KmsMasterKeyId"] != nil; key != customer || !same(string(archive), archivePolicy(d)) {
 				t.Errorf("%s: %s: doctor wants a key: %t, and the archive %q, got %v", file, id, customer, archivePolicy(d), p)
+			}
+		}
+	}
+}
+
+// TestWorks_AreAllowedByTheirPolicies: what doctor finds missing is in the managed policy that it says to attach.
+func TestWorks_AreAllowedByTheirPolicies(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "stacks", "testdata", "dev", "dev-operations.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var template struct {
+		Resources map[string]struct {
+			Type       string
+			Properties struct {
+				PolicyDocument json.RawMessage
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &template); err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string][]string{}
+	for id, r := range template.Resources {
+		for policy, prefix := range map[string]string{"on-call": "OnCall", "redrive-operator": "RedriveOperator"} {
+			if r.Type == "AWS::IAM::ManagedPolicy" && strings.HasPrefix(id, prefix) {
+				for _, s := range statements(string(r.Properties.PolicyDocument)) {
+					allowed[policy] = append(allowed[policy], s.Action...)
+				}
+			}
+		}
+	}
+	d, err := declaration.Topology().In("dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range works(d, provision.Place{}) {
+		for _, n := range w.needs {
+			for _, action := range n.actions {
+				if !slices.Contains(allowed[w.policy], action) {
+					t.Errorf("%s takes %s, which the policy %s does not allow: %q", w.name, action, w.policy, allowed[w.policy])
+				}
 			}
 		}
 	}

@@ -80,9 +80,9 @@ func newOnCallPolicy(stack awscdk.Stack, t target) awsiam.ManagedPolicy {
 		stack, t, "OnCall", "on-call", "see the fan-out of "+t.Environment.Name,
 		allow("ReadMetrics", []string{
 			"cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:GetDashboard", "cloudwatch:ListDashboards",
-			"cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "sns:ListTopics", "sqs:ListQueues",
+			"cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "sns:ListTopics", "sqs:ListQueues", "cloudformation:DescribeStacks",
 		}, jsii.String("*")),
-		allow("ReadTopic", []string{"sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"}, arn(stack, "sns", t.TopicName())),
+		allow("ReadTopic", []string{"sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:GetSubscriptionAttributes"}, arn(stack, "sns", t.TopicName())),
 		t.allowOurs("ReadQueues", []string{
 			"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListDeadLetterSourceQueues", "sqs:ListQueueTags", "sqs:ListMessageMoveTasks",
 		}, t.queues(stack)...),
