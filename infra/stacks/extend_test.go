@@ -103,6 +103,11 @@ func TestExtend_AddsToTheStacks(t *testing.T) {
 			}
 		}
 	}
+	// What finds queues by their tags looks for these.
+	redrive := d.named(t, "AWS::IAM::ManagedPolicy", "ManagedPolicyName", "prod-redrive-operator-eu-central-1")
+	if got := redrive.text("PolicyDocument"); strings.Count(got, "aws:ResourceTag/app:shop") < 2 || strings.Contains(got, "ResourceTag/app:fanout") {
+		t.Errorf("got %s, want queues with the tag app=shop", got)
+	}
 }
 
 func tagsOf(r resource) string {

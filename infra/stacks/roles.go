@@ -1,6 +1,8 @@
 package stacks
 
 import (
+	"cmp"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
@@ -117,7 +119,7 @@ func (t target) queuesNamed(stack awscdk.Stack, fifo string, names ...func(servi
 func (t target) allowOurs(id string, actions []string, resources ...*string) awsiam.PolicyStatement {
 	s := allow(id, actions, resources...)
 	s.AddConditions(&map[string]any{"StringEquals": map[string]any{
-		"aws:ResourceTag/" + appTag: appName, "aws:ResourceTag/" + environmentTag: t.Environment.Name,
+		"aws:ResourceTag/" + appTag: cmp.Or(t.app.Tags[appTag], appName), "aws:ResourceTag/" + environmentTag: t.Environment.Name,
 	}})
 	return s
 }
