@@ -5,6 +5,7 @@ package pushdb
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"iter"
@@ -62,6 +63,7 @@ const (
 	trim  = `DELETE FROM push_events WHERE position <= (SELECT max(position) FROM push_events) - $1::bigint`
 	begin = `SELECT coalesce((SELECT position FROM push_events ORDER BY position DESC LIMIT 1 OFFSET $1), 0)`
 	read  = `SELECT position, event FROM push_events WHERE position >= $1 ORDER BY position LIMIT $2`
+	same  = `SELECT event FROM push_events WHERE event_id = $1 AND device_id = $2 AND source = $3`
 	find  = `SELECT coalesce(min(position), 0) FROM push_events
 		WHERE event_id = $1 AND ($2::text = '' OR device_id = $2) AND ($3::text = '' OR source = $3)`
 )
@@ -90,18 +92,51 @@ func (f *Feed) Close() error { return f.db.Close() }
 func (f *Feed) Check(ctx context.Context) error { return f.db.Check(ctx) }
 
 // Add implements [push.Feed]. Events that are added at the same time share a round trip and a commit. A consumers.Unavailable error says that the
-// database is down, and a consumers.Known one that the event can't be stored.
+// database is down, and a consumers.Known one that the event can't be stored. One with another type or payload than the event of its identity that
+// is there is told by [consumers.Reused].
 func (f *Feed) Add(ctx context.Context, event events.Event, message []byte) error {
-	_, err := f.db.ExecContext(ctx, add, event.ID, event.DeviceID, event.Source, string(message))
+	added, err := f.db.ExecContext(ctx, add, event.ID, event.DeviceID, event.Source, string(message))
 	if database.NotStorable(err) {
 		return consumers.Known(database.CodeNotStorable, err)
 	}
-	if err == nil && f.added.Add(1)%uint64(max(1, f.keep/100)) == 0 {
+	if err != nil {
+		return err
+	}
+	if n, err := added.RowsAffected(); err != nil {
+		return err
+	} else if n == 0 {
+		return f.repeated(ctx, event)
+	}
+	if f.added.Add(1)%uint64(max(1, f.keep/100)) == 0 {
 		if _, err := f.db.ExecContext(ctx, trim, f.keep); err != nil {
 			f.logger.Warn("old events of the feed could not be deleted; trying again later", "err", err)
 		}
 	}
-	return err
+	return nil
+}
+
+// repeated compares an event with the one of its identity that is there, and returns what is to become of it.
+func (f *Feed) repeated(ctx context.Context, event events.Event) error {
+	var message []byte
+	err := f.db.QueryRowContext(ctx, same, event.ID, event.DeviceID, event.Source).Scan(&message)
+	if errors.Is(err, sql.ErrNoRows) { // shortened meanwhile
+		return nil
+	}
+	if err != nil {
+		return database.Verdict(err)
+	}
+	earlier, err := events.DecodeAny(message)
+	if err != nil { // of a newer program; it is a duplicate all the same
+		return nil
+	}
+	was, err := earlier.Digest()
+	if err != nil {
+		return err
+	}
+	if is, err := event.Digest(); err != nil || is == was {
+		return err
+	}
+	return consumers.Reused(ctx, event, earlier.Time)
 }
 
 // Begin implements [push.Feed].

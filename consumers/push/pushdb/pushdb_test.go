@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/device-fanout/fanout/consumers/database/databasetest"
 	"github.com/device-fanout/fanout/consumers/failure"
+	"github.com/device-fanout/fanout/consumers/internal/reused"
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/consumers/push/pushdb"
 	"github.com/device-fanout/fanout/events"
@@ -180,6 +182,18 @@ func TestFeed_ASecondDeliveryIsNotShownAgain(t *testing.T) {
 	}
 	if got := receive(t, c) + " " + receive(t, c); got != "d0-0 d0-1" {
 		t.Errorf("got %s", got)
+	}
+	// One that says something else is not shown either, and told.
+	watch := reused.New(slog.New(slog.DiscardHandler), true)
+	ctx := watch.In(t.Context())
+	other := event("d0", 0)
+	other.Data = device.MotionChanged{Detected: true}
+	var known *failure.KnownError
+	if err := b.Handle(ctx, other); !errors.As(err, &known) || known.Code != failure.CodeIDReused {
+		t.Errorf("another event of that identity: got %v, want %s", err, failure.CodeIDReused)
+	}
+	if err := b.Handle(ctx, event("d0", 0)); err != nil || watch.Count() != 1 {
+		t.Errorf("the same once more: got %v, and %d in all", err, watch.Count())
 	}
 }
 

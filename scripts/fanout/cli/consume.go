@@ -43,8 +43,8 @@ is --refuse-reused. Push keeps none; it offers its events by WebSocket, and a pa
 that comes back gets what it has missed: the last thousand events, and, with --data or --database, whatever the history
 there has. With FANOUT_PUSH_TOKEN set, clients must show that token. Behind a load balancer give --shutdown-delay: push
 goes on for so long after SIGTERM, while its /healthz says 503 and clients that come go elsewhere.
-With --fan-in several processes of push serve all
-clients: each event that one of them handles, all of them pass on, by a table in their database, which is PostgreSQL.`,
+With --fan-in several processes of push serve all clients: each event that one of them handles, all of them pass on, by
+a table in their database, which is PostgreSQL. There, too, --refuse-reused counts.`,
 		Args:              exactly(1, "a service"),
 		ValidArgsFunction: g.serviceNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
