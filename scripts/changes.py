@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from cloud import Assembly, aws, deployed, stop, wait_for, why
+from cloud import Assembly, aws, deployed, stop, values, wait_for, why
 
 # What holds events or keys, and what is lost with it.
 GUARDED = {
@@ -180,17 +180,6 @@ class Planner:
 
     def say(self, line):
         self.lines.append(line)
-
-
-def values(value, key):
-    """What stands under a key, anywhere in a template."""
-    if isinstance(value, dict):
-        if key in value:
-            yield value[key]
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
-            yield from values(part, key)
 
 
 def execute(file):

@@ -9,7 +9,7 @@ import time
 
 def stop(text, code=1):
     """Ends the process with a message."""
-    print(f"deploy: {text}" if "changes" in sys.argv[0] else f"destroy: {text}", file=sys.stderr)
+    print(f"{'destroy' if sys.argv[0].endswith('destroy') else 'deploy'}: {text}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -108,6 +108,17 @@ def joined(value):
     elif isinstance(value, list):
         for part in value:
             yield from joined(part)
+
+
+def values(value, key):
+    """What stands under a key, anywhere in a template."""
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from values(part, key)
 
 
 def deployed():

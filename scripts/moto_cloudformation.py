@@ -21,12 +21,13 @@ from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
+from moto.ecs.models import EC2ContainerServiceBackend
 from moto.kms.models import Key, kms_backends
 from moto.logs.models import logs_backends
 from moto.server import main
 from moto.sns.models import sns_backends
 from moto.sns.responses import SNSResponse
-from moto.ssm.models import Parameter
+from moto.ssm.models import Parameter, ssm_backends
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
 
 
@@ -208,11 +209,14 @@ def _stub(resource_type):
             return True
 
         def get_cfn_attribute(self, name):
-            return f"{self.ident}.{name}"
+            text = f"{self.ident}.{name}"
+            return f"arn:aws:stub:{self.where}:{text}" if name.endswith("Arn") else text
 
         @classmethod
         def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **kw):
-            return cls(resource_name.lower())
+            stub = cls(resource_name.lower())
+            stub.where = f"{region_name}:{account_id}"
+            return stub
 
     return Stub
 
@@ -638,6 +642,21 @@ def _topic_attributes(self):
 
 
 SNSResponse.get_topic_attributes = _topic_attributes
+
+# 7. a task has ended when it is asked about: well, unless the parameter /emulated/task-fails is there
+_describe_tasks = EC2ContainerServiceBackend.describe_tasks
+
+
+def _ended(self, cluster_str, tasks):
+    found = _describe_tasks(self, cluster_str, tasks)
+    for task in found:
+        task.status = task.desired_status = "STOPPED"
+        for container in task.containers:
+            container.exitCode = int("/emulated/task-fails" in ssm_backends[self.account_id][self.region_name]._parameters)
+    return found
+
+
+EC2ContainerServiceBackend.describe_tasks = _ended
 
 if _IS_MAIN:
     main()
