@@ -143,8 +143,8 @@ func (c Compute) faultsIn(e Environment) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, "compute: "+fmt.Sprintf(format, args...)) }
 	c = c.in(e)
-	if c.Kind == Fargate && e.Network.none() {
-		fault("it runs on %s, but environment %q has no network; declare one, such as \"network\": {\"cidr\": \"10.42.0.0/16\"}, or say \"compute\": %q", Fargate, e.Name, NoCompute)
+	if text := e.Network.unfit(); c.Kind == Fargate && text != "" {
+		fault("it runs on %s in environment %q: network: %s; or say \"compute\": %q there", Fargate, e.Name, text, NoCompute)
 	}
 	if c.Database && e.Database.Kind == "" {
 		fault("it keeps its data in the environment's database, but environment %q has none; declare one, such as \"database\": {\"kind\": %q}", e.Name, Postgres)

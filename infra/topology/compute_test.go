@@ -90,7 +90,7 @@ func TestCompute_SaysWhatIsMissing(t *testing.T) {
 	}{
 		"compute without network": {func(e *topology.Environment, s []topology.Service) {
 			e.Network, e.Gateway, e.Database = topology.Network{}, nil, topology.Database{}
-		}, `service "history" (entry 1): compute: it runs on fargate, but environment "prod" has no network; declare one, such as "network": {"cidr": "10.42.0.0/16"}, or say "compute": "none"`},
+		}, `service "history" (entry 1): compute: it runs on fargate in environment "prod": network: there is no network; declare one: an existing VPC, or a CIDR to make one, such as "network": {"cidr": "10.42.0.0/16"}; or say "compute": "none" there`},
 		"subnets without way out": {func(e *topology.Environment, s []topology.Service) {
 			e.Network = topology.Network{VPC: "vpc-0a1b2c3d", AvailabilityZones: []string{"eu-central-1a"}, Subnets: []string{"subnet-0a1b2c3d"}}
 		}, `network: way_out: missing; say how tasks in the subnets of vpc-0a1b2c3d reach SNS and SQS: "nat" if`},

@@ -104,8 +104,8 @@ func (d Database) faults(e Environment) []string {
 	if d.BackupDays < 1 || d.BackupDays > 35 {
 		fault("backup_days: got %d, want from 1 to 35", d.BackupDays)
 	}
-	if e.Network.none() {
-		fault("there is no network; declare one: an existing VPC, or a CIDR to make one, such as \"network\": {\"cidr\": \"10.42.0.0/16\"}")
+	if text := e.Network.unfit(); text != "" {
+		fault("network: %s", text)
 	} else if !e.Network.Made() && len(e.Network.Subnets) < 2 {
 		fault("the network has one subnet; RDS wants private subnets in at least two availability zones")
 	}

@@ -137,8 +137,8 @@ func (g Gateway) faults(e Environment) []string {
 		return append(faults, fmt.Sprintf("gateway: declared, but compute is %q; say %q or %q, or leave the gateway out", NoCompute, Smallest, Declared))
 	}
 	switch n := e.Network; {
-	case n.none():
-		fault("there is no network; declare one: an existing VPC, or a CIDR to make one, such as \"network\": {\"cidr\": \"10.42.0.0/16\"}")
+	case n.unfit() != "":
+		fault("network: %s", n.unfit())
 	case !g.Internal && !n.Made() && len(n.PublicSubnets) == 0:
 		fault("there are no public subnets for its load balancer; name network.public_subnets, or say \"internal\": true")
 	}

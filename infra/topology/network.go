@@ -22,7 +22,7 @@ type Network struct {
 	// Zones is in how many availability zones a VPC that is made has subnets, 2 or 3. Zero means 2.
 	Zones int `json:"zones"`
 	// WayOut is how tasks in the private subnets reach SNS and SQS. Empty means ByEndpoints for a VPC that is made; for an existing one it
-	// must be said.
+	// must be said, once something runs there.
 	WayOut WayOut `json:"way_out"`
 }
 
@@ -61,6 +61,18 @@ func (n Network) withDefaults() Network {
 	return n
 }
 
+// unfit says why nothing can run in a network, or is empty.
+func (n Network) unfit() string {
+	switch {
+	case n.none():
+		return `there is no network; declare one: an existing VPC, or a CIDR to make one, such as "network": {"cidr": "10.42.0.0/16"}`
+	case n.WayOut == "":
+		return fmt.Sprintf("way_out: missing; say how tasks in the subnets of %s reach SNS and SQS: %q if their route leads to a NAT gateway, %q if the VPC has interface endpoints for sns, sqs, logs, secretsmanager, ecr.api, ecr.dkr and, with customer keys, kms, and one of type gateway for s3",
+			n.VPC, ByNAT, ByEndpoints)
+	}
+	return ""
+}
+
 // faults lists what is wrong with a network by itself.
 func (n Network) faults() []string {
 	var faults []string
@@ -95,10 +107,6 @@ func (n Network) faults() []string {
 		}
 		if n.Zones != 0 {
 			fault("zones: got %d without a CIDR; an existing VPC names its availability_zones", n.Zones)
-		}
-		if n.VPC != "" && n.WayOut == "" {
-			fault("way_out: missing; say how tasks in the subnets of %s reach SNS and SQS: %q if their route leads to a NAT gateway, %q if the VPC has interface endpoints for sns, sqs, logs, secretsmanager, ecr.api, ecr.dkr and, with customer keys, kms, and one of type gateway for s3",
-				n.VPC, ByNAT, ByEndpoints)
 		}
 		if n.VPC == "" && n.WayOut != "" {
 			fault("way_out: got %q without a network; say vpc or cidr", n.WayOut)
