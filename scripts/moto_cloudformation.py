@@ -221,7 +221,8 @@ def _stub(resource_type):
     return Stub
 
 
-_STUBS = [_stub(t) for t in ("AWS::EC2::SecurityGroupEgress", "AWS::Logs::MetricFilter", "AWS::RDS::DBCluster", "AWS::RDS::DBInstance")]
+_STUBS = [_stub(t) for t in ("AWS::EC2::SecurityGroupEgress", "AWS::Logs::MetricFilter", "AWS::RDS::DBCluster", "AWS::RDS::DBInstance",
+                                 "AWS::ElasticLoadBalancingV2::Listener")]
 
 
 # 1. KMS keys with tags: moto hands CloudFormation's Key/Value pairs to code that wants TagKey/TagValue
@@ -321,6 +322,10 @@ def _roll_back(stack, before, was_there):
     if before:
         stack._parse_template()
         resources._template, resources._resource_json_map = stack.template_dict, stack.template_dict["Resources"]
+    else:  # outputs that are still asked for would make their resources again
+        stack.template_dict = {}
+        stack.resource_map = stack._create_resource_map()
+    stack.output_map = stack._create_output_map()
 
 
 def _guarded(stack, created, work):
@@ -657,6 +662,7 @@ def _ended(self, cluster_str, tasks):
 
 
 EC2ContainerServiceBackend.describe_tasks = _ended
+EC2ContainerServiceBackend._calculate_task_resource_requirements = lambda self, definition: {}  # no machine of its own has to have room
 
 if _IS_MAIN:
     main()
