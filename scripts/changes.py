@@ -98,6 +98,9 @@ class Planner:
     def plan(self):
         full, drifted, imports, later, stacks = [], [], {}, [], []
         for s in self.assembly.stacks:
+            if self.there.get(s.name, {}).get("StackStatus") in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+                # A first creation has failed: the CDK deletes what is left of the stack, which can hold nothing, and may not while it is protected.
+                aws("cloudformation", "update-termination-protection", "--no-enable-termination-protection", "--stack-name", s.name)
             if lacking := self.lacks(s):
                 later.append({"name": s.name, "because": f"another stack has not published {lacking[0]} yet"})
             elif not self.exists(s) and (left := self.left(s)):
