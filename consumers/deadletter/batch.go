@@ -82,6 +82,9 @@ func (s *sweep) handleDevice(ctx context.Context, d *device, messages []*Message
 		return
 	}
 	s.settle(ctx, taken)
+	if len(stay) == 0 {
+		return // none of its messages is held any more, so that another lane may be at the device's next ones by now
+	}
 	if more && !d.complete && !d.broken && !rotating && !s.stopping(ctx) {
 		_ = s.release(ctx, stay) // they are received again, with those behind them
 	} else {
