@@ -76,7 +76,12 @@ func newStack(app constructs.Construct, t target, name, about, owner string) aws
 	if e.Lifetime > 0 {
 		tags[expiresTag] = t.today.Add(e.Lifetime).Format(time.DateOnly)
 	}
+	onStack := map[string]*string{} // scripts find the stacks of an environment by them, also those that nobody declares any more
+	for key, value := range tags {
+		onStack[key] = &value
+	}
 	stack := awscdk.NewStack(app, &name, &awscdk.StackProps{
+		Tags:                  &onStack,
 		StackName:             &name,
 		Description:           &about,
 		Env:                   &where,
