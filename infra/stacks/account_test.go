@@ -84,6 +84,9 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 			[]call{
 				{action: "cloudformation:CreateChangeSet", resource: stack("prod-history")},
 				{action: "cloudformation:DescribeChangeSet", resource: stack("prod-history")},
+				{action: "cloudformation:DescribeStacks", resource: "*"},
+				{action: "ssm:GetParametersByPath", resource: "arn:aws:ssm" + at + "parameter/fanout/prod"},
+				{action: "sqs:GetQueueUrl", resource: "arn:aws:sqs" + at + "prod-history.fifo"},
 				{action: "s3:PutObject", resource: "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-eu-central-1/x"},
 			},
 			[]call{
@@ -102,6 +105,7 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 			[]call{
 				{action: "cloudformation:ExecuteChangeSet", resource: stack("prod-history")},
 				{action: "ecs:RunTask", resource: "arn:aws:ecs" + at + "task-definition/prod-database-fanout:1"},
+				{action: "ecs:DescribeTaskDefinition", resource: "*"},
 				{action: "iam:PassRole", resource: role("prod-database-MigratefanoutTaskRole-1"), passedTo: "ecs-tasks.amazonaws.com"},
 			},
 			[]call{

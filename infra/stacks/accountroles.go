@@ -131,7 +131,8 @@ func (r environmentRoles) looks() []awsiam.PolicyStatement {
 			"cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents", "cloudformation:DescribeStackResources", "cloudformation:ListStackResources",
 			"cloudformation:GetTemplate", "cloudformation:DescribeChangeSet", "cloudformation:ListChangeSets", "cloudformation:GetTemplateSummary",
 		}, r.stacks()),
-		allow("Parameters", []string{"ssm:GetParameter", "ssm:GetParameters"},
+		allow("Lists", []string{"cloudformation:DescribeStacks", "cloudformation:ListStacks", "cloudformation:ListExports", "logs:DescribeLogGroups"}, jsii.String("*")),
+		allow("Parameters", []string{"ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"},
 			r.arn("ssm", "parameter/cdk-bootstrap/"+bootstrapQualifier+"/version"), r.arn("ssm", "parameter/"+r.parameters())),
 		allow("Images", []string{"ecr:DescribeImages", "ecr:BatchGetImage"}, r.arn("ecr", "repository/*")),
 	}
@@ -142,6 +143,9 @@ func (r environmentRoles) newPlan(provider string, execution awsiam.Role) {
 	bucket := "cdk-" + bootstrapQualifier + "-assets-" + r.account + "-*"
 	r.role("Plan", planRole, "make change sets, and execute none, of", r.trust(provider, r.name()+"-plan"), append(
 		r.looks(),
+		// What stayed when a stack went is looked for, to be taken back.
+		allow("Leftovers", []string{"sqs:GetQueueUrl", "sqs:GetQueueAttributes"}, r.arn("sqs", r.prefix+"*")),
+		allow("LeftTopics", []string{"sns:GetTopicAttributes"}, r.arn("sns", r.prefix+"*")),
 		allow("ChangeSets", []string{"cloudformation:CreateChangeSet", "cloudformation:DeleteChangeSet"}, r.stacks()),
 		only("iam:PassedToService", "cloudformation.amazonaws.com", "PassExecution", []string{"iam:PassRole"}, execution.RoleArn()),
 		allow("Templates", []string{"s3:GetObject*", "s3:PutObject", "s3:ListBucket", "s3:GetBucketLocation", "s3:GetEncryptionConfiguration"},
@@ -155,6 +159,7 @@ func (r environmentRoles) newDeploy(provider string) {
 		r.looks(),
 		allow("Execute", []string{"cloudformation:ExecuteChangeSet", "cloudformation:RollbackStack", "cloudformation:ContinueUpdateRollback"}, r.stacks()),
 		allow("Migrate", []string{"ecs:RunTask", "ecs:DescribeTasks"}, r.arn("ecs", "task-definition/"+r.prefix+"database-*"), r.arn("ecs", "task/"+r.prefix+"database/*")),
+		allow("MigrateLog", []string{"ecs:DescribeTaskDefinition"}, jsii.String("*")),
 		only("iam:PassedToService", "ecs-tasks.amazonaws.com", "PassTasks", []string{"iam:PassRole"}, r.arn("iam", "role/"+r.prefix+"database-*")),
 	)...)
 }
