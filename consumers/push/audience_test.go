@@ -66,3 +66,24 @@ func TestAudience_RemembersNothingOfWhatWasHandledHere(t *testing.T) {
 		t.Errorf("got %d missed, %t, and %d ahead, want none and one", len(missed), ok, len(c.ahead))
 	}
 }
+
+// After a reset clients hear nothing any more, whatever they were about: else the last event that they have would be one behind the gap.
+func TestAudience_ResetMutes(t *testing.T) {
+	t.Parallel()
+	a := newAudience(2, 10)
+	listening, resuming := &client{}, &client{}
+	for _, c := range []*client{listening, resuming} {
+		if err := a.enter(c, choice{}); err != nil {
+			t.Fatal(err)
+		}
+		defer a.leave(c)
+	}
+	a.listen(listening)
+	if clients := a.reset(); len(clients) != 2 {
+		t.Errorf("got %d clients to tell, want both", len(clients))
+	}
+	a.catchUp(resuming, nil, nil)
+	if listeners, _ := a.hear(events.Event{Source: "/a", DeviceID: "hall", ID: "1"}); len(listeners) != 0 {
+		t.Errorf("%d clients hear what comes after, want none", len(listeners))
+	}
+}

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/device-fanout/fanout/consumers/failure"
 	"github.com/device-fanout/fanout/events"
 )
 
@@ -153,6 +155,7 @@ func pause(ctx context.Context, d time.Duration) {
 type place struct {
 	begun    bool
 	position int64 // of the last event that was passed on; 0 if there was none
+	message  []byte
 }
 
 // readFeed reads all that the feed has. The first time that is the last events only, for clients that come back.
@@ -173,8 +176,9 @@ func (s *Service) readFeed(ctx context.Context, at *place) error {
 		}
 		more := len(entries) == feedPage
 		if at.begun && from > 0 {
-			// The last one is still there, or the feed was shortened beyond it.
-			if len(entries) == 0 || entries[0].Position != from {
+			// The last one is still there, or the feed was shortened beyond it. A database that came back without its last moments has given its
+			// position to another one.
+			if len(entries) == 0 || entries[0].Position != from || !bytes.Equal(entries[0].Message, at.message) {
 				s.lostPlace()
 				*at = place{}
 				continue
@@ -184,7 +188,7 @@ func (s *Service) readFeed(ctx context.Context, at *place) error {
 		at.begun = true
 		for _, entry := range entries {
 			s.pass(entry.Event, entry.Message)
-			at.position = entry.Position
+			at.position, at.message = entry.Position, entry.Message
 		}
 		if !more {
 			s.follower.begun.Store(true)
@@ -215,12 +219,16 @@ func (s *Service) lostPlace() {
 	}
 }
 
-// reset forgets the recent events, and returns all clients.
+// reset forgets the recent events, and mutes and returns all clients: what comes now must not be the last one that a client has.
 func (a *audience) reset() []*client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.recent = recent{max: a.recent.max}
-	return a.clients()
+	clients := a.clients()
+	for _, c := range clients {
+		a.forget(c)
+	}
+	return clients
 }
 
 // feedPast is what a feed has and, for longer ago, what an older past has.
@@ -233,7 +241,7 @@ func (p feedPast) Since(ctx context.Context, after events.Identity) iter.Seq2[ev
 	return func(yield func(events.Event, error) bool) {
 		first := true
 		for event, err := range p.feed.Since(ctx, after) {
-			if err != nil && first && p.older != nil {
+			if err != nil && first && p.older != nil && !down(err) {
 				p.older.Since(ctx, after)(yield)
 				return
 			}
@@ -243,6 +251,12 @@ func (p feedPast) Since(ctx context.Context, after events.Identity) iter.Seq2[ev
 			}
 		}
 	}
+}
+
+// down tells whether an error says that its cause may pass.
+func down(err error) bool {
+	_, ok := errors.AsType[*failure.UnavailableError](err)
+	return ok
 }
 
 // share is Handle with a feed.

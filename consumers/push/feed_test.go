@@ -1,6 +1,7 @@
 package push_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/device-fanout/fanout/consumers"
 	"github.com/device-fanout/fanout/consumers/push"
 	"github.com/device-fanout/fanout/events"
 )
@@ -21,8 +23,10 @@ type list struct {
 	mu      sync.Mutex
 	entries []push.Entry
 	gone    int           // entries it has been shortened by
-	fault   error         // of every use
+	fault   error         // of every use but Since
 	gate    chan struct{} // Read waits here; nil does not hold up
+
+	sinceFault error // of Since; nil means that it knows no event
 }
 
 func (l *list) Add(_ context.Context, event events.Event, message []byte) error {
@@ -61,7 +65,9 @@ func (l *list) Listen(ctx context.Context, _ func()) error {
 func (l *list) Check(context.Context) error { return l.fault }
 
 func (l *list) Since(context.Context, events.Identity) iter.Seq2[events.Event, error] {
-	return func(yield func(events.Event, error) bool) { yield(events.Event{}, errors.New("no such event")) }
+	return func(yield func(events.Event, error) bool) {
+		yield(events.Event{}, cmp.Or(l.sinceFault, errors.New("no such event")))
+	}
 }
 
 // change changes the list while nobody uses it.
@@ -198,6 +204,42 @@ func TestFeed_HasEventsAtTheStart(t *testing.T) {
 		b.handle(event("hall", 6))
 		if got := live.all(1); got != "hall-6" {
 			t.Errorf("live: got %s, want hall-6", got)
+		}
+	})
+}
+
+// A feed that is down while a client resumes is no reason for it to forget where it was, whatever an older past knows.
+func TestFeed_IsDownWhileAClientResumes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, older := range []push.Past{nil, &list{}} {
+			b := follow(t, push.Config{Feed: &list{sinceFault: consumers.Unavailable(errors.New("down"))}, Past: older})
+			if _, _, err := b.connect("?after=hall-7").Read(t.Context()); websocket.CloseStatus(err) != push.StatusTryAgain {
+				t.Errorf("got %v, want %v", err, push.StatusTryAgain)
+			}
+		}
+	})
+}
+
+// After a failover that has cost the database its last moments the positions of then are those of other events.
+func TestFeed_HasLostItsEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		feed := &list{}
+		b := follow(t, push.Config{Feed: feed})
+		c := b.connect("")
+		b.handle(event("hall", 0), event("hall", 1))
+		if got := c.all(2); got != "hall-0 hall-1" {
+			t.Errorf("got %s, want hall-0 hall-1", got)
+		}
+		feed.change(func() { feed.entries = feed.entries[:1:1] })
+		b.handle(event("lamp", 0), event("lamp", 1))
+		if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != push.StatusTryAgain {
+			t.Errorf("got %v, want %v", err, push.StatusTryAgain)
+		}
+		time.Sleep(3 * time.Second)
+		if got := b.connect("?after=hall-0").all(2); got != "lamp-0 lamp-1" {
+			t.Errorf("afterwards: got %s, want lamp-0 lamp-1", got)
 		}
 	})
 }

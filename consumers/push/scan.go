@@ -104,6 +104,10 @@ func (s *Service) scan(ctx context.Context, one *scan) {
 		case ctx.Err() != nil:
 			all(farewell{websocket.StatusPolicyViolation, "the past took too long to send: go on after the last event"})
 			return
+		case down(err):
+			s.logger.Info("clients are to try again", "clients", len(one.listeners), "event_id", one.after.ID, "err", err)
+			all(farewell{StatusTryAgain, "the past can't be read now: go on after the last event that you have"})
+			return
 		case err != nil:
 			s.logger.Info("clients cannot resume", "clients", len(one.listeners), "event_id", one.after.ID, "err", err)
 			all(farewell{StatusCannotResume, shorten(fmt.Sprintf("no way on from event %q", one.after.ID))})

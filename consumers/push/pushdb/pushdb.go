@@ -107,7 +107,8 @@ func (f *Feed) Add(ctx context.Context, event events.Event, message []byte) erro
 	} else if n == 0 {
 		return f.repeated(ctx, event)
 	}
-	if f.added.Add(1)%uint64(max(1, f.keep/100)) == 0 {
+	// The first one too: a process may never come to its second turn.
+	if (f.added.Add(1)-1)%uint64(max(1, f.keep/100)) == 0 {
 		if _, err := f.db.ExecContext(ctx, trim, f.keep); err != nil {
 			f.logger.Warn("old events of the feed could not be deleted; trying again later", "err", err)
 		}
@@ -174,6 +175,9 @@ func (f *Feed) Listen(ctx context.Context, heard func()) error {
 // ErrNotFound is the error of [Feed.Since] for an event that the feed does not have.
 var ErrNotFound = errors.New("push: feed: no such event")
 
+// errShortened is the error of Since for a feed that was shortened beyond the page that is read. What was read of it holds.
+var errShortened = consumers.Unavailable(errors.New("push: feed: it was shortened while it was read"))
+
 // page is how many events Since reads at once.
 const page = 1000
 
@@ -181,22 +185,26 @@ const page = 1000
 func (f *Feed) Since(ctx context.Context, after events.Identity) iter.Seq2[events.Event, error] {
 	return func(yield func(events.Event, error) bool) {
 		var position int64
-		err := f.db.QueryRowContext(ctx, find, after.ID, after.Subject, after.Source).Scan(&position)
+		err := database.Verdict(f.db.QueryRowContext(ctx, find, after.ID, after.Subject, after.Source).Scan(&position))
 		if err == nil && position == 0 {
 			err = ErrNotFound
 		}
 		for more := err == nil; more; {
 			var entries []push.Entry
-			if entries, err = f.Read(ctx, position+1, page); err != nil {
+			if entries, err = f.Read(ctx, position, page+1); err != nil {
 				break
 			}
-			for _, e := range entries {
+			if len(entries) == 0 || entries[0].Position != position { // what followed the last one may be gone too
+				err = errShortened
+				break
+			}
+			more = len(entries) > page
+			for _, e := range entries[1:] {
 				position = e.Position
 				if e.Event.ID != "" && !yield(e.Event, nil) {
 					return
 				}
 			}
-			more = len(entries) == page
 		}
 		if err != nil {
 			yield(events.Event{}, err)

@@ -273,6 +273,68 @@ func TestFeed_IsShortened(t *testing.T) {
 	}
 }
 
+// filled opens a feed with n events of a device, d0-1 and so on, and its database beside it.
+func filled(t *testing.T, n int, cfg pushdb.Config) (*pushdb.Feed, *sql.DB) {
+	t.Helper()
+	target := databasetest.Postgres(t)
+	feed, err := pushdb.Open(t.Context(), target, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { feed.Close() })
+	db, err := sql.Open("pgx", target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	message, err := events.Encode(event("d0", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO push_events (event_id, device_id, source, event)
+		SELECT 'd0-' || n, 'd0', 'test', replace($1, 'd0-0', 'd0-' || n) FROM generate_series(1, $2::int) n`, string(message), n); err != nil {
+		t.Fatal(err)
+	}
+	return feed, db
+}
+
+// A client that reads the past slowly is told when the feed is shortened beyond where it is: it gets no gap.
+func TestFeed_IsShortenedUnderAReader(t *testing.T) {
+	t.Parallel()
+	feed, db := filled(t, 2500, pushdb.Config{})
+	n, failed := 1, error(nil)
+	for event, err := range feed.Since(t.Context(), events.Identity{ID: "d0-1"}) {
+		if failed = err; err != nil {
+			continue
+		}
+		n++
+		if want := fmt.Sprintf("d0-%d", n); event.ID != want {
+			t.Fatalf("got %s, want %s", event.ID, want)
+		}
+		if n == 3 {
+			if _, err := db.ExecContext(t.Context(), `DELETE FROM push_events WHERE position < 2000`); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var down *failure.UnavailableError
+	if !errors.As(failed, &down) {
+		t.Errorf("after %d events: got %v, want unavailable: try again", n, failed)
+	}
+}
+
+// However short the life of each process, the feed does not grow for ever.
+func TestFeed_IsShortenedByTheFirstEventOfAProcess(t *testing.T) {
+	t.Parallel()
+	feed, _ := filled(t, 1200, pushdb.Config{Keep: 1000})
+	if err := feed.Add(t.Context(), event("d1", 0), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := feed.Read(t.Context(), 0, 2000); err != nil || len(kept) != 1000 {
+		t.Errorf("got %d events, %v, want 1000", len(kept), err)
+	}
+}
+
 func TestOpen_WithoutADatabaseOrAnother(t *testing.T) {
 	t.Parallel()
 	if _, err := pushdb.Open(t.Context(), databasetest.SQLite(t), pushdb.Config{}); err == nil || !strings.Contains(err.Error(), "PostgreSQL") {
