@@ -58,8 +58,8 @@ func newGatewayStack(app constructs.Construct, t target) *GatewayStack {
 	switch g.Spool {
 	case topology.SpoolInTask:
 		p.command = append(p.command, "--spool", "/tmp"+spoolFolder) // its own disk
-	case topology.SpoolOnEFS: // twice as many as tasks: in a deployment the old and the new ones run
-		p.command = append(p.command, "--spool", spoolFolder, "--spool-slots", fmt.Sprint(2*g.Tasks.Max))
+	case topology.SpoolOnEFS: // in a deployment the old and the new tasks run, and each may be emptying another slot beside its own
+		p.command = append(p.command, "--spool", spoolFolder, "--spool-slots", fmt.Sprint(4*g.Tasks.Max))
 	}
 	group := newGroup(stack, n, "Out", "the load balancer calls a gateway; it calls AWS")
 	task := newTask(stack, t, p)
