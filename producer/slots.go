@@ -16,8 +16,8 @@ const slotPatience = time.Minute
 
 // NewInSlot is [New] for one of several processes that keep their spools in one folder, as tasks do that share a file system: cfg.Spool is that
 // folder, and the Producer's own spool the first of its subfolders 0 to slots-1, the slots, that no other has open; one that holds events comes
-// before an empty one. With all of them taken the error is [ErrSpoolLocked]. Give as many slots as there may be processes at once, during a
-// deploy too, and call [Producer.EmptySlots] now and then.
+// before an empty one. With all of them taken the error is [ErrSpoolLocked]. Give twice as many slots as there may be processes at once,
+// during a deploy too, and call [Producer.EmptySlots] now and then, which holds a second one for up to a minute.
 //
 // On a network file system a lock holds as long as the server hears of its host. When it was lost and another process has taken the slot, events
 // are refused here: Stats.SpoolErr says so.
@@ -97,6 +97,6 @@ func (p *Producer) emptySlot(ctx context.Context, dir string) error {
 
 // holdsEvents tells whether there are events in the spool at dir, or may be.
 func holdsEvents(dir string) bool {
-	logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
-	return len(logs) > 0
+	entries, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".log" })
 }

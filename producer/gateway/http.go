@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -272,18 +273,21 @@ func limited(detail string, wait time.Duration) *Problem {
 	return p
 }
 
-// ready says whether this gateway should get new connections.
-func (g *Gateway) ready(w http.ResponseWriter, _ *http.Request) {
+// ready says whether this gateway should get new connections. What the query parameter exclude names, with commas between, is not asked for: buffer,
+// spool, mqtt. It is for load balancers whose targets are replaced when they are not ready.
+func (g *Gateway) ready(w http.ResponseWriter, r *http.Request) {
+	excluded := strings.Split(r.URL.Query().Get("exclude"), ",")
+	asked := func(what string) bool { return !slices.Contains(excluded, what) }
 	switch {
 	case g.isClosing():
 		writeState(w, http.StatusServiceUnavailable, "closing")
 	case g.leaving.Load():
 		writeState(w, http.StatusServiceUnavailable, "shutting down")
-	case g.publisher.Stats().SpoolErr != nil: // the producer's log says why
+	case asked("spool") && g.publisher.Stats().SpoolErr != nil: // the producer's log says why
 		writeState(w, http.StatusServiceUnavailable, "the spool takes no events")
-	case g.full(time.Now()):
+	case asked("buffer") && g.full(time.Now()):
 		writeState(w, http.StatusServiceUnavailable, "buffer full")
-	case g.connected.Load() < g.subscribers.Load():
+	case asked("mqtt") && g.connected.Load() < g.subscribers.Load():
 		writeState(w, http.StatusServiceUnavailable, "not connected to the MQTT broker")
 	default:
 		writeState(w, http.StatusOK, "ok")

@@ -191,6 +191,9 @@ func TestPost_FullBuffer(t *testing.T) {
 		if a := w.get(t, "/readyz"); a.status != 503 || !strings.Contains(a.body, "buffer full") {
 			t.Errorf("/readyz: got %d %s, want 503", a.status, a.body)
 		}
+		if a := w.get(t, "/readyz?exclude=spool,buffer"); a.status != 200 {
+			t.Errorf("/readyz but for the buffer: got %d %s, want 200", a.status, a.body)
+		}
 		if a := w.get(t, "/healthz"); a.status != 200 {
 			t.Errorf("/healthz: got %d, want 200", a.status)
 		}

@@ -171,7 +171,11 @@ func (k *Keys) Watch(ctx context.Context, every time.Duration, logger *slog.Logg
 			logger.Error(k.from.unusable, "err", err)
 		}
 		if changed {
-			logger.Info("keys reloaded", "keys", k.Len())
+			level := slog.LevelInfo
+			if k.Len() == 0 { // nobody is let in any more, which is seldom meant
+				level = slog.LevelWarn
+			}
+			logger.Log(ctx, level, "keys reloaded", "keys", k.Len())
 		}
 	}
 }
