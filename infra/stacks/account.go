@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
@@ -93,7 +92,7 @@ func newImages(stack awscdk.Stack, s setup) {
 		}
 	}
 	for _, name := range sortedKeys(repositories) {
-		made := awsecr.NewRepository(stack, jsii.String("Repository-"+strings.ReplaceAll(name, "/", "-")), &awsecr.RepositoryProps{
+		made := awsecr.NewRepository(stack, jsii.String("Repository-"+inName(name)), &awsecr.RepositoryProps{
 			RepositoryName: &name, ImageScanOnPush: jsii.Bool(true), ImageTagMutability: awsecr.TagMutability_IMMUTABLE,
 			RemovalPolicy: awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE,
 			LifecycleRules: &[]*awsecr.LifecycleRule{

@@ -121,6 +121,11 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 			[]call{
 				{action: "sqs:CreateQueue", resource: "arn:aws:sqs" + at + "prod-history.fifo"},
 				{action: "iam:CreateRole", resource: role("prod-history-TaskRole-1"), boundary: boundary},
+				{action: "iam:UpdateAssumeRolePolicy", resource: role("prod-history-TaskRole-1")},
+				{action: "rds:CreateDBInstance", resource: "arn:aws:rds" + at + "pg:default.postgres17"},
+				{action: "rds:CreateDBInstance", resource: "arn:aws:rds" + at + "og:default:postgres-17"},
+				{action: "lambda:TagResource", resource: "arn:aws:lambda" + at + "event-source-mapping:1"},
+				{action: "ssm:PutParameter", resource: "arn:aws:ssm" + at + "parameter/fanout/prod/topic-arn"},
 				{action: "iam:PassRole", resource: role("prod-history-TaskRole-1"), passedTo: "ecs-tasks.amazonaws.com"},
 			},
 			[]call{
@@ -128,6 +133,9 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 				{action: "iam:CreateRole", resource: role("prod-history-TaskRole-1"), boundary: "another"},
 				{action: "iam:PutRolePolicy", resource: role("prod-history-TaskRole-1"), boundary: "none"},
 				{action: "iam:CreateRole", resource: role("admin"), boundary: boundary},
+				{action: "iam:UpdateAssumeRolePolicy", resource: role("prod-admin"), others: true},
+				{action: "ssm:PutParameter", resource: "arn:aws:ssm" + at + "parameter/fanout/production/topic-arn"},
+				{action: "cloudformation:DeleteStack", resource: stack("prod-history")},
 				{action: "iam:DeleteRolePermissionsBoundary", resource: role("prod-history-TaskRole-1")},
 				{action: "iam:PassRole", resource: role("prod-history-TaskRole-1"), passedTo: "ec2.amazonaws.com"},
 				{action: "iam:CreateUser", resource: "arn:aws:iam::111122223333:user/prod-x"},
@@ -136,8 +144,12 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 		},
 		"device-events-feature-deploy": {
 			"repo:acme/devices:environment:feature",
-			[]call{{action: "cloudformation:ExecuteChangeSet", resource: stack("feature-x-history")}},
-			[]call{{action: "cloudformation:ExecuteChangeSet", resource: stack("prod-history")}},
+			[]call{
+				{action: "cloudformation:ExecuteChangeSet", resource: stack("feature-x-history")},
+				{action: "cloudformation:DeleteStack", resource: stack("feature-x-history")},
+				{action: "ecs:RunTask", resource: "arn:aws:ecs:eu-central-1:111122223333:task-definition/feature-x-database-fanout:1"},
+			},
+			[]call{{action: "cloudformation:DeleteStack", resource: stack("prod-history")}, {action: "cloudformation:ExecuteChangeSet", resource: stack("prod-history")}},
 		},
 	} {
 		role := d.named(t, "AWS::IAM::Role", "RoleName", name)

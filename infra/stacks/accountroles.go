@@ -58,9 +58,36 @@ func (r environmentRoles) arn(service, resource string) *string {
 // stacks are those of the environment.
 func (r environmentRoles) stacks() *string { return r.arn("cloudformation", "stack/"+r.prefix+"*/*") }
 
-// parameters are what its stacks publish, and logs what its programs write.
-func (r environmentRoles) parameters() string {
-	return appName + "/" + strings.TrimSuffix(r.prefix, "-") + "*"
+// named is the pattern of what is called so in the environment, or in any of those that share the roles.
+func (r environmentRoles) named(name string) string {
+	if r.environment.ThrowAway() {
+		return r.prefix + "*-" + name
+	}
+	return r.prefix + name
+}
+
+// paths are the path of what the environment's stacks publish, and of what its programs log, and all that is below it.
+func (r environmentRoles) paths(service, kind string) []*string {
+	path := kind + appName + "/" + strings.TrimSuffix(r.prefix, "-")
+	if r.environment.ThrowAway() {
+		return []*string{r.arn(service, path+"-*")}
+	}
+	return []*string{r.arn(service, path), r.arn(service, path+"/*")}
+}
+
+// secrets are those that CloudFormation itself reads: of databases that are no environment's, for functions.
+func (r environmentRoles) secrets() (arns []*string) {
+	for _, s := range r.app.Topology.Services {
+		secret := strings.ReplaceAll(s.Compute.DatabaseSecret, "{env}", r.environment.Name)
+		switch {
+		case secret == "" || s.Compute.Kind != topology.Lambda:
+		case strings.HasPrefix(secret, "arn:"):
+			arns = append(arns, &secret)
+		default:
+			arns = append(arns, r.arn("secretsmanager", "secret:"+secret+"-??????"))
+		}
+	}
+	return arns
 }
 
 // role makes a role with these rights.
@@ -84,36 +111,49 @@ func only(key string, values any, id string, actions []string, resources ...*str
 
 // newExecution makes the role by which CloudFormation makes the environment's resources.
 func (r environmentRoles) newExecution(boundary awsiam.ManagedPolicy) awsiam.Role {
-	any := r.prefix + "*"
-	return r.role(
+	every := r.prefix + "*"
+	tagged := allow("Trusts", []string{"iam:UpdateAssumeRolePolicy", "iam:DeleteRole", "iam:UpdateRole", "iam:UpdateRoleDescription"}, r.arn("iam", "role/"+every))
+	tagged.AddConditions(&map[string]any{"StringLike": map[string]any{"iam:ResourceTag/" + environmentTag: r.environment.Name}}) // the stacks' own, and nobody else's
+	made := r.role(
 		"Execution", executionRole, "make the resources of", awsiam.NewServicePrincipal(jsii.String("cloudformation.amazonaws.com"), nil),
-		allow("Named", []string{"sns:*"}, r.arn("sns", any)),
-		allow("Queues", []string{"sqs:*"}, r.arn("sqs", any)),
-		allow("Parameters", []string{"ssm:*"}, r.arn("ssm", "parameter/"+r.parameters())),
-		allow("Logs", []string{"logs:*"}, r.arn("logs", "log-group:/"+r.parameters())),
-		allow("Watch", []string{"cloudwatch:*"}, r.arn("cloudwatch", "alarm:"+any), jsii.String("arn:"+*awscdk.Aws_PARTITION()+":cloudwatch::"+r.account+":dashboard/"+any)),
-		allow("Functions", []string{"lambda:*"}, r.arn("lambda", "function:"+any)),
-		allow("Tasks", []string{"ecs:*"}, r.arn("ecs", "cluster/"+any), r.arn("ecs", "service/"+any), r.arn("ecs", "task-definition/"+any)),
-		allow("Databases", []string{"rds:*"}, r.arn("rds", "db:"+any), r.arn("rds", "cluster:"+any), r.arn("rds", "subgrp:"+any), r.arn("rds", "snapshot:*"), r.arn("rds", "cluster-snapshot:*")),
+		tagged,
+		allow("Named", []string{"sns:*"}, r.arn("sns", every)),
+		allow("Queues", []string{"sqs:*"}, r.arn("sqs", every)),
+		allow("Parameters", []string{"ssm:*"}, r.paths("ssm", "parameter/")...),
+		allow("Logs", []string{"logs:*"}, append(r.paths("logs", "log-group:/"), r.arn("logs", "log-group:/"+appName+"/"+every))...),
+		allow("Watch", []string{"cloudwatch:*"}, r.arn("cloudwatch", "alarm:"+every), jsii.String("arn:"+*awscdk.Aws_PARTITION()+":cloudwatch::"+r.account+":dashboard/"+every)),
+		allow("Functions", []string{"lambda:*"}, r.arn("lambda", "function:"+every)),
+		allow("MappingTags", []string{"lambda:TagResource", "lambda:UntagResource", "lambda:ListTags"}, r.arn("lambda", "event-source-mapping:*")),
+		allow("Tasks", []string{"ecs:*"}, r.arn("ecs", "cluster/"+every), r.arn("ecs", "service/"+every), r.arn("ecs", "task-definition/"+every), r.arn("ecs", "service-deployment/"+every), r.arn("ecs", "service-revision/"+every)),
+		allow("Databases", []string{"rds:*"}, r.arn("rds", "db:"+every), r.arn("rds", "cluster:"+every), r.arn("rds", "subgrp:"+every), r.arn("rds", "snapshot:*"), r.arn("rds", "cluster-snapshot:*"),
+			r.arn("rds", "og:*"), r.arn("rds", "pg:*"), r.arn("rds", "cluster-pg:*")), // the groups of options and parameters that RDS gives
 		allow("DatabaseSecrets", []string{"secretsmanager:CreateSecret", "secretsmanager:TagResource", "secretsmanager:RotateSecret"}, r.arn("secretsmanager", "secret:rds!*")),
 		// These have no names to tell them by; what they can do is bounded by the roles that use them.
 		allow("Unnamed", []string{
 			"ec2:*", "elasticloadbalancing:*", "elasticfilesystem:*", "application-autoscaling:*", "kms:*", "ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition",
 			"ecs:DescribeTaskDefinition", "ecs:CreateCluster", "logs:DescribeLogGroups", "lambda:CreateEventSourceMapping", "lambda:UpdateEventSourceMapping",
 			"lambda:DeleteEventSourceMapping", "lambda:GetEventSourceMapping", "rds:Describe*", "cloudwatch:DescribeAlarms", "ecr:GetRepositoryPolicy", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "sns:ListTopics",
+			"sns:Unsubscribe", "sns:GetSubscriptionAttributes", "sns:SetSubscriptionAttributes", // which IAM may know without a topic
+			"route53:AssociateVPCWithHostedZone", // of an endpoint
+			"iam:ListEntitiesForPolicy",
 		}, jsii.String("*")),
 		only("iam:PermissionsBoundary", boundary.ManagedPolicyArn(), "Roles", []string{
 			"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary",
-		}, r.arn("iam", "role/"+any)),
-		only("iam:PassedToService", []string{"ecs-tasks.amazonaws.com", "lambda.amazonaws.com", "sns.amazonaws.com"}, "PassRoles", []string{"iam:PassRole"}, r.arn("iam", "role/"+any)),
+		}, r.arn("iam", "role/"+every)),
+		only("iam:PassedToService", []string{"ecs-tasks.amazonaws.com", "lambda.amazonaws.com", "sns.amazonaws.com"}, "PassRoles", []string{"iam:PassRole"}, r.arn("iam", "role/"+every)),
 		only("iam:AWSServiceName", []string{
 			"ecs.amazonaws.com", "ecs.application-autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com", "rds.amazonaws.com", "elasticfilesystem.amazonaws.com",
 		}, "LinkedRoles", []string{"iam:CreateServiceLinkedRole"}, r.arn("iam", "role/aws-service-role/*")),
-		allow("RolesRead", []string{"iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:DeleteRole", "iam:UpdateRole", "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:UntagRole"}, r.arn("iam", "role/"+any)),
+		only("iam:PassedToService", "application-autoscaling.amazonaws.com", "PassScaling", []string{"iam:PassRole"}, r.arn("iam", "role/aws-service-role/ecs.application-autoscaling.amazonaws.com/*")),
+		allow("RolesRead", []string{"iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:TagRole"}, r.arn("iam", "role/"+every)),
 		allow("Policies", []string{
 			"iam:CreatePolicy", "iam:DeletePolicy", "iam:GetPolicy", "iam:CreatePolicyVersion", "iam:DeletePolicyVersion", "iam:GetPolicyVersion", "iam:ListPolicyVersions", "iam:TagPolicy", "iam:UntagPolicy",
-		}, r.arn("iam", "policy/"+any)),
+		}, r.arn("iam", "policy/"+every)),
 	)
+	if secrets := r.secrets(); len(secrets) > 0 {
+		made.AddToPolicy(allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, secrets...))
+	}
+	return made
 }
 
 // trust is whoever runs in an environment of the source repository.
@@ -133,7 +173,7 @@ func (r environmentRoles) looks() []awsiam.PolicyStatement {
 		}, r.stacks()),
 		allow("Lists", []string{"cloudformation:DescribeStacks", "cloudformation:ListStacks", "cloudformation:ListExports", "logs:DescribeLogGroups"}, jsii.String("*")),
 		allow("Parameters", []string{"ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"},
-			r.arn("ssm", "parameter/cdk-bootstrap/"+bootstrapQualifier+"/version"), r.arn("ssm", "parameter/"+r.parameters())),
+			append(r.paths("ssm", "parameter/"), r.arn("ssm", "parameter/cdk-bootstrap/"+bootstrapQualifier+"/version"))...),
 		allow("Images", []string{"ecr:DescribeImages", "ecr:BatchGetImage"}, r.arn("ecr", "repository/*")),
 	}
 }
@@ -146,7 +186,8 @@ func (r environmentRoles) newPlan(provider string, execution awsiam.Role) {
 		// What stayed when a stack went is looked for, to be taken back.
 		allow("Leftovers", []string{"sqs:GetQueueUrl", "sqs:GetQueueAttributes"}, r.arn("sqs", r.prefix+"*")),
 		allow("LeftTopics", []string{"sns:GetTopicAttributes"}, r.arn("sns", r.prefix+"*")),
-		allow("ChangeSets", []string{"cloudformation:CreateChangeSet", "cloudformation:DeleteChangeSet"}, r.stacks()),
+		// The CDK protects a stack of production when it makes its first change set. Who could take that away can still delete nothing.
+		allow("ChangeSets", []string{"cloudformation:CreateChangeSet", "cloudformation:DeleteChangeSet", "cloudformation:UpdateTerminationProtection"}, r.stacks()),
 		only("iam:PassedToService", "cloudformation.amazonaws.com", "PassExecution", []string{"iam:PassRole"}, execution.RoleArn()),
 		allow("Templates", []string{"s3:GetObject*", "s3:PutObject", "s3:ListBucket", "s3:GetBucketLocation", "s3:GetEncryptionConfiguration"},
 			r.arn("s3", bucket), r.arn("s3", bucket+"/*")),
@@ -155,13 +196,16 @@ func (r environmentRoles) newPlan(provider string, execution awsiam.Role) {
 
 // newDeploy makes the role that executes what was planned, and runs migrations.
 func (r environmentRoles) newDeploy(provider string) {
-	r.role("Deploy", deployRole, "execute change sets, and run migrations, of", r.trust(provider, r.name()), append(
+	made := r.role("Deploy", deployRole, "execute change sets, and run migrations, of", r.trust(provider, r.name()), append(
 		r.looks(),
 		allow("Execute", []string{"cloudformation:ExecuteChangeSet", "cloudformation:RollbackStack", "cloudformation:ContinueUpdateRollback"}, r.stacks()),
-		allow("Migrate", []string{"ecs:RunTask", "ecs:DescribeTasks"}, r.arn("ecs", "task-definition/"+r.prefix+"database-*"), r.arn("ecs", "task/"+r.prefix+"database/*")),
+		allow("Migrate", []string{"ecs:RunTask", "ecs:DescribeTasks"}, r.arn("ecs", "task-definition/"+r.named("database-*")), r.arn("ecs", "task/"+r.named("database/*"))),
 		allow("MigrateLog", []string{"ecs:DescribeTaskDefinition"}, jsii.String("*")),
-		only("iam:PassedToService", "ecs-tasks.amazonaws.com", "PassTasks", []string{"iam:PassRole"}, r.arn("iam", "role/"+r.prefix+"database-*")),
+		only("iam:PassedToService", "ecs-tasks.amazonaws.com", "PassTasks", []string{"iam:PassRole"}, r.arn("iam", "role/"+r.named("database-*"))),
 	)...)
+	if r.environment.ThrowAway() {
+		made.AddToPolicy(allow("Delete", []string{"cloudformation:DeleteStack"}, r.stacks()))
+	}
 }
 
 // name is the environment's, without what makes it many.

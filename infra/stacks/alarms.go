@@ -90,12 +90,18 @@ func over(m awscloudwatch.Metric, period time.Duration) awscloudwatch.Metric {
 // somebody has time for them and hide those that come meanwhile.
 func newLetters(queue string) awscloudwatch.IMetric {
 	return awscloudwatch.NewMathExpression(&awscloudwatch.MathExpressionProps{
-		Expression: jsii.String("FILL(sent, 0) + IF(DIFF(waiting + hidden) > 0, DIFF(waiting + hidden), 0)"), Label: jsii.String("new dead letters"),
+		Expression: jsii.String("FILL(sent, 0) + IF(grown > 0, grown, 0)"), Label: jsii.String("new dead letters"),
 		Period: seconds(60),
 		UsingMetrics: &map[string]awscloudwatch.IMetric{
-			"sent":    queueMetric(queue, "NumberOfMessagesSent", "Sum"),
-			"waiting": queueMetric(queue, "ApproximateNumberOfMessagesVisible", "Maximum"),
-			"hidden":  queueMetric(queue, "ApproximateNumberOfMessagesNotVisible", "Maximum"),
+			"sent": queueMetric(queue, "NumberOfMessagesSent", "Sum"),
+			// A queue that was idle for hours has no value of before: then it held nothing. A minute without a value is as the one before it.
+			"grown": awscloudwatch.NewMathExpression(&awscloudwatch.MathExpressionProps{
+				Expression: jsii.String("DIFF(FILL(FILL(waiting, REPEAT), 0) + FILL(FILL(hidden, REPEAT), 0))"), Period: seconds(60),
+				UsingMetrics: &map[string]awscloudwatch.IMetric{
+					"waiting": queueMetric(queue, "ApproximateNumberOfMessagesVisible", "Maximum"),
+					"hidden":  queueMetric(queue, "ApproximateNumberOfMessagesNotVisible", "Maximum"),
+				},
+			}),
 		},
 	})
 }

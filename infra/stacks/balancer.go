@@ -23,14 +23,18 @@ func seconds(n float64) awscdk.Duration { return awscdk.Duration_Seconds(&n) }
 
 // newDoor makes the security group of a load balancer, which takes TLS connections from the internet or, where it is internal, from private
 // addresses, and lets it call tasks of a group at a port.
-func newDoor(scope constructs.Construct, n network, internal bool, tasks awsec2.SecurityGroup, port int) awsec2.SecurityGroup {
+func (t target) newDoor(scope constructs.Construct, n network, internal bool, tasks awsec2.SecurityGroup, port int) awsec2.SecurityGroup {
 	door := awsec2.NewSecurityGroup(scope, jsii.String("Door"), &awsec2.SecurityGroupProps{
 		Vpc: n.vpc, Description: jsii.String("who may call the load balancer, and whom it calls"), AllowAllOutbound: jsii.Bool(false),
 	})
 	from := []awsec2.IPeer{awsec2.Peer_AnyIpv4()}
 	if internal {
 		from = nil
-		for _, private := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} {
+		private := []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"}
+		if t.Environment.Network.Made() {
+			private = []string{t.Environment.Network.CIDR}
+		}
+		for _, private := range private {
 			from = append(from, awsec2.Peer_Ipv4(&private))
 		}
 	}
@@ -46,11 +50,11 @@ func newDoor(scope constructs.Construct, n network, internal bool, tasks awsec2.
 // newBalancer puts an Application Load Balancer with TLS before the tasks of a service that listens. WebSockets go through it.
 func (made *ServiceStack) newBalancer(t target, n network, service awsecs.FargateService, tasks awsec2.SecurityGroup) {
 	stack, c := made.Stack, made.Service.Compute
-	door := newDoor(stack, n, c.Internal, tasks, c.Port)
+	door := t.newDoor(stack, n, c.Internal, tasks, c.Port)
 	balancer := elb.NewApplicationLoadBalancer(stack, jsii.String("Balancer"), &elb.ApplicationLoadBalancerProps{
 		Vpc: n.vpc, VpcSubnets: n.balancer(c.Internal), InternetFacing: jsii.Bool(!c.Internal), SecurityGroup: door,
-		DropInvalidHeaderFields: jsii.Bool(true), DeletionProtection: &t.Environment.Production,
-		IdleTimeout: seconds(300), // of a WebSocket too, which push keeps alive by pings
+		DropInvalidHeaderFields: jsii.Bool(true),
+		IdleTimeout:             seconds(300), // of a WebSocket too, which push keeps alive by pings
 	})
 	targets := elb.NewApplicationTargetGroup(stack, jsii.String("Tasks"), &elb.ApplicationTargetGroupProps{
 		Vpc: n.vpc, Port: jsii.Number(c.Port), Protocol: elb.ApplicationProtocol_HTTP, TargetType: elb.TargetType_IP,

@@ -2,7 +2,6 @@ package stacks
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
@@ -172,11 +171,11 @@ func newMigrations(stack awscdk.Stack, t target, n network, clients awsec2.ISecu
 	cluster := newTaskCluster(stack, t.DatabaseStack(), n)
 	group := newGroup(stack, n, "Out", "a migration calls AWS and the database")
 	for _, repository := range sortedKeys(repositories) {
-		id := "Migrate-" + strings.ReplaceAll(repository, "/", "-")
+		id := "Migrate-" + inName(repository)
 		scope := constructs.NewConstruct(stack, &id)
 		task := newTask(scope, t, program{
-			name: t.DatabaseStack() + "-" + strings.ReplaceAll(repository, "/", "-"), log: newLog(scope, t, "migrate/"+repository), container: "Migrate",
-			repository: repository, command: []string{"migrate"}, // all services that the image has, so that a new one needs no change here
+			name: t.DatabaseStack() + "-" + inName(repository), log: newLog(scope, t, "migrate/"+repository), container: "Migrate",
+			repository: repository, command: []string{"migrate", "--env", t.Environment.Name}, // all services that the image has, so that a new one needs no change here
 			cpu: 256, memory: 512, variables: d.variables(),
 		})
 		task.TaskRole().AddToPrincipalPolicy(d.allow())

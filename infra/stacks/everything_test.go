@@ -82,7 +82,7 @@ func TestGateway_StopsWithoutRefusing(t *testing.T) {
 			group = r
 		}
 	}
-	if group.text("HealthCheckPath") != "/readyz" || group.text("HealthCheckProtocol") != "HTTP" || group.text("Protocol") != "TCP" {
+	if group.text("HealthCheckPath") != "/readyz?exclude=buffer,spool" || group.text("HealthCheckProtocol") != "HTTP" || group.text("Protocol") != "TCP" {
 		t.Errorf("got %v, want readiness to be asked for", group.properties)
 	}
 	attributes := map[string]string{}

@@ -64,10 +64,14 @@ func newGatewayStack(app constructs.Construct, t target) *GatewayStack {
 	group := newGroup(stack, n, "Out", "the load balancer calls a gateway; it calls AWS")
 	task := newTask(stack, t, p)
 	secretIn(stack, "Keys", g.KeysSecret).GrantRead(task.TaskRole(), nil)
+	var files awsefs.FileSystem
 	if g.Spool == topology.SpoolOnEFS {
-		addSharedSpool(stack, t, n, task, group)
+		files = addSharedSpool(stack, t, n, task, group)
 	}
 	service := newTasks(stack, cluster, n, task, p, group)
+	if files != nil { // a task that can't mount it yet counts as failed
+		service.Node().AddDependency(files.MountTargetsAvailable())
+	}
 	made := &GatewayStack{Stack: stack, Fargate: service, Role: task.TaskRole()}
 	made.newBalancer(t, n, service, group)
 	t.scaleGateway(stack, service)
@@ -88,7 +92,7 @@ func newGatewayStack(app constructs.Construct, t target) *GatewayStack {
 }
 
 // addSharedSpool gives a task a folder on a file system that all tasks share.
-func addSharedSpool(stack awscdk.Stack, t target, n network, task awsecs.FargateTaskDefinition, tasks awsec2.SecurityGroup) {
+func addSharedSpool(stack awscdk.Stack, t target, n network, task awsecs.FargateTaskDefinition, tasks awsec2.SecurityGroup) awsefs.FileSystem {
 	files := awsefs.NewFileSystem(stack, jsii.String("Spool"), &awsefs.FileSystemProps{
 		Vpc: n.vpc, VpcSubnets: n.private, FileSystemName: jsii.String(t.GatewayStack()), Encrypted: jsii.Bool(true), RemovalPolicy: t.keep(),
 		ThroughputMode: awsefs.ThroughputMode_ELASTIC, AllowAnonymousAccess: jsii.Bool(false),
@@ -108,21 +112,23 @@ func addSharedSpool(stack awscdk.Stack, t target, n network, task awsecs.Fargate
 		AuthorizationConfig: &awsecs.AuthorizationConfig{AccessPointId: point.AccessPointId(), Iam: jsii.String("ENABLED")},
 	}})
 	task.DefaultContainer().AddMountPoints(&awsecs.MountPoint{SourceVolume: volume, ContainerPath: jsii.String(spoolFolder), ReadOnly: jsii.Bool(false)})
+	return files
 }
 
 // newBalancer puts a Network Load Balancer with TLS before the gateway's tasks.
 func (made *GatewayStack) newBalancer(t target, n network, service awsecs.FargateService, tasks awsec2.SecurityGroup) {
 	stack, internal := made.Stack, t.Environment.Gateway.Internal
-	door := newDoor(stack, n, internal, tasks, gatewayPort)
+	door := t.newDoor(stack, n, internal, tasks, gatewayPort)
 	balancer := elb.NewNetworkLoadBalancer(stack, jsii.String("Balancer"), &elb.NetworkLoadBalancerProps{
 		Vpc: n.vpc, VpcSubnets: n.balancer(internal), InternetFacing: jsii.Bool(!internal), CrossZoneEnabled: jsii.Bool(true),
-		SecurityGroups: &[]awsec2.ISecurityGroup{door}, DeletionProtection: &t.Environment.Production,
+		SecurityGroups: &[]awsec2.ISecurityGroup{door},
 	})
 	targets := elb.NewNetworkTargetGroup(stack, jsii.String("Tasks"), &elb.NetworkTargetGroupProps{
 		Vpc: n.vpc, Port: jsii.Number(gatewayPort), Protocol: elb.Protocol_TCP, TargetType: elb.TargetType_IP,
-		// It asks for readiness: a gateway whose spool can't be written, or that is about to stop, gets no new connections.
+		// It asks for readiness, but for what another task would not have either: while SNS can't be reached every buffer and every disk
+		// fills, and ECS replaces what is not ready, with the events on its disk.
 		HealthCheck: &elb.HealthCheck{
-			Protocol: elb.Protocol_HTTP, Path: jsii.String("/readyz"), Interval: seconds(10), Timeout: seconds(6),
+			Protocol: elb.Protocol_HTTP, Path: jsii.String("/readyz?exclude=buffer,spool"), Interval: seconds(10), Timeout: seconds(6),
 			HealthyThresholdCount: jsii.Number(2), UnhealthyThresholdCount: jsii.Number(2),
 		},
 		DeregistrationDelay: seconds(deregistrationDelay.Seconds()), ConnectionTermination: jsii.Bool(true), PreserveClientIp: jsii.Bool(false),

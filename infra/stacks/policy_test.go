@@ -58,6 +58,8 @@ func meets(t *testing.T, conditions any, c call) bool {
 				got = c.alias
 			case "kms:ViaService":
 				got = c.via
+			case "iam:ResourceTag/environment":
+				got = map[bool]string{false: "prod"}[c.others]
 			case "iam:PassedToService":
 				got = c.passedTo
 			case "iam:AWSServiceName":

@@ -82,6 +82,9 @@ func targetOf(a App, context func(key string) any) (target, error) {
 	}
 	if given := text["region"]; given != "" {
 		e.Region = given
+		if e.Certificate != "" && !strings.Contains(e.Certificate, ":acm:"+given+":") {
+			fault("context region: got %q, but the certificate of environment %q is %s: a load balancer takes certificates of its own region", given, e.Name, e.Certificate)
+		}
 	}
 	if e.Production && e.Account == "" {
 		fault("environment %q: account: missing in production; declare it in environments.json, or say -c account=…", e.Name)
@@ -114,6 +117,9 @@ func (t target) repositories() map[string]string {
 	}
 	return all
 }
+
+// inName is a repository's name as a part of another: none has two hyphens side by side, so that no two are called alike.
+func inName(repository string) string { return strings.ReplaceAll(repository, "/", "--") }
 
 // image is which image of a repository runs: by its digest or, where none is given, by the commit that is its tag.
 func (t target) image(repository string) *string {

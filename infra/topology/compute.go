@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -71,8 +72,14 @@ const (
 	Lambda  ComputeKind = "lambda"  // a function that SQS's event source calls
 )
 
+var legalRepository = regexp.MustCompile(`^[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+([._-][a-z0-9]+)*)*$`)
+
 // ShutdownDelay is how long a service with a port goes on serving clients when it is told to stop, until its load balancer has noticed.
 const ShutdownDelay = 20 * time.Second
+
+// maxMemory is the most that Fargate has, in MiB.
+// See https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size.
+const maxMemory = 30 * 1024
 
 // healthPort is where a task answers its own health check.
 const healthPort = 8080
@@ -199,6 +206,9 @@ func (c Compute) withDefaults() Compute {
 func (c Compute) faults(s Service) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, "compute: "+fmt.Sprintf(format, args...)) }
+	if c.Repository != "" && !legalRepository.MatchString(c.Repository) {
+		fault("repository: got %q, want the name of one in ECR, such as fanout or team/fanout", c.Repository)
+	}
 	if c.Database && c.DatabaseSecret != "" {
 		fault("database: got the environment's and the secret %q, want one of them", c.DatabaseSecret)
 	}
@@ -224,8 +234,10 @@ func (c Compute) faults(s Service) []string {
 	case Fargate:
 		if !slices.Contains([]int{256, 512, 1024, 2048, 4096}, c.CPU) {
 			fault("CPU: got %d, want 256, 512, 1024, 2048 or 4096", c.CPU)
-		} else if c.MemoryMiB < 2*c.CPU || c.MemoryMiB > 8*c.CPU {
-			fault("memory: got %d MiB, want from %d to %d with %d units of CPU", c.MemoryMiB, 2*c.CPU, 8*c.CPU, c.CPU)
+		} else if low, high := 2*c.CPU, min(8*c.CPU, maxMemory); c.MemoryMiB < low || c.MemoryMiB > high {
+			fault("memory: got %d MiB, want from %d to %d with %d units of CPU", c.MemoryMiB, low, high, c.CPU)
+		} else if c.MemoryMiB%1024 != 0 && c.MemoryMiB != 512 {
+			fault("memory: got %d MiB, want 512 or a multiple of 1024: Fargate has no sizes between", c.MemoryMiB)
 		}
 		if c.MinTasks < 1 || c.MaxTasks < c.MinTasks {
 			fault("tasks: got from %d to %d, want at least 1 and a maximum not below the minimum", c.MinTasks, c.MaxTasks)

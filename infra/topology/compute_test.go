@@ -118,6 +118,15 @@ func TestCompute_SaysWhatIsMissing(t *testing.T) {
 		"one zone with a port": {func(e *topology.Environment, s []topology.Service) {
 			e.Network = topology.Network{VPC: "vpc-0a1b2c3d", AvailabilityZones: []string{"eu-central-1a"}, Subnets: []string{"subnet-0a1b2c3d"}, PublicSubnets: []string{"subnet-0a1b2c3e"}, WayOut: topology.ByNAT}
 		}, `compute: port: environment "prod" has 1 subnets, want two`},
+		"memory between the sizes": {func(e *topology.Environment, s []topology.Service) { s[0].Compute.MemoryMiB = 600 }, "memory: got 600 MiB, want 512 or a multiple of 1024"},
+		"memory that Fargate has not": {func(e *topology.Environment, s []topology.Service) {
+			s[0].Compute.CPU, s[0].Compute.MemoryMiB = 4096, 32768
+		}, "memory: got 32768 MiB, want from 8192 to 30720"},
+		"repository":         {func(e *topology.Environment, s []topology.Service) { s[0].Compute.Repository = "a--b" }, `repository: got "a--b", want the name of one in ECR`},
+		"the gateway's task": {func(e *topology.Environment, s []topology.Service) { s[0].Name = "gateway-mqtt" }, `name: "gateway-mqtt" is the name`},
+		"two subnets in a zone": {func(e *topology.Environment, s []topology.Service) {
+			e.Network = topology.Network{VPC: "vpc-0a1b2c3d", AvailabilityZones: []string{"a", "a"}, Subnets: []string{"subnet-0a1b2c3d", "subnet-0a1b2c3e"}, WayOut: topology.ByNAT}
+		}, `network: availability_zones: got "a" twice`},
 		"no database":             {func(e *topology.Environment, s []topology.Service) { e.Database = topology.Database{} }, `environment "prod" has none; declare one, such as "database": {"kind": "postgres"}`},
 		"two databases":           {func(e *topology.Environment, s []topology.Service) { s[0].Compute.DatabaseSecret = "x" }, `database: got the environment's and the secret "x"`},
 		"kind of database":        {func(e *topology.Environment, s []topology.Service) { e.Database.Kind = "mysql" }, `database: kind: got "mysql", want postgres or aurora-serverless`},

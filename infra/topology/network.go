@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 )
 
 // Network is where tasks and databases of an environment are: in an existing VPC, or in one that is made for the environment. The zero value
@@ -99,6 +100,11 @@ func (n Network) faults() []string {
 		}
 		if n.VPC != "" && !legalVPC.MatchString(n.VPC) {
 			fault("vpc: got %q, want one such as vpc-0a1b2c3d4e5f67890", n.VPC)
+		}
+		for i, zone := range n.AvailabilityZones {
+			if slices.Contains(n.AvailabilityZones[:i], zone) {
+				fault("availability_zones: got %q twice, want a zone of its own for every subnet: load balancers and file systems take one subnet of each", zone)
+			}
 		}
 		for _, subnet := range append(append([]string(nil), n.Subnets...), n.PublicSubnets...) {
 			if !legalSubnet.MatchString(subnet) {

@@ -97,7 +97,7 @@ func (t Topology) serviceFaults(declared Service) []string {
 		fault("name: %q is the topic's name; choose another", s.Name)
 	case operationsPart:
 		fault("name: %q is the name of the stack with the alarms; choose another", s.Name)
-	case gatewayPart, networkPart, databasePart:
+	case gatewayPart, gatewayPart + "-mqtt", networkPart, databasePart:
 		fault("name: %q is the name of the environment's own stack of that kind; choose another", s.Name)
 	case "topic":
 		fault("name: %q is how the alarms of the topic are called; choose another", s.Name)

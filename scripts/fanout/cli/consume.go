@@ -60,7 +60,7 @@ a table in their database, which is PostgreSQL. There, too, --refuse-reused coun
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
-			if err := checkFanIn(s.Name, o); err != nil {
+			if err := checkFanIn(o); err != nil {
 				return err
 			}
 			api, err := g.clients(ctx)
@@ -89,6 +89,9 @@ a table in their database, which is PostgreSQL. There, too, --refuse-reused coun
 			opened, err := g.openService(ctx, s.Name, o)
 			if err != nil {
 				return err
+			}
+			if o.fanIn && !opened.fansIn {
+				return errors.Join(&exitError{exitUsage, fmt.Errorf("--fan-in: service %q is not opened by Push, whose processes share what they hear", s.Name)}, opened.Close(ctx))
 			}
 			if shutdownDelay > 0 {
 				if opened.Leave == nil {
@@ -159,13 +162,13 @@ a table in their database, which is PostgreSQL. There, too, --refuse-reused coun
 	return cmd
 }
 
-// checkFanIn finds out at once what only push could say after it has found its queue.
-func checkFanIn(service string, o serviceOptions) error {
+// checkFanIn finds out at once what push could say only after it has found its queue.
+func checkFanIn(o serviceOptions) error {
 	if !o.fanIn {
 		return nil
 	}
 	target := cmp.Or(o.database, os.Getenv("FANOUT_DATABASE"))
-	if service != "push" || o.data != "" || target == "" {
+	if o.data != "" || target == "" {
 		return &exitError{exitUsage, errors.New("--fan-in is for push, with a database of PostgreSQL in --database or FANOUT_DATABASE, where its processes meet")}
 	}
 	kind, err := database.KindOf(target)

@@ -124,7 +124,11 @@ func TestConsume_FanInWantsPostgreSQL(t *testing.T) {
 		{"history", "--database", "postgres://x@127.0.0.1/x"},
 	} {
 		done := invoke(t, "", append([]string{"consume", "--fan-in", "--endpoint", endpoint}, args...)...).want(t, exitUsage)
-		if !strings.Contains(done.stderr, "PostgreSQL") {
+		want := "PostgreSQL"
+		if args[0] == "history" {
+			want = `service "history" is not opened by Push`
+		}
+		if !strings.Contains(done.stderr, want) {
 			t.Errorf("%v: got %s", args, done.stderr)
 		}
 	}

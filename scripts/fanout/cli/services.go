@@ -39,6 +39,8 @@ type Service struct {
 	Past         push.Past                   // past events, for clients of push that reconnect; nil if it keeps none
 	Check        func(context.Context) error // whether what Handle depends on works, see consumers.Config; nil if the service can't tell
 	Close        func(context.Context) error // waits for what is being handled, at most until the context ends; nil if nothing is to be closed
+
+	fansIn bool // it shares a feed with others
 }
 
 // Services are the services of an [App] by their names in the topology.
@@ -301,7 +303,7 @@ func Push(ctx context.Context, o Options) (*Service, error) {
 	go server.Serve(listener) // ends with server.Shutdown
 	return &Service{
 		Handle: s.Handle, UnknownTypes: s.UnknownTypes(), Check: s.Check,
-		Address: listener.Addr().String(), Leave: func() { leaving.Store(true); server.Leave() },
+		Address: listener.Addr().String(), fansIn: o.fanIn, Leave: func() { leaving.Store(true); server.Leave() },
 		Close: func(ctx context.Context) error {
 			err := errors.Join(s.Close(ctx), server.Shutdown(ctx))
 			stopFollowing()
