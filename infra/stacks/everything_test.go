@@ -82,7 +82,7 @@ func TestGateway_StopsWithoutRefusing(t *testing.T) {
 			group = r
 		}
 	}
-	if group.text("HealthCheckPath") != "/readyz?exclude=buffer,spool" || group.text("HealthCheckProtocol") != "HTTP" || group.text("Protocol") != "TCP" {
+	if group.text("HealthCheckPath") != "/readyz?exclude=buffer" || group.text("HealthCheckProtocol") != "HTTP" || group.text("Protocol") != "TCP" {
 		t.Errorf("got %v, want readiness to be asked for", group.properties)
 	}
 	attributes := map[string]string{}
@@ -103,6 +103,20 @@ func TestGateway_StopsWithoutRefusing(t *testing.T) {
 	}
 	if deregistration <= shutdownDelay+gatewayDrain {
 		t.Errorf("got a deregistration delay of %v, want more than %v and the drain of %v", deregistration, shutdownDelay, gatewayDrain)
+	}
+}
+
+// TestGateway_KeepsATaskWhoseDiskHoldsEvents: ECS replaces a task that its load balancer finds unhealthy, with its disk.
+func TestGateway_KeepsATaskWhoseDiskHoldsEvents(t *testing.T) {
+	top := everything()
+	top.Environments[2].Gateway.Spool = topology.SpoolInTask
+	d := synthesize(t, top, "env=prod", imageTag)
+	paths := map[string]string{}
+	for _, r := range d.resources("AWS::ElasticLoadBalancingV2::TargetGroup") {
+		paths[r.stack] = r.text("HealthCheckPath")
+	}
+	if got := paths["prod-gateway"]; got != "/readyz?exclude=buffer,spool" {
+		t.Errorf("got %s", got)
 	}
 }
 

@@ -123,12 +123,17 @@ func (made *GatewayStack) newBalancer(t target, n network, service awsecs.Fargat
 		Vpc: n.vpc, VpcSubnets: n.balancer(internal), InternetFacing: jsii.Bool(!internal), CrossZoneEnabled: jsii.Bool(true),
 		SecurityGroups: &[]awsec2.ISecurityGroup{door},
 	})
+	// While SNS can't be reached every buffer fills, and ECS replaces what is not ready. A task whose own disk holds events must stay as long as it
+	// can; one that lost its place on the shared file system must not.
+	excluded := "buffer"
+	if t.Environment.Gateway.Spool == topology.SpoolInTask {
+		excluded = "buffer,spool"
+	}
 	targets := elb.NewNetworkTargetGroup(stack, jsii.String("Tasks"), &elb.NetworkTargetGroupProps{
 		Vpc: n.vpc, Port: jsii.Number(gatewayPort), Protocol: elb.Protocol_TCP, TargetType: elb.TargetType_IP,
-		// It asks for readiness, but for what another task would not have either: while SNS can't be reached every buffer and every disk
-		// fills, and ECS replaces what is not ready, with the events on its disk.
+		// It asks for readiness, but for what the next task would not have either.
 		HealthCheck: &elb.HealthCheck{
-			Protocol: elb.Protocol_HTTP, Path: jsii.String("/readyz?exclude=buffer,spool"), Interval: seconds(10), Timeout: seconds(6),
+			Protocol: elb.Protocol_HTTP, Path: jsii.String("/readyz?exclude=" + excluded), Interval: seconds(10), Timeout: seconds(6),
 			HealthyThresholdCount: jsii.Number(2), UnhealthyThresholdCount: jsii.Number(2),
 		},
 		DeregistrationDelay: seconds(deregistrationDelay.Seconds()), ConnectionTermination: jsii.Bool(true), PreserveClientIp: jsii.Bool(false),
