@@ -22,6 +22,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
 from moto.ecs.models import EC2ContainerServiceBackend
+from moto.efs.models import FileSystem
 from moto.iam.models import ManagedPolicy, iam_backends
 from moto.kms.models import Key, kms_backends
 from moto.logs.models import logs_backends
@@ -252,6 +253,9 @@ def _ssm(cls, resource_name, cloudformation_json, *a, **kw):
 
 
 Parameter.create_from_cloudformation_json = classmethod(_ssm)
+
+FileSystem.has_cfn_attr = classmethod(lambda cls, name: name == "Arn")
+FileSystem.get_cfn_attribute = lambda self, name: self.file_system_arn
 
 # 1c. managed policies go with their stack
 ManagedPolicy.delete = lambda self, account_id, region_name: iam_backends[account_id]["aws"].managed_policies.pop(self.arn, None)
