@@ -26,6 +26,7 @@ from moto.efs.models import FileSystem
 from moto.iam.models import ManagedPolicy, iam_backends
 from moto.kms.models import Key, kms_backends
 from moto.logs.models import logs_backends
+from moto.secretsmanager.models import SecretsManagerBackend
 from moto.server import main
 from moto.sns.models import sns_backends
 from moto.sns.responses import SNSResponse
@@ -656,7 +657,20 @@ def _topic_attributes(self):
 
 SNSResponse.get_topic_attributes = _topic_attributes
 
-# 7. a task has ended when it is asked about: well, unless the parameter /emulated/task-fails is there
+# 7. the current version of a secret is that with the label, however it came by it
+_move_label = SecretsManagerBackend.update_secret_version_stage
+
+
+def _current(self, secret_id, version_stage, remove_from_version_id, move_to_version_id):
+    done = _move_label(self, secret_id, version_stage, remove_from_version_id, move_to_version_id)
+    if version_stage == "AWSCURRENT" and move_to_version_id:
+        self.secrets[secret_id].default_version_id = move_to_version_id
+    return done
+
+
+SecretsManagerBackend.update_secret_version_stage = _current
+
+# 8. a task has ended when it is asked about: well, unless the parameter /emulated/task-fails is there
 _describe_tasks = EC2ContainerServiceBackend.describe_tasks
 
 
