@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from cloud import Assembly, aws, deployed, stop, values, wait_for, why
+from cloud import Assembly, aws, deployed, each, stop, values, wait_for, why
 
 # What holds events or keys, and what is lost with it.
 GUARDED = {
@@ -25,6 +25,8 @@ GUARDED = {
     "AWS::RDS::DBCluster": "its data",
     "AWS::EFS::FileSystem": "the events in its spools",
 }
+# A stack with nothing in it: its change set has not been executed yet, or its first creation or import has failed.
+EMPTY = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "IMPORT_ROLLBACK_COMPLETE")
 # What AWS says of something that is not there.
 GONE = ("does not exist", "NonExistentQueue", "NotFound", "ResourceNotFoundException")
 
@@ -58,7 +60,7 @@ class Planner:
         self.lines = []
 
     def exists(self, stack):
-        return self.there.get(stack.name, {"StackStatus": "REVIEW_IN_PROGRESS"})["StackStatus"] not in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+        return stack.name in self.there and self.there[stack.name]["StackStatus"] not in EMPTY
 
     def lacks(self, stack):
         """What a stack reads from others and they have not published yet; a change set can't be made without it."""
@@ -92,25 +94,27 @@ class Planner:
             if identifier:
                 found[id] = identifier
                 if key:  # the key's own ID is known by what it encrypts
-                    keys[next(values(p, "Fn::GetAtt"))[0]] = {"KeyId": key.split("/")[-1]}
+                    keys[next(values(p["KmsMasterKeyId"], "Fn::GetAtt"))[0]] = {"KeyId": key.split("/")[-1]}
         return found | keys
 
     def plan(self):
-        full, drifted, imports, later, stacks = [], [], {}, [], []
+        full, drifted, imports, later = [], [], {}, []
+        new = [s for s in self.assembly.stacks if not self.exists(s)]
+        remains = dict(zip([s.name for s in new], each(self.left, new)))
         for s in self.assembly.stacks:
             if self.there.get(s.name, {}).get("StackStatus") in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
                 # A first creation has failed: the CDK deletes what is left of the stack, which can hold nothing, and may not while it is protected.
                 aws("cloudformation", "update-termination-protection", "--no-enable-termination-protection", "--stack-name", s.name)
             if lacking := self.lacks(s):
                 later.append({"name": s.name, "because": f"another stack has not published {lacking[0]} yet"})
-            elif not self.exists(s) and (left := self.left(s)):
+            elif left := remains.get(s.name):
                 imports[s.name] = left
                 later.append({"name": s.name, "because": "what it left behind when it was deleted is adopted first"})
             elif self.there.get(s.name, {}).get("StackStatus") == "IMPORT_COMPLETE":
                 drifted.append(s.id)  # what was adopted may differ from what is declared
             else:
                 full.append(s.id)
-        prepare = ["deploy", "--exclusively", "--method=prepare-change-set", "--change-set-name", self.name, "--require-approval", "never"]
+        prepare = ["deploy", "--exclusively", "--method=prepare-change-set", "--change-set-name", self.name, "--require-approval", "never", "--concurrency", "4"]
         if full:
             self.cdk(*prepare, *full)
         if drifted:
@@ -121,13 +125,16 @@ class Planner:
         waiting = {entry["name"] for entry in later} - set(imports)
         refused = []
         self.there = deployed()
-        for s in self.assembly.stacks:
-            if s.name not in waiting:
-                stacks.append(self.describe(s, refused))
+        planned = [s for s in self.assembly.stacks if s.name not in waiting]
+        sets = each(self.change_set, planned)
+        if failed := [f"{s.name}: no change set can be made: {c['StatusReason']}" for s, c in zip(planned, sets) if c and c["Status"] == "FAILED"]:
+            self.withdraw(sets)
+            stop("nothing was changed: " + "\n".join(failed))
+        stacks = [self.describe(s, c, refused) for s, c in zip(planned, sets)]
         for entry in later:
             self.say(f"- `{entry['name']}` can be planned once this is deployed: {entry['because']}")
         if refused and not os.environ.get("ALLOW_REPLACE"):
-            self.withdraw(stacks)
+            self.withdraw(sets)
             print("\n".join(self.lines))
             stop("refused, and nothing was changed:\n" + "\n".join(f"  {r}" for r in refused) +
                  "\nIf that is meant, say so: ALLOW_REPLACE=1, or --allow-replace.")
@@ -136,22 +143,25 @@ class Planner:
         pathlib.Path(self.file + ".md").write_text("\n".join(self.lines) + "\n")
         print("\n".join(self.lines))
 
-    def describe(self, stack, refused):
+    def change_set(self, stack):
+        """The change set of a stack, or None where nothing changes."""
+        by_name = ["--stack-name", stack.name, "--change-set-name", self.name]
+        c = aws("cloudformation", "describe-change-set", *by_name, missing=("ChangeSetNotFound", "does not exist"))
+        if c and c["Status"] == "FAILED" and ("didn't contain changes" in c["StatusReason"] or "No updates" in c["StatusReason"]):
+            aws("cloudformation", "delete-change-set", *by_name)
+            return None
+        return c
+
+    def describe(self, stack, c, refused):
         """One stack of the plan; its change set is null where nothing changes."""
         there = self.there.get(stack.name, {})
         entry = {"name": stack.name, "change_set": None, "updated": there.get("LastUpdatedTime"), "migrations": None}
         for r in stack.of_type("AWS::SSM::Parameter").values():
             if str(r["Properties"]["Name"]).endswith("/database/migrate-cluster"):
                 entry["migrations"] = r["Properties"]["Name"].rsplit("/", 1)[0]
-        c = aws("cloudformation", "describe-change-set", "--stack-name", stack.name, "--change-set-name", self.name, missing=("ChangeSetNotFound", "does not exist"))
-        if c is None or c["Status"] == "FAILED" and ("didn't contain changes" in c["StatusReason"] or "No updates" in c["StatusReason"]):
-            if c:
-                aws("cloudformation", "delete-change-set", "--change-set-name", c["ChangeSetId"], "--stack-name", stack.name)
+        if c is None:
             self.say(f"- `{stack.name}`: no changes")
             return entry
-        if c["Status"] == "FAILED":
-            self.withdraw([])
-            stop(f"{stack.name}: no change set can be made: {c['StatusReason']}")
         entry["change_set"] = c["ChangeSetId"]
         if all(change["ResourceChange"]["Action"] == "Add" for change in c["Changes"]) and not there.get("LastUpdatedTime"):
             self.say(f"- `{stack.name}`: new, {len(c['Changes'])} resources")
@@ -171,10 +181,8 @@ class Planner:
                 refused.append(f"{stack.name}: {kind} {called} would be {how}, and {GUARDED[kind]} with it")
         return entry
 
-    def withdraw(self, stacks):
-        for s in stacks:
-            if s["change_set"]:
-                aws("cloudformation", "delete-change-set", "--change-set-name", s["change_set"])
+    def withdraw(self, sets):
+        each(lambda c: aws("cloudformation", "delete-change-set", "--change-set-name", c["ChangeSetId"]), [c for c in sets if c])
 
     def cdk(self, command, *args):
         done = subprocess.run(["cdk", command, "--app", str(self.assembly.folder), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -189,22 +197,25 @@ def execute(file):
     """Executes the change sets of a plan, all or, where one is not as it was planned, none."""
     plan = json.loads(pathlib.Path(file).read_text())
     os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = plan["region"]
-    there, stale = deployed(), []
-    for s in plan["stacks"]:
+    there = deployed()
+
+    def outdated(s):
         if there.get(s["name"], {}).get("LastUpdatedTime") != s["updated"]:
-            stale.append(f"{s['name']}: it was deployed since")
-        elif s["change_set"]:
+            return f"{s['name']}: it was deployed since"
+        if s["change_set"]:
             c = aws("cloudformation", "describe-change-set", "--change-set-name", s["change_set"], missing=("ChangeSetNotFound", "does not exist"))
             if c is None or c["ExecutionStatus"] != "AVAILABLE":
-                stale.append(f"{s['name']}: its change set is {c['ExecutionStatus'].lower() if c else 'gone'}")
-    if stale:
+                return f"{s['name']}: its change set is {c['ExecutionStatus'].lower() if c else 'gone'}"
+
+    if stale := [text for text in each(outdated, plan["stacks"]) if text]:
         stop("the plan is outdated, and nothing was changed; plan again:\n" + "\n".join(f"  {text}" for text in stale))
     anything = any(s["change_set"] for s in plan["stacks"])
     for s in plan["stacks"]:
         if s["change_set"]:
             print(f"{s['name']}: ", end="", flush=True)
             aws("cloudformation", "execute-change-set", "--change-set-name", s["change_set"])
-            status = wait_for(s["name"])["StackStatus"]
+            stack = wait_for(s["name"], after=there.get(s["name"]))
+            status = stack["StackStatus"] if stack else "gone"
             print(status.lower().replace("_", " "), flush=True)
             if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"):
                 stop(f"{s['name']} is {status}:\n{why(s['name'])}")
@@ -227,9 +238,9 @@ def migrate(path):
         if not run["tasks"]:
             stop(f"the migration can't start: {run['failures']}")
         arn = run["tasks"][0]["taskArn"]
-        while (task := aws("ecs", "describe-tasks", "--cluster", found["/migrate-cluster"], "--tasks", arn)["tasks"][0])["lastStatus"] != "STOPPED":
+        while not (stopped := [t for t in aws("ecs", "describe-tasks", "--cluster", found["/migrate-cluster"], "--tasks", arn)["tasks"] if t["lastStatus"] == "STOPPED"]):
             time.sleep(3)
-        container = task["containers"][0]
+        task, container = stopped[0], stopped[0]["containers"][0]
         if container.get("exitCode") != 0:
             log = aws("ecs", "describe-task-definition", "--task-definition", definition)["taskDefinition"]["containerDefinitions"][0]["logConfiguration"]["options"]
             reason = container.get("reason") or task.get("stoppedReason", "")
@@ -248,4 +259,5 @@ def main(command, folder, file=""):
     images(assembly) if command == "images" else Planner(assembly, file).plan()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

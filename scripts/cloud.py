@@ -1,4 +1,6 @@
 """What scripts/deploy and scripts/destroy have in common: AWS by its command line, and what the CDK has synthesized."""
+import concurrent.futures
+import functools
 import json
 import os
 import pathlib
@@ -24,6 +26,12 @@ def aws(*args, missing=()):
     if any(code in done.stderr for code in missing):
         return None
     stop(f"aws {' '.join(args[:2])}: {done.stderr.strip()}")
+
+
+def each(function, items):
+    """What a function gives for each of the items, several at a time, since most of it is waiting for AWS."""
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return list(pool.map(function, items))
 
 
 class Stack:
@@ -56,7 +64,7 @@ class Assembly:
             waiting.remove(first)
             self.stacks.append(first)
 
-    @property
+    @functools.cached_property
     def region(self):
         """The region that is declared, or that of whoever deploys."""
         region = self.stacks[0].region
@@ -64,7 +72,7 @@ class Assembly:
             region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         return region or stop("no region: declare one in environments.json, or set AWS_REGION")
 
-    @property
+    @functools.cached_property
     def account(self):
         """The account that is declared, which must be the one that the credentials are of."""
         caller = aws("sts", "get-caller-identity")["Account"]
@@ -73,11 +81,11 @@ class Assembly:
             stop(f"the credentials are of account {caller}, and the environment is in account {declared}")
         return caller
 
-    @property
+    @functools.cached_property
     def partition(self):
         return aws("sts", "get-caller-identity")["Arn"].split(":")[1]
 
-    @property
+    @functools.cached_property
     def scope(self):
         """What every name begins with, but for its hyphen."""
         for s in self.stacks:
@@ -126,14 +134,16 @@ def deployed():
     return {s["StackName"]: s for s in aws("cloudformation", "describe-stacks")["Stacks"]}
 
 
-def wait_for(name):
-    """Waits until a stack is at rest and gives it, or None once it is gone."""
+def wait_for(name, after=None):
+    """Waits until a stack is at rest and gives it, or None once it is gone. What it was before the change is not taken for its end."""
+    state = lambda s: (s["StackStatus"], s.get("LastUpdatedTime"))  # noqa: E731
     while True:
         answer = aws("cloudformation", "describe-stacks", "--stack-name", name, missing=("does not exist",))
         if answer is None or answer["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE":
             return None
         stack = answer["Stacks"][0]
-        if not stack["StackStatus"].endswith("_IN_PROGRESS") or stack["StackStatus"] == "REVIEW_IN_PROGRESS":
+        moving = stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
+        if not moving and (after is None or state(stack) != state(after)):
             return stack
         time.sleep(3)
 

@@ -21,7 +21,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
-from moto.ecs.models import EC2ContainerServiceBackend
+from moto.ecs.models import Cluster, EC2ContainerServiceBackend
 from moto.efs.models import FileSystem
 from moto.iam.models import ManagedPolicy, iam_backends
 from moto.kms.models import Key, kms_backends
@@ -670,7 +670,18 @@ def _current(self, secret_id, version_stage, remove_from_version_id, move_to_ver
 
 SecretsManagerBackend.update_secret_version_stage = _current
 
-# 8. a task has ended when it is asked about: well, unless the parameter /emulated/task-fails is there
+# 8. a cluster without tags is in the way of those who ask for tags
+_cluster = Cluster.__init__
+
+
+def _with_tags(self, *a, **kw):
+    _cluster(self, *a, **kw)
+    self.tags = self.tags or []
+
+
+Cluster.__init__ = _with_tags
+
+# 9. a task has ended when it is asked about: well, unless the parameter /emulated/task-fails is there
 _describe_tasks = EC2ContainerServiceBackend.describe_tasks
 
 
