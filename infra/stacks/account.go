@@ -70,9 +70,9 @@ func buildSetup(app awscdk.App, s setup) (err error) {
 		addTags(made, map[string]string{appTag: cmp.Or(s.app.Tags[appTag], appName)})
 		return made
 	}
-	newImages(stack(top.ImagesStack(), "Fanout: repositories of images"), s)
+	repositories := newImages(stack(top.ImagesStack(), "Fanout: repositories of images"), s)
 	if slices.ContainsFunc(top.Environments, s.owns) {
-		newAccount(stack(top.AccountStack(), "Fanout: who may deploy in this account"), s)
+		newAccount(stack(top.AccountStack(), "Fanout: who may deploy in this account"), s, repositories)
 	}
 	addTags(app, s.app.Tags)
 	return nil
@@ -83,15 +83,16 @@ func (s setup) owns(e topology.Environment) bool {
 	return e.OwnRoles && (e.Account == "" || e.Account == s.account)
 }
 
-// newImages makes a repository for every image that the topology runs anywhere. A tag never changes its image.
-func newImages(stack awscdk.Stack, s setup) {
+// newImages makes a repository for every image that the topology runs anywhere, and returns their names. A tag never changes its image.
+func newImages(stack awscdk.Stack, s setup) []string {
 	repositories := map[string]bool{gatewayRepository: true}
 	for _, service := range s.app.Topology.Services {
 		if c := service.Compute; c.Kind != "" {
 			repositories[cmp.Or(c.Repository, gatewayRepository)] = true
 		}
 	}
-	for _, name := range sortedKeys(repositories) {
+	names := sortedKeys(repositories)
+	for _, name := range names {
 		made := awsecr.NewRepository(stack, jsii.String("Repository-"+inName(name)), &awsecr.RepositoryProps{
 			RepositoryName: &name, ImageScanOnPush: jsii.Bool(true), ImageTagMutability: awsecr.TagMutability_IMMUTABLE,
 			RemovalPolicy: awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE,
@@ -108,10 +109,11 @@ func newImages(stack awscdk.Stack, s setup) {
 			Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": s.account}},
 		}))
 	}
+	return names
 }
 
-// newAccount makes the roles of every environment that has its own, and the boundary of what its programs may do.
-func newAccount(stack awscdk.Stack, s setup) {
+// newAccount makes the roles of every environment that has its own, the boundary of what its programs may do, and the role that pushes images.
+func newAccount(stack awscdk.Stack, s setup, repositories []string) {
 	provider := "arn:" + *stack.Partition() + ":iam::" + s.account + ":oidc-provider/" + githubIssuer
 	if !s.providerExists {
 		provider = *awsiam.NewCfnOIDCProvider(stack, jsii.String("GitHub"), &awsiam.CfnOIDCProviderProps{
@@ -124,6 +126,25 @@ func newAccount(stack awscdk.Stack, s setup) {
 			newEnvironmentRoles(stack, s, e, provider, boundary)
 		}
 	}
+	newImagesRole(stack, s, provider, repositories)
+}
+
+// newImagesRole makes the role of whoever runs in the source repository's environment images: it pushes images in
+// every region, and deletes none.
+func newImagesRole(stack awscdk.Stack, s setup, provider string, repositories []string) {
+	role := awsiam.NewRole(stack, jsii.String("PushImages"), &awsiam.RoleProps{
+		RoleName: jsii.String(s.app.Topology.ImagesRoleName()), AssumedBy: s.trust(provider, "images"), Description: jsii.String("push images"),
+	})
+	arns := make([]*string, len(repositories))
+	for i, name := range repositories {
+		arns[i] = jsii.String("arn:" + *awscdk.Aws_PARTITION() + ":ecr:*:" + s.account + ":repository/" + name)
+	}
+	role.AddToPolicy(allow("SignIn", []string{"ecr:GetAuthorizationToken"}, jsii.String("*")))
+	role.AddToPolicy(allow("Push", []string{
+		"ecr:DescribeImages", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability",
+		"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
+	}, arns...))
+	suppress(role, "AwsSolutions-IAM5", "ecr:GetAuthorizationToken knows no resource")
 }
 
 // newBoundary is what a role that an environment makes may do at most, whatever its policies say: what consumers, gateways and CloudFormation's

@@ -142,6 +142,19 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 				{action: "iam:CreatePolicyVersion", resource: "arn:aws:iam::111122223333:policy/device-events-boundary"},
 			},
 		},
+		"device-events-images-push": {
+			"repo:acme/devices:environment:images",
+			[]call{
+				{action: "ecr:GetAuthorizationToken", resource: "*"},
+				{action: "ecr:PutImage", resource: "arn:aws:ecr" + at + "repository/fanout"},
+				{action: "ecr:DescribeImages", resource: "arn:aws:ecr" + at + "repository/fanout"},
+			},
+			[]call{
+				{action: "ecr:PutImage", resource: "arn:aws:ecr" + at + "repository/another"},
+				{action: "ecr:BatchDeleteImage", resource: "arn:aws:ecr" + at + "repository/fanout"},
+				{action: "cloudformation:CreateChangeSet", resource: stack("test-history")},
+			},
+		},
 		"device-events-feature-deploy": {
 			"repo:acme/devices:environment:feature",
 			[]call{
@@ -174,8 +187,8 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 			t.Errorf("%s: got %v", r.text("RepositoryName"), r.properties)
 		}
 	}
-	if roles := d.resources("AWS::IAM::Role"); len(roles) != 6 {
-		t.Errorf("got %d roles, want three of prod and three of throw-away environments", len(roles))
+	if roles := d.resources("AWS::IAM::Role"); len(roles) != 7 {
+		t.Errorf("got %d roles, want three of prod, three of throw-away environments and one that pushes images", len(roles))
 	}
 }
 

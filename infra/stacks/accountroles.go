@@ -157,10 +157,10 @@ func (r environmentRoles) newExecution(boundary awsiam.ManagedPolicy) awsiam.Rol
 }
 
 // trust is whoever runs in an environment of the source repository.
-func (r environmentRoles) trust(provider, environment string) awsiam.IPrincipal {
+func (s setup) trust(provider, environment string) awsiam.IPrincipal {
 	return awsiam.NewFederatedPrincipal(&provider, &map[string]any{"StringEquals": map[string]any{
 		githubIssuer + ":aud": "sts.amazonaws.com",
-		githubIssuer + ":sub": "repo:" + r.app.SourceRepository + ":environment:" + environment,
+		githubIssuer + ":sub": "repo:" + s.app.SourceRepository + ":environment:" + environment,
 	}}, jsii.String("sts:AssumeRoleWithWebIdentity"))
 }
 

@@ -125,6 +125,9 @@ func (t Topology) ImagesStack() string { return t.Prefix + t.name() + "-images" 
 // BoundaryName is the name of the policy that bounds the roles of programs where an environment has OwnRoles.
 func (t Topology) BoundaryName() string { return t.Prefix + t.name() + "-boundary" }
 
+// ImagesRoleName is the name of the role that pushes images, which all environments of an account share.
+func (t Topology) ImagesRoleName() string { return t.ImagesStack() + "-push" }
+
 // RoleName is the name of a role by which an environment is deployed: plan, deploy or execution. Throw-away environments share one.
 func (t Topology) RoleName(e Environment, role string) string {
 	name := e.Name
