@@ -3,6 +3,7 @@
 package secrettest
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -124,6 +125,7 @@ type request struct {
 // ServeHTTP implements http.Handler.
 func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	w.Header().Set("x-amzn-RequestId", rand.Text()) // each request has its own
 	answer, code, text := s.answer(r)
 	if code != "" {
 		w.WriteHeader(http.StatusBadRequest)

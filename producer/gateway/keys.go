@@ -255,6 +255,9 @@ func parseKeys(text []byte) (map[string]Key, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more behind the first JSON value, want nothing")
 	}
+	if file.Keys == nil { // such as a secret whose text was cleared: that nobody is to be let in is said by an empty list
+		return nil, errors.New(`there is no list of keys, want {"keys": [{"name": …, "sha256": …}]}, or {"keys": []} for none`)
+	}
 	var faults []error
 	byName := map[string]Key{}
 	for i, entry := range file.Keys {

@@ -97,6 +97,9 @@ func TestSecretKeys_FollowTheSecret(t *testing.T) {
 			"a generated one":     func() { secrets.Put("keys", `{"username":"`+word+`","password":"`+word+`"}`) },
 			"a key for its hash":  func() { secrets.Put("keys", `{"keys":[{"name":"first","sha256":"first.`+word+`"}]}`) },
 			"a key for its name":  func() { secrets.Put("keys", `{"keys":[{"name":"first.`+word+`","sha256":"00"}]}`) },
+			"null":                func() { secrets.Put("keys", "null") },
+			"an empty object":     func() { secrets.Put("keys", "{}") },
+			"no list":             func() { secrets.Put("keys", `{"keys":null}`) },
 			"no right to read it": func() { secrets.Before(func(string) error { return errors.New("is not authorized") }) },
 		} {
 			before := log.String()
