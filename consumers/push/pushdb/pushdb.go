@@ -60,7 +60,7 @@ const (
 			ON CONFLICT (event_id, device_id, source) DO NOTHING RETURNING position
 		)
 		SELECT pg_notify('` + channel + `', '') FROM added`
-	trim  = `DELETE FROM push_events WHERE position <= (SELECT max(position) FROM push_events) - $1::bigint`
+	trim  = `DELETE FROM push_events WHERE position < (SELECT position FROM push_events ORDER BY position DESC LIMIT 1 OFFSET $1)` // each repeat takes a position
 	begin = `SELECT coalesce((SELECT position FROM push_events ORDER BY position DESC LIMIT 1 OFFSET $1), 0)`
 	read  = `SELECT position, event FROM push_events WHERE position >= $1 ORDER BY position LIMIT $2`
 	same  = `SELECT event FROM push_events WHERE event_id = $1 AND device_id = $2 AND source = $3`
@@ -109,7 +109,7 @@ func (f *Feed) Add(ctx context.Context, event events.Event, message []byte) erro
 	}
 	// The first one too: a process may never come to its second turn.
 	if (f.added.Add(1)-1)%uint64(max(1, f.keep/100)) == 0 {
-		if _, err := f.db.ExecContext(ctx, trim, f.keep); err != nil {
+		if _, err := f.db.ExecContext(ctx, trim, f.keep-1); err != nil {
 			f.logger.Warn("old events of the feed could not be deleted; trying again later", "err", err)
 		}
 	}

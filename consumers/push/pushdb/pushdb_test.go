@@ -335,6 +335,23 @@ func TestFeed_IsShortenedByTheFirstEventOfAProcess(t *testing.T) {
 	}
 }
 
+// An event that is delivered again and again takes no room from others.
+func TestFeed_IsNotShortenedByRepeats(t *testing.T) {
+	t.Parallel()
+	feed, _ := filled(t, 10, pushdb.Config{Keep: 10})
+	for range 20 {
+		if err := feed.Add(t.Context(), event("d0", 10), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := feed.Add(t.Context(), event("d1", 0), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := feed.Read(t.Context(), 0, 100); err != nil || len(kept) != 10 {
+		t.Errorf("got %d events, %v, want 10", len(kept), err)
+	}
+}
+
 func TestOpen_WithoutADatabaseOrAnother(t *testing.T) {
 	t.Parallel()
 	if _, err := pushdb.Open(t.Context(), databasetest.SQLite(t), pushdb.Config{}); err == nil || !strings.Contains(err.Error(), "PostgreSQL") {
