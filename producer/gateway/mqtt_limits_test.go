@@ -136,6 +136,9 @@ func TestSubscribe_IsNotReadyWhileTheBrokerRefuses(t *testing.T) {
 	if a := w.get(t, "/readyz"); a.status != 503 || !strings.Contains(a.body, "broker") {
 		t.Errorf("while the broker refuses: got %d %s, want 503", a.status, a.body)
 	}
+	if a := w.get(t, "/readyz?exclude=mqtt"); a.status != 200 {
+		t.Errorf("/readyz but for the broker: got %d %s, want 200", a.status, a.body)
+	}
 	open.Store(true)
 	eventually(t, "the subscription", func() bool { return w.get(t, "/readyz").status == 200 })
 	publish(t, connect(t, url, "device"), "devices/lamp-1/events", power("lamp-1", "e"), false)

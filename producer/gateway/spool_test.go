@@ -51,6 +51,9 @@ func TestSpool_DeletedUnderTheGateway(t *testing.T) {
 		if a := w.get(t, "/readyz"); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "the spool takes no events") {
 			t.Errorf("%s: ready says %d %s", way, a.status, a.body)
 		}
+		if a := w.get(t, "/readyz?exclude=buffer,spool"); a.status != http.StatusOK {
+			t.Errorf("/readyz but for the spool: got %d %s, want 200", a.status, a.body)
+		}
 		w.post(t, oneEvent, power("lamp-1", "e2")).wantProblem(t, http.StatusServiceUnavailable, "not-written")
 		stream := w.post(t, "application/x-ndjson", power("lamp-2", "e3")+"\n")
 		if got := stream.lines(t)[1]; got.Status != http.StatusServiceUnavailable {
