@@ -138,6 +138,9 @@ func TestContainer_EveryCommandWorks(t *testing.T) {
 		if got := once(nil, "version").want(t, exitOK).stdout; !strings.Contains(got, builtVersion) {
 			t.Errorf("version: got %q, want %s", got, builtVersion)
 		}
+		if got := once(nil, "migrate", "history", "--data", "/tmp/tables").want(t, exitOK).stdout; !strings.Contains(got, "migrated") { // the task before a roll-out
+			t.Errorf("migrate: got %q, want the tables of history migrated", got)
+		}
 		once(nil, "gateway", "key", "hall", "--file", "/keys.json").want(t, exitFailed) // the root is read-only
 		if _, err := os.Stat(filepath.Join(c.root, "keys.json.lock")); err == nil {
 			t.Error("the root is not read-only")
