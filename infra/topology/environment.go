@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -94,6 +97,9 @@ const environmentsFileName = "environments.json"
 func ParseEnvironments(text []byte) ([]Environment, error) {
 	var entries []json.RawMessage
 	if err := json.Unmarshal(text, &entries); err != nil {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return nil, fmt.Errorf("topology: %s: line %d: %w", environmentsFileName, 1+bytes.Count(text[:syntax.Offset], []byte("\n")), err)
+		}
 		return nil, fmt.Errorf("topology: %s: want a JSON list of environments: %w", environmentsFileName, err)
 	}
 	var faults []error
@@ -119,15 +125,14 @@ func ParseEnvironments(text []byte) ([]Environment, error) {
 			Watch       Watch       `json:"watch"`
 			Lifetime    duration    `json:"lifetime"`
 		}
-		strict := json.NewDecoder(bytes.NewReader(entry))
-		strict.DisallowUnknownFields()
-		if err := strict.Decode(&declared); err != nil {
+		if texts := readObject(entry, reflect.ValueOf(&declared).Elem(), ""); len(texts) > 0 {
 			var named struct {
 				Name string `json:"name"`
 			}
 			_ = json.Unmarshal(entry, &named) // only for the message
-			faults = append(faults, fmt.Errorf("topology: %s: environment %q (entry %d): %s; the keys are name, production, account, region, own_roles, encryption, wait_time, archive_days, alarm_target, max_silence, compute, tasks, network, certificate, gateway, database, watch and lifetime; see docs/formats.md",
-				environmentsFileName, named.Name, i+1, strings.TrimPrefix(err.Error(), "json: ")))
+			for _, text := range texts {
+				faults = append(faults, fmt.Errorf("topology: %s: environment %q (entry %d): %s", environmentsFileName, named.Name, i+1, text))
+			}
 			continue
 		}
 		environments = append(environments, Environment{
@@ -139,6 +144,47 @@ func ParseEnvironments(text []byte) ([]Environment, error) {
 		})
 	}
 	return environments, errors.Join(faults...)
+}
+
+// readObject reads a JSON object into a struct whose fields have tags, member by member, and returns what is wrong, each fault with the path of its
+// member. A member that the struct has no field for is a fault.
+func readObject(text json.RawMessage, into reflect.Value, path string) (faults []string) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return []string{fmt.Sprintf("%sgot %s, want an object, in braces", path, text)}
+	}
+	fields, keys := map[string]reflect.Value{}, make([]string, 0, into.NumField())
+	for i := range into.NumField() {
+		key := into.Type().Field(i).Tag.Get("json")
+		fields[key], keys = into.Field(i), append(keys, key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		field, ok := fields[key]
+		switch value, at := members[key], path+key+": "; {
+		case !ok:
+			faults = append(faults, fmt.Sprintf("%sunknown field %q; the keys are %s; see docs/formats.md", path, key, strings.Join(keys, ", ")))
+		case string(value) == "null": // as if it were not there
+		case field.Kind() == reflect.Struct:
+			faults = append(faults, readObject(value, field, at)...)
+		case field.Kind() == reflect.Pointer:
+			field.Set(reflect.New(field.Type().Elem()))
+			faults = append(faults, readObject(value, field.Elem(), at)...)
+		default:
+			err := json.Unmarshal(value, field.Addr().Interface())
+			if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+				err = fmt.Errorf("got %s, want %s", value, jsonForms[field.Kind()])
+			}
+			if err != nil {
+				faults = append(faults, at+err.Error())
+			}
+		}
+	}
+	return faults
+}
+
+// jsonForms are what values of fields look like in JSON.
+var jsonForms = map[reflect.Kind]string{
+	reflect.String: "text in quotes", reflect.Bool: "true or false", reflect.Int: "a whole number", reflect.Float64: "a number", reflect.Slice: "a list of texts, in brackets",
 }
 
 // duration is a time.Duration that reads "15m" in JSON.

@@ -224,10 +224,15 @@ func TestParseEnvironments_NamesTheEntryAndTheRule(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, want string }{
 		"unknown key":   {`[{"name":"dev"},{"name":"prod","acount":"111122223333"}]`, `environment "prod" (entry 2): unknown field "acount"; the keys are name, production, account,`},
-		"below network": {`[{"name":"dev","network":{"vpcs":"x"}}]`, `environment "dev" (entry 1): unknown field "vpcs"`},
-		"duration":      {`[{"name":"dev","wait_time":"2 sec"}]`, `environment "dev" (entry 1): got "2 sec", want a duration such as "15m"`},
-		"number":        {`[{"name":"dev","wait_time":2}]`, `got 2, want a duration such as "15m"`},
-		"kind":          {`[{"name":"dev","production":"yes"}]`, `environment "dev" (entry 1): cannot unmarshal string into Go struct field .production of type bool`},
+		"below network": {`[{"name":"dev","network":{"vpcs":"x"}}]`, `environment "dev" (entry 1): network: unknown field "vpcs"; the keys are vpc, availability_zones,`},
+		"below mqtt":    {`[{"name":"dev","gateway":{"keys_secret":"k","mqtt":{"url":"x"}}}]`, `environment "dev" (entry 1): gateway: mqtt: unknown field "url"; the keys are broker,`},
+		"form below":    {`[{"name":"dev","network":{"subnets":"x"}}]`, `environment "dev" (entry 1): network: subnets: got "x", want a list of texts, in brackets`},
+		"no object":     {`[{"name":"dev","tasks":2}]`, `environment "dev" (entry 1): tasks: got 2, want an object, in braces`},
+		"account":       {`[{"name":"dev","account":111122223333}]`, `environment "dev" (entry 1): account: got 111122223333, want text in quotes`},
+		"syntax":        {"[\n {\"name\":\"dev\",}\n]", `line 2: invalid character '}'`},
+		"duration":      {`[{"name":"dev","wait_time":"2 sec"}]`, `environment "dev" (entry 1): wait_time: got "2 sec", want a duration such as "15m"`},
+		"number":        {`[{"name":"dev","wait_time":2}]`, `wait_time: got 2, want a duration such as "15m"`},
+		"kind":          {`[{"name":"dev","production":"yes"}]`, `environment "dev" (entry 1): production: got "yes", want true or false`},
 		"no list":       {`{"dev":{}}`, "want a JSON list of environments"},
 	} {
 		if _, err := topology.ParseEnvironments([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "environments.json") {
