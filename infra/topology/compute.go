@@ -160,7 +160,7 @@ func (c Compute) faultsIn(e Environment) []string {
 		return faults
 	}
 	if c.MaxTasks > 1 && !c.Database && c.DatabaseSecret == "" {
-		fault("tasks: got up to %d of a service with a port and without a database, want 1: each would hear a part of the events; or say Database, by which every task hears them all", c.MaxTasks)
+		fault("tasks: got up to %d of a service with a port and without a database in environment %q, want MaxTasks 1: each would hear a part of the events; or say Database, by which every task hears them all", c.MaxTasks, e.Name)
 	}
 	if e.Certificate == "" {
 		fault("port: environment %q has no certificate for its load balancer; declare certificate, the ARN of one in ACM", e.Name)

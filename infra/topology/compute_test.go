@@ -107,7 +107,7 @@ func TestCompute_SaysWhatIsMissing(t *testing.T) {
 		"no keys":                {func(e *topology.Environment, s []topology.Service) { e.Gateway.KeysSecret = "" }, "gateway: keys_secret: missing; want the name or the ARN"},
 		"tasks below 1":          {func(e *topology.Environment, s []topology.Service) { e.Tasks = topology.Tasks{Min: 0, Max: 2} }, "tasks: got from 0 to 2, want at least 1"},
 		"gateway's tasks":        {func(e *topology.Environment, s []topology.Service) { e.Gateway.Tasks.Min = -1 }, "gateway: tasks: got from -1 to 8, want at least 1"},
-		"push without fan-in":    {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Database = false }, "compute: tasks: got up to 4 of a service with a port and without a database, want 1"},
+		"push without fan-in":    {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Database = false }, `compute: tasks: got up to 4 of a service with a port and without a database in environment "prod", want MaxTasks 1`},
 		"push without a token":   {func(e *topology.Environment, s []topology.Service) { s[2].Compute.TokenSecret = "" }, `compute: port: got 4567 and the token secret "", want both or neither`},
 		"push on Lambda":         {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Kind = topology.Lambda }, "compute: port: got 4567 for lambda, want none"},
 		"long drain with a port": {func(e *topology.Environment, s []topology.Service) { s[2].Compute.Drain = 90 * time.Second }, "drain: got 1m30s of a service with a port, want at most 1m20s"},
@@ -127,6 +127,9 @@ func TestCompute_SaysWhatIsMissing(t *testing.T) {
 		"two subnets in a zone": {func(e *topology.Environment, s []topology.Service) {
 			e.Network = topology.Network{VPC: "vpc-0a1b2c3d", AvailabilityZones: []string{"a", "a"}, Subnets: []string{"subnet-0a1b2c3d", "subnet-0a1b2c3e"}, WayOut: topology.ByNAT}
 		}, `network: availability_zones: got "a" twice`},
+		"zone of another region": {func(e *topology.Environment, s []topology.Service) {
+			e.Network = topology.Network{VPC: "vpc-0a1b2c3d", AvailabilityZones: []string{"eu-west-1a"}, Subnets: []string{"subnet-0a1b2c3d"}, WayOut: topology.ByNAT}
+		}, `network: availability_zones: got "eu-west-1a", want one of eu-central-1`},
 		"no database":             {func(e *topology.Environment, s []topology.Service) { e.Database = topology.Database{} }, `environment "prod" has none; declare one, such as "database": {"kind": "postgres"}`},
 		"two databases":           {func(e *topology.Environment, s []topology.Service) { s[0].Compute.DatabaseSecret = "x" }, `database: got the environment's and the secret "x"`},
 		"kind of database":        {func(e *topology.Environment, s []topology.Service) { e.Database.Kind = "mysql" }, `database: kind: got "mysql", want postgres or aurora-serverless`},

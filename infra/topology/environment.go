@@ -299,6 +299,11 @@ func (e Environment) faults() []string {
 		fault("lifetime: got %v for an environment that stays; it is for throw-away ones, whose names end in %s", e.Lifetime, anyName)
 	}
 	faults = append(faults, e.Network.faults()...)
+	for _, zone := range e.Network.AvailabilityZones {
+		if !strings.HasPrefix(zone, e.Region) {
+			fault("network: availability_zones: got %q, want one of %s: the network is in the environment's region", zone, e.Region)
+		}
+	}
 	if g := e.Gateway; g != nil {
 		faults = append(faults, g.faults(full)...)
 	}
