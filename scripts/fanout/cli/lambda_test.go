@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -251,6 +253,49 @@ func TestLambda_RefusesWhatAFunctionCantKeep(t *testing.T) {
 			t.Errorf("%s: got exit code %d, want %d", policy, code, exitFailed)
 		}
 		contains(t, string(policy), stderr.String(), "group policy "+string(policy))
+	}
+}
+
+// TestLambda_TakesAllThatAServiceSays: its check is asked before an event that fails becomes a dead letter, and it gets types that are not registered.
+func TestLambda_TakesAllThatAServiceSays(t *testing.T) {
+	engine, endpoint := localEngine(t)
+	for _, variable := range lambdaEnvironment(t, engine, endpoint, "127.0.0.1:1", "history.db") {
+		key, value, _ := strings.Cut(variable, "=")
+		t.Setenv(key, value)
+	}
+	var checked, unknown atomic.Bool
+	app := testApp()
+	app.Services["history"] = func(context.Context, Options) (*Service, error) {
+		return &Service{
+			UnknownTypes: true,
+			Check:        func(context.Context) error { checked.Store(true); return errors.New("it does not work") },
+			Handle: func(_ context.Context, event events.Event) error {
+				if event.DeviceID == "hall" {
+					return errors.New("broken")
+				}
+				unknown.Store(true)
+				return nil
+			},
+			Close: func(context.Context) error { return nil },
+		}, nil
+	}
+	g := &globals{app: app, streams: streams{out: newOutput(), err: newOutput()}, env: "dev"}
+	function, stop, err := g.newFunction(t.Context(), "history", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked.Store(false) // it may be asked at the start, too
+	batch, _ := lambdaBatch(t)
+	batch.Records[1].Body = strings.NewReplacer("device.power.changed.v1", "device.unheard.v1", "hall", "attic").Replace(batch.Records[0].Body)
+	answer, err := function.Handle(t.Context(), batch)
+	if err != nil || len(answer.BatchItemFailures) != 1 || answer.BatchItemFailures[0].ItemIdentifier != batch.Records[0].MessageId {
+		t.Errorf("got %+v, %v, want the event that failed to come again", answer, err)
+	}
+	if !checked.Load() || !unknown.Load() {
+		t.Errorf("checked %t, the unregistered type handled %t, want both", checked.Load(), unknown.Load())
+	}
+	if err := stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
