@@ -335,6 +335,42 @@ func TestFeed_IsShortenedByTheFirstEventOfAProcess(t *testing.T) {
 	}
 }
 
+// An event takes its position after those of transactions that were before it: a reader that has seen it never misses an earlier one.
+func TestFeed_PositionsBecomeVisibleInOrder(t *testing.T) {
+	t.Parallel()
+	feed, db := filled(t, 1, pushdb.Config{})
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()                                                                                //nolint:errcheck // after the commit there is nothing to take back
+	if _, err := tx.ExecContext(t.Context(), `SELECT pg_advisory_xact_lock(7463215908)`); err != nil { // as another process does
+		t.Fatal(err)
+	}
+	added := make(chan error, 1)
+	go func() { added <- feed.Add(t.Context(), event("d1", 0), []byte("{}")) }()
+	for waits := false; !waits; {
+		err := db.QueryRowContext(t.Context(), `SELECT count(*) > 0 FROM pg_locks JOIN pg_database d ON d.oid = database
+			WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted`).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(added) > 0 {
+			t.Fatal("an event was added while another process had its turn")
+		}
+	}
+	if _, err := tx.ExecContext(t.Context(), `INSERT INTO push_events (event_id, device_id, source, event) VALUES ('earlier', 'd2', 'test', '{}')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(tx.Commit(), <-added); err != nil {
+		t.Fatal(err)
+	}
+	var last string
+	if err := db.QueryRowContext(t.Context(), `SELECT event_id FROM push_events ORDER BY position DESC LIMIT 1`).Scan(&last); err != nil || last != "d1-0" {
+		t.Errorf("last: got %s, %v, want d1-0", last, err)
+	}
+}
+
 // An event that is delivered again and again takes no room from others.
 func TestFeed_IsNotShortenedByRepeats(t *testing.T) {
 	t.Parallel()
