@@ -147,6 +147,12 @@ func TestJudge(t *testing.T) {
 			o.set(queue, "Policy", strings.ReplaceAll(o.Queues[queue].Attributes["Policy"], "dev-device-events", "other"))
 		}, []string{"error queue_policy " + queue + " Policy", "warning queue_policy " + queue + " Policy"}, "may not send"},
 		{"a subscription that waits for its confirmation", func(o *Observed) { o.Topic.Subscriptions[0].Attributes["PendingConfirmation"] = "true" }, []string{"error subscription_attribute " + topicARN + ":history PendingConfirmation"}, "unsubscribe"},
+		{"a subscription of the queue that somebody else made", func(o *Observed) {
+			o.Topic.Subscriptions[0] = Subscription{ARN: "PendingConfirmation", Protocol: "sqs", Endpoint: o.Topic.Subscriptions[0].Endpoint}
+		}, []string{"error subscription_attribute PendingConfirmation PendingConfirmation"}, "aws sns subscribe"},
+		{"one that works beside it", func(o *Observed) {
+			o.Topic.Subscriptions = append([]Subscription{{ARN: "PendingConfirmation", Protocol: "sqs", Endpoint: o.Topic.Subscriptions[0].Endpoint}}, o.Topic.Subscriptions...)
+		}, []string{"error subscription_twice PendingConfirmation"}, "a second time"},
 		{"a second subscription", func(o *Observed) {
 			again := o.Topic.Subscriptions[0]
 			again.ARN = topicARN + ":again"
@@ -197,7 +203,16 @@ func TestJudge(t *testing.T) {
 		{"its subscription alone", func(o *Observed) {
 			o.Topic.Subscriptions = append(o.Topic.Subscriptions, Subscription{ARN: topicARN + ":old", Protocol: "sqs", Endpoint: "arn:aws:sqs:eu-central-1:123456789012:dev-old.fifo"})
 		}, []string{"error service_removed dev-old"}, "unsubscribe"},
-		{"its queue, and tags that nobody could read", func(o *Observed) { o.put("dev-old.fifo", func(*Queue) {}) }, []string{"warning service_removed dev-old"}, "tags can't be read"},
+		{"its queue, and tags that nobody could read", func(o *Observed) { o.put("dev-old.fifo", func(*Queue) {}) }, []string{"warning service_removed dev-old"}, "aws sqs list-queue-tags"}, // and not how to delete it
+		{"an environment whose name begins alike, and tags of its queues that nobody could read", func(o *Observed) {
+			for _, name := range []string{"dev-2-history.fifo", "dev-2-history-dlq.fifo", "dev-2-history-delivery-dlq.fifo"} {
+				o.put(name, func(*Queue) {})
+			}
+			o.Topics = append(o.Topics, "dev-2-device-events.fifo", "dev-2-alarms")
+			for _, name := range []string{"dev-2-history", "dev-2-device-events", "dev-2-operations"} {
+				o.Stacks = append(o.Stacks, Stack{Name: name, Status: "UPDATE_ROLLBACK_FAILED", Tags: tagged("dev-2", "")})
+			}
+		}, nil, ""},
 		{"a queue of another environment", func(o *Observed) { o.put("dev-2-old.fifo", func(q *Queue) { q.Tags = tagged("dev-2", "old") }) }, nil, ""},
 		{"a queue without tags", func(o *Observed) { o.put("dev-old.fifo", func(q *Queue) { q.Tags = map[string]string{} }) }, []string{"note queue_unknown dev-old.fifo"}, ""},
 		{"a queue of an extension", func(o *Observed) { o.put("dev-more.fifo", func(q *Queue) { q.Tags = tagged("dev", "history") }) }, []string{"note queue_unknown dev-more.fifo"}, ""},
@@ -259,6 +274,13 @@ func TestJudge_InProduction(t *testing.T) {
 		}
 		if wrong := len(row.want) > 0 && strings.Contains(row.want[0], "wrong"); wrong == r.Complete() {
 			t.Errorf("%q: got complete %t", row.want, r.Complete())
+		}
+	}
+	for _, status := range []string{"ROLLBACK_COMPLETE", "DELETE_FAILED", "REVIEW_IN_PROGRESS"} {
+		o := deployed(d)
+		o.Stacks[0].Status = status
+		if all := strings.Join(Judge(d, *o, Words{Program: "fanout"}).Findings[0].Commands, "\n"); !strings.Contains(all, "--no-enable-termination-protection --stack-name prod-operations") {
+			t.Errorf("%s: got\n%s\nwant the protection to go first", status, all)
 		}
 	}
 	o := deployed(d)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -172,24 +173,33 @@ func (j *judge) subscription(s provision.Service) {
 			found = append(found, sub)
 		}
 	}
+	subscribe := j.do.aws("sns", "subscribe", "--topic-arn", j.o.Topic.ARN, "--protocol", "sqs", "--notification-endpoint", s.Queue.ARN,
+		"--attributes", object(s.Subscription), "--return-subscription-arn")
 	if len(found) == 0 {
 		if !j.absent(s) { // which is said already
 			j.add(Finding{
 				Severity: Error, Code: "subscription_missing", Service: s.Name, Resource: s.Queue.Name,
 				Text: "its queue is not subscribed to the topic: the service misses every event meanwhile", Advice: "subscribe it",
-				Commands: []string{j.do.aws("sns", "subscribe", "--topic-arn", j.o.Topic.ARN, "--protocol", "sqs", "--notification-endpoint", s.Queue.ARN,
-					"--attributes", object(s.Subscription), "--return-subscription-arn")},
+				Commands: []string{subscribe},
 			})
 		}
 		return
 	}
+	slices.SortStableFunc(found, func(a, b Subscription) int { return cmp.Compare(a.pending(), b.pending()) }) // the one that works is first
 	for _, extra := range found[1:] {
 		j.add(Finding{
 			Severity: Error, Code: "subscription_twice", Service: s.Name, Resource: extra.ARN,
-			Text: "the queue " + s.Queue.Name + " is subscribed a second time: events are delivered by either", Advice: "end one of them", Commands: []string{j.unsubscribe(extra)},
+			Text: "the queue " + s.Queue.Name + " is subscribed a second time: events are delivered by either", Advice: "end one of them", Commands: j.unsubscribe(extra),
 		})
 	}
 	first := found[0]
+	if first.pending() > 0 {
+		j.add(Finding{
+			Severity: Error, Code: "subscription_attribute", Service: s.Name, Resource: first.ARN, Attribute: "PendingConfirmation", Is: "true", Want: "false",
+			Text: "the subscription of " + s.Queue.Name + " was never confirmed, so that nothing is delivered", Advice: "subscribe the queue with the rights of its account",
+			Commands: append(j.unsubscribe(first), subscribe),
+		})
+	}
 	if first.Attributes == nil {
 		return
 	}
@@ -208,16 +218,22 @@ func (j *judge) subscription(s provision.Service) {
 		delete(want, "FilterPolicyScope") // there is nothing to look at
 	}
 	j.compare(s.Name, first.ARN, "subscription_attribute", first.Attributes, want, set)
-	if first.Attributes["PendingConfirmation"] == "true" {
-		j.add(Finding{
-			Severity: Error, Code: "subscription_attribute", Service: s.Name, Resource: first.ARN, Attribute: "PendingConfirmation", Is: "true", Want: "false",
-			Text: "the subscription was never confirmed, so that nothing is delivered", Advice: "end it and deploy anew", Commands: []string{j.unsubscribe(first)},
-		})
-	}
 }
 
-func (j *judge) unsubscribe(s Subscription) string {
-	return j.do.aws("sns", "unsubscribe", "--subscription-arn", s.ARN)
+// unsubscribe is the command that ends a subscription. One that waits for its confirmation has no ARN and ends by itself.
+func (j *judge) unsubscribe(s Subscription) []string {
+	if !strings.HasPrefix(s.ARN, "arn:") {
+		return nil
+	}
+	return []string{j.do.aws("sns", "unsubscribe", "--subscription-arn", s.ARN)}
+}
+
+// pending is 1 for a subscription that waits for its confirmation, else 0.
+func (s Subscription) pending() int {
+	if s.Attributes["PendingConfirmation"] == "true" || !strings.HasPrefix(s.ARN, "arn:") {
+		return 1
+	}
+	return 0
 }
 
 // strangers reports subscriptions of what the declaration does not know. Those of removed services are reported with them.
@@ -235,11 +251,8 @@ func (j *judge) strangers() {
 		f := Finding{
 			Severity: Warning, Code: "subscription_unknown", Resource: sub.ARN, Attribute: "Endpoint", Is: sub.Endpoint,
 			Text:   fmt.Sprintf("the topic delivers to %s (%s), which the declaration does not know", sub.Endpoint, sub.Protocol),
-			Advice: "if it is not meant, end it",
+			Advice: "if it is not meant, end it", Commands: j.unsubscribe(sub),
 		}
-		if strings.HasPrefix(sub.ARN, "arn:") {
-			f.Commands = []string{j.unsubscribe(sub)}
-		} // one that waits for its confirmation has no ARN and ends by itself
 		j.add(f)
 	}
 }

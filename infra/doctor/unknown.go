@@ -28,7 +28,7 @@ func (j *judge) leftovers() []*leftover {
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.o.Queues)) {
 		q := j.o.Queues[name]
-		if mine, sure := ours(j.d, q.Tags, j.o.Bare); mine && !j.declaredQueue(name) {
+		if mine, sure := ours(j.d, j.tagsOf(q), j.o.Bare); mine && !j.declaredQueue(name) {
 			l := of(serviceOf(j.d, name, q.Tags))
 			l.queues, l.sure = append(l.queues, q), l.sure || sure
 		}
@@ -59,6 +59,25 @@ func (j *judge) leftovers() []*leftover {
 	return found
 }
 
+// tagsOf are a queue's tags or, where they can't be read, those of the stack that is called like its service: a queue of feature-x-y begins as
+// those of feature-x do, and whoever is on call for the one may not read the tags of the other.
+func (j *judge) tagsOf(q Queue) map[string]string {
+	if q.Tags == nil {
+		if s, there := j.o.named(j.d.ServiceStack(serviceOf(j.d, q.Name, nil))); there && s.Tags[tagEnvironment] != "" {
+			return s.Tags
+		}
+	}
+	return q.Tags
+}
+
+// topicStack is the name of the stack that makes a topic, if it is one of ours.
+func topicStack(topic string) string {
+	if scope, alarms := strings.CutSuffix(topic, "-alarms"); alarms {
+		return scope + "-operations"
+	}
+	return strings.TrimSuffix(topic, ".fifo")
+}
+
 func (j *judge) declaredQueue(name string) bool {
 	return slices.ContainsFunc(j.services, func(s provision.Service) bool {
 		return name == s.Queue.Name || name == s.DLQ.Name || name == s.DeliveryDLQ.Name
@@ -76,7 +95,7 @@ func (j *judge) unknown() {
 		}
 	}
 	note := func(code, name, what string, tags map[string]string) {
-		if mine, sure := ours(j.d, tags, j.o.Bare); !mine && sure || told[name] {
+		if environment, tagged := tags[tagEnvironment]; tagged && environment != j.d.Environment.Name || told[name] {
 			return // of another environment
 		}
 		j.add(Finding{
@@ -86,12 +105,13 @@ func (j *judge) unknown() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(j.o.Queues)) {
 		if !j.declaredQueue(name) {
-			note("queue_unknown", name, "queue", j.o.Queues[name].Tags)
+			note("queue_unknown", name, "queue", j.tagsOf(j.o.Queues[name]))
 		}
 	}
 	for _, name := range j.o.Topics {
 		if name != j.d.TopicName() && name != j.d.AlarmTopicName() {
-			note("topic_unknown", name, "topic", nil)
+			stack, _ := j.o.named(topicStack(name))
+			note("topic_unknown", name, "topic", stack.Tags)
 		}
 	}
 	for _, s := range j.o.Stacks {
@@ -130,17 +150,21 @@ func (j *judge) removed(l *leftover) {
 	}
 	f.Advice = rescue + "; its stack is deleted by name, since the app does not know it any more and cdk destroy does nothing"
 	switch {
+	case l.stack == "" && !l.sure && !j.o.Bare && len(l.queues) > 0:
+		f.Advice = "make sure that it is of this environment, by its tags; if it is, " + rescue
+		for _, q := range l.queues {
+			f.Commands = append(f.Commands, j.do.aws("sqs", "list-queue-tags", "--queue-url", q.URL))
+		}
 	case l.stack == "":
 		f.Advice = rescue
 		for _, sub := range l.subscriptions {
-			f.Commands = append(f.Commands, j.unsubscribe(sub))
+			f.Commands = append(f.Commands, j.unsubscribe(sub)...)
 		}
 		for _, q := range l.queues {
 			f.Commands = append(f.Commands, j.do.aws("sqs", "delete-queue", "--queue-url", q.URL))
 		}
 	case j.d.Environment.Production:
 		f.Advice += ". In production its queues stay with what they hold, unsubscribed; run doctor again to delete them"
-		f.Commands = append(f.Commands, j.do.aws("cloudformation", "update-termination-protection", "--no-enable-termination-protection", "--stack-name", l.stack))
 		fallthrough
 	default:
 		f.Commands = append(f.Commands, j.deleteStack(l.stack)...)
@@ -148,11 +172,16 @@ func (j *judge) removed(l *leftover) {
 	j.add(f)
 }
 
-func (j *judge) deleteStack(name string) []string {
-	return []string{
+// deleteStack are the commands for it. Stacks of production are protected, also those whose first deployment has failed.
+func (j *judge) deleteStack(name string) (commands []string) {
+	if j.d.Environment.Production {
+		commands = append(commands, j.do.aws("cloudformation", "update-termination-protection", "--no-enable-termination-protection", "--stack-name", name))
+	}
+	return append(
+		commands,
 		j.do.aws("cloudformation", "delete-stack", "--stack-name", name),
 		j.do.aws("cloudformation", "wait", "stack-delete-complete", "--stack-name", name),
-	}
+	)
 }
 
 // stacks judges the stacks: those that are declared, and the state of every one of this environment.
@@ -211,7 +240,7 @@ func (j *judge) state(s Stack) {
 		}
 	case "REVIEW_IN_PROGRESS":
 		f.Severity, f.Text, f.Advice = Warning, "a change set was made for it and never executed: the stack is empty", "deploy it, or delete it"
-		f.Commands = []string{j.do.aws("cloudformation", "delete-stack", "--stack-name", s.Name)}
+		f.Commands = j.deleteStack(s.Name)
 	default: // IN_PROGRESS of several kinds
 		f.Severity, f.Text = Note, "it is being changed at the moment; look again when that is over"
 	}
