@@ -237,12 +237,72 @@ func TestPush_EveryTaskHearsAll(t *testing.T) {
 	}
 	alone := everything()
 	alone.Services[2].Compute.Database, alone.Services[2].Compute.MinTasks, alone.Services[2].Compute.MaxTasks = false, 1, 1
+	alone.Services[2].Compute.Internal = true
 	d := synthesize(t, alone, "env=prod", imageTag)
 	if command := d.containerOf(t, "prod-push").text("Command"); strings.Contains(command, "--fan-in") {
 		t.Errorf("without a database: got %s", command)
 	}
+	for _, r := range d.resources("AWS::EC2::SecurityGroup") {
+		if r.stack == "prod-push" && strings.HasPrefix(r.id, "Door") && !strings.Contains(r.text("SecurityGroupIngress"), "CidrIp:10.42.0.0/16") {
+			t.Errorf("internal: got %s, want the network alone to reach the load balancer", r.text("SecurityGroupIngress"))
+		}
+	}
 	if service := d.named(t, "AWS::ECS::Service", "ServiceName", "prod-push"); service.text("DeploymentConfiguration", "MaximumPercent") != "100" {
 		t.Errorf("without a database: got %s, want the next task only when the last has ended", service.text("DeploymentConfiguration"))
+	}
+}
+
+// TestEverything_HoldsTogether: what no program runs without, what keeps events, and who reaches what. Each is one line of the stacks.
+func TestEverything_HoldsTogether(t *testing.T) {
+	d := withEverything(t)
+	one := func(kind, stack string) resource {
+		for _, r := range d.resources(kind) {
+			if r.stack == stack {
+				return r
+			}
+		}
+		t.Fatalf("%s has no %s", stack, kind)
+		return resource{}
+	}
+	push, files := d.containerOf(t, "prod-push"), one("AWS::EFS::FileSystem", "prod-gateway")
+	for name, row := range map[string]struct{ got, want string }{
+		"push wants a token":                  {push.text("Secrets"), tokenVariable},
+		"from its secret":                     {push.text("Secrets"), "prod/push-token"},
+		"push is asked for health":            {one("AWS::ElasticLoadBalancingV2::TargetGroup", "prod-push").text("HealthCheckPath"), "/healthz"},
+		"push has modern TLS alone":           {one("AWS::ElasticLoadBalancingV2::Listener", "prod-push").text("SslPolicy"), "TLS13-1-2"},
+		"so has the gateway":                  {one("AWS::ElasticLoadBalancingV2::Listener", "prod-gateway").text("SslPolicy"), "TLS13-1-2"},
+		"history may call the database":       {one("AWS::ECS::Service", "prod-history").text("NetworkConfiguration"), "databaseclientsecuritygroup"},
+		"the function has network interfaces": {d.text["prod-state"], "AWSLambdaVPCAccessExecutionRole"},
+		"the gateway reaches its spool":       {d.text["prod-gateway"], `"FromPort": 2049`},
+		"spools stay":                         {d.templates["prod-gateway"].Resources[files.id].DeletionPolicy, "RetainExceptOnCreate"},
+		"and are encrypted":                   {files.text("Encrypted"), "true"},
+		"also on their way":                   {d.named(t, "AWS::ECS::TaskDefinition", "Family", "prod-gateway").text("Volumes"), "TransitEncryption:ENABLED"},
+	} {
+		if !strings.Contains(row.got, row.want) {
+			t.Errorf("%s: got %s, want %s", name, row.got, row.want)
+		}
+	}
+	stop := time.Duration(push.seconds("StopTimeout", 0)) * time.Second
+	if least := topology.ShutdownDelay + d.Services[2].Compute.Drain; stop <= least {
+		t.Errorf("push: got %v to stop, want more than the %v of its delay and its drain", stop, least)
+	}
+	for _, stack := range *d.assembly.Stacks() {
+		var after []string
+		for _, other := range *stack.Dependencies() {
+			after = append(after, *other.Id())
+		}
+		want := []string{}
+		switch *stack.StackName() {
+		case "prod-gateway", "prod-history", "prod-push", "prod-state":
+			want = []string{"prod-network", "prod-database", "prod-device-events", "prod-operations"}
+		case "prod-database":
+			want = []string{"prod-network"}
+		}
+		for _, name := range want {
+			if !slices.Contains(after, name) {
+				t.Errorf("%s is deployed after %q, want %s among them", *stack.StackName(), after, name)
+			}
+		}
 	}
 }
 

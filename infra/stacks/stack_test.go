@@ -15,6 +15,9 @@ func TestStacks_ProductionIsKeptAndThrowAwayIsNot(t *testing.T) {
 	for name, want := range map[string]string{"prod": "RetainExceptOnCreate", "dev": "Delete", "feature-x": "Delete"} {
 		d := environment(t, name)
 		for stack, template := range d.templates {
+			if got := strings.Contains(d.text[stack], `"expires"`); got != (name == "feature-x") {
+				t.Errorf("%s: has a day on which it expires: %t", stack, got)
+			}
 			for id, r := range template.Resources {
 				held := r.Type == "AWS::SQS::Queue" || r.Type == "AWS::KMS::Key" || (r.Type == "AWS::SNS::Topic" && id != "Alarms" && stack == d.TopicStack())
 				if held && r.DeletionPolicy != want {
