@@ -175,8 +175,13 @@ func TestPolicies_AllowWhatIsNeededAndNoMore(t *testing.T) {
 				{action: "sqs:GetQueueAttributes", resource: queue("prod-history.fifo")},
 				{action: "sqs:GetQueueAttributes", resource: queue("prod-push-delivery-dlq.fifo")},
 				{action: "sqs:ListMessageMoveTasks", resource: queue("prod-history-dlq.fifo")},
+				{action: "logs:FilterLogEvents", resource: "arn:aws:logs:eu-central-1:111122223333:log-group:/fanout/prod/history:*"},
+				{action: "ecs:DescribeServices", resource: "arn:aws:ecs:eu-central-1:111122223333:service/prod-gateway/prod-gateway-mqtt"},
 			},
 			[]call{
+				{action: "logs:FilterLogEvents", resource: "arn:aws:logs:eu-central-1:111122223333:log-group:/fanout/test/history:*"},
+				{action: "ecs:DescribeServices", resource: "arn:aws:ecs:eu-central-1:111122223333:service/test-history/test-history"},
+				{action: "ecs:UpdateService", resource: "arn:aws:ecs:eu-central-1:111122223333:service/prod-history/prod-history"},
 				{action: "sqs:ReceiveMessage", resource: queue("prod-history-dlq.fifo")},
 				{action: "sqs:ChangeMessageVisibility", resource: queue("prod-history-dlq.fifo")},
 				{action: "kms:Decrypt", resource: anyKey, alias: "alias/prod-push", via: viaSQS},

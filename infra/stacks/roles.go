@@ -88,6 +88,8 @@ func newOnCallPolicy(stack awscdk.Stack, t target) awsiam.ManagedPolicy {
 		t.allowOurs("ReadQueues", []string{
 			"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListDeadLetterSourceQueues", "sqs:ListQueueTags", "sqs:ListMessageMoveTasks",
 		}, t.queues(stack)...),
+		allow("ReadLogs", []string{"logs:FilterLogEvents", "logs:DescribeLogStreams"}, arn(stack, "logs", "log-group:"+t.parameter("*"))),
+		allow("ReadTasks", []string{"ecs:DescribeServices"}, arn(stack, "ecs", "service/"+t.Scope()+"-*/"+t.Scope()+"-*")),
 	)
 	suppress(policy, "AwsSolutions-IAM5", "metrics and lists have no resources to name; pattern and tags fit the queues of this environment and no others")
 	return policy
