@@ -4,7 +4,6 @@ package stacks
 
 import (
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,13 +13,19 @@ import (
 
 const tag = "0123abc"
 
-// computeTopology has history on Fargate, push on Lambda, and state with a standard queue.
-func computeTopology() topology.Topology {
+// prodAlone is the declaration, of which something runs in prod only.
+func prodAlone() topology.Topology {
 	top := declaration.Topology()
 	for i := range top.Environments {
 		top.Environments[i].Compute = topology.NoCompute
 	}
 	top.Environments[2].Compute = topology.Declared
+	return top
+}
+
+// computeTopology has history on Fargate, push on Lambda, and state with a standard queue.
+func computeTopology() topology.Topology {
+	top := prodAlone()
 	top.Environments[2].Network = topology.Network{
 		WayOut: topology.ByNAT,
 		VPC:    "vpc-0a1b2c3d4e5f67890", AvailabilityZones: []string{"eu-central-1a", "eu-central-1b"},
@@ -33,18 +38,9 @@ func computeTopology() topology.Topology {
 	return top
 }
 
-var computeOnce sync.Once
-
 func withCompute(t *testing.T) deployed {
 	t.Helper()
-	skipShort(t)
-	computeOnce.Do(func() {
-		d := synthesize(t, computeTopology(), "env=prod", "image_tag="+tag)
-		mutex.Lock()
-		synthesized["compute"] = d
-		mutex.Unlock()
-	})
-	return environment(t, "compute")
+	return once(t, "compute", computeTopology, "env=prod", "image_tag="+tag)
 }
 
 func TestFargate_StopsCleanlyAndRollsBack(t *testing.T) {

@@ -5,11 +5,9 @@ package stacks
 import (
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/device-fanout/fanout/infra/declaration"
 	"github.com/device-fanout/fanout/infra/topology"
 )
 
@@ -21,12 +19,9 @@ const (
 // everything has all that an environment can have in prod: a network, a database, a gateway with a shared spool and a broker, history as tasks,
 // state as a function, and push for clients.
 func everything() topology.Topology {
-	top := declaration.Topology()
-	for i := range top.Environments {
-		top.Environments[i].Compute = topology.NoCompute
-	}
+	top := prodAlone()
 	prod := &top.Environments[2]
-	prod.Compute, prod.Certificate = topology.Declared, certificate
+	prod.Certificate = certificate
 	prod.Network = topology.Network{CIDR: "10.42.0.0/16", Zones: 3, WayOut: topology.ByNAT}
 	prod.Gateway = &topology.Gateway{
 		KeysSecret: "{env}/gateway-keys", Spool: topology.SpoolOnEFS,
@@ -41,29 +36,16 @@ func everything() topology.Topology {
 
 // functions has services on Lambda alone, which need no network.
 func functions() topology.Topology {
-	top := declaration.Topology()
-	for i := range top.Environments {
-		top.Environments[i].Compute = topology.NoCompute
-	}
-	top.Environments[2].Compute = topology.Declared
+	top := prodAlone()
 	for i := range top.Services {
 		top.Services[i].Compute = topology.Compute{Kind: topology.Lambda, DatabaseSecret: "{env}/" + top.Services[i].Name}
 	}
 	return top
 }
 
-var everythingOnce sync.Once
-
 func withEverything(t *testing.T) deployed {
 	t.Helper()
-	skipShort(t)
-	everythingOnce.Do(func() {
-		d := synthesize(t, everything(), "env=prod", "images=fanout@"+digestOfImage)
-		mutex.Lock()
-		synthesized["everything"] = d
-		mutex.Unlock()
-	})
-	return environment(t, "everything")
+	return once(t, "everything", everything, "env=prod", "images=fanout@"+digestOfImage)
 }
 
 func TestEverything_PassesTheChecks(t *testing.T) {

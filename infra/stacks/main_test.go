@@ -139,10 +139,16 @@ var (
 // environment is the default topology in an environment, synthesized once.
 func environment(t *testing.T, name string) deployed {
 	t.Helper()
+	return once(t, name, declaration.Topology, "env="+name)
+}
+
+// once is what a topology is synthesized to, the first time that it is asked for by this name.
+func once(t *testing.T, name string, top func() topology.Topology, context ...string) deployed {
+	t.Helper()
 	mutex.Lock()
 	defer mutex.Unlock()
 	if _, ok := synthesized[name]; !ok {
-		synthesized[name] = synthesize(t, declaration.Topology(), "env="+name)
+		synthesized[name] = synthesize(t, top(), context...)
 	}
 	return synthesized[name]
 }
