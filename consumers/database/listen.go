@@ -10,12 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// KindOf returns the kind of database that target names, and an [*OpenError] if it names none. It opens nothing.
-func KindOf(target string) (Kind, error) {
-	t, err := parseTarget(target)
-	return t.kind, err
-}
-
 // Listen calls heard once it listens, and for every notification on a channel of PostgreSQL, until ctx ends, whose error it returns, or its
 // connection is lost. It blocks until then and holds a connection of the pool. A notification says that something has changed, and may be missed
 // between two calls: look for yourself whenever heard is called. SQLite has none.

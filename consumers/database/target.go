@@ -50,6 +50,12 @@ type target struct {
 var setting = regexp.MustCompile(`^\s*(host|port|user|password|passfile|dbname|database|service|servicefile|connect_timeout|application_name|` +
 	`target_session_attrs|sslmode|sslcert|sslkey|sslrootcert|sslpassword|pool_max_conns)\s*=`)
 
+// KindOf returns the kind of database that target names, and an [*OpenError] if it names none. It opens nothing.
+func KindOf(target string) (Kind, error) {
+	t, err := parseTarget(target)
+	return t.kind, err
+}
+
 func parseTarget(text string) (target, error) {
 	scheme, after, found := strings.Cut(text, ":")
 	path, isRelaxed := strings.CutSuffix(after, relaxed)
