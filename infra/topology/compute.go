@@ -51,7 +51,7 @@ type Compute struct {
 	Internal bool
 	// CPU is that of one task, in units of which 1024 are one core: 256, 512, 1024, 2048 or 4096. Zero means 256.
 	CPU int
-	// MinTasks and MaxTasks bound the number of tasks, from 1. Zeros mean 1 and 4. Tasks beyond the number of devices with
+	// MinTasks and MaxTasks bound the number of tasks, from 1. Zeros mean 1, and 4 or MinTasks if that is more. Tasks beyond the number of devices with
 	// events waiting find nothing to do.
 	MinTasks, MaxTasks int
 	// BacklogPerTask is how many waiting messages each task is meant for; more start tasks, fewer stop them. Zero means 500.

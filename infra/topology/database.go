@@ -16,7 +16,7 @@ type Database struct {
 	// Standby has a second instance in another zone, which takes over when the first is lost. In production there is one in any case.
 	Standby bool `json:"standby"`
 	// MinCapacity and MaxCapacity bound an AuroraServerless database, in Aurora capacity units of about 2 GiB of memory, in halves. Zeros mean
-	// 0.5 and 4.
+	// 0.5, and 4 or MinCapacity if that is more.
 	MinCapacity float64 `json:"min_capacity"`
 	MaxCapacity float64 `json:"max_capacity"`
 	// BackupDays is for how many days backups are kept, from 1 to 35. Zero means 1, or 14 in production.

@@ -42,11 +42,13 @@ type Environment struct {
 	MaxSilence time.Duration
 	// Compute says whether services, gateway and database run in AWS here. Empty means Declared, and NoCompute for throw-away environments.
 	Compute ComputeMode
-	// Tasks bounds how many tasks of every service run here, instead of what the services declare. Zeros leave it to them.
+	// Tasks bounds how many tasks of every service on Fargate run here, instead of what the services declare. Zeros leave it to them. With Smallest each has one
+	// all the same.
 	Tasks Tasks
 	// Network is where tasks and databases are.
 	Network Network
-	// Certificate is the ARN of the certificate in ACM, in the environment's region, that load balancers show. It is needed once there is one.
+	// Certificate is the ARN of the certificate in ACM, in the environment's region, that load balancers show. It is needed with a Gateway,
+	// and with a service that has a Port.
 	Certificate string
 	// Gateway takes events from devices. Nil means that gateways run elsewhere.
 	Gateway *Gateway

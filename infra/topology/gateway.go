@@ -23,7 +23,7 @@ type Gateway struct {
 	Internal bool `json:"internal"`
 	// Spool is where accepted events wait that the topic has not confirmed yet. Empty means NoSpool.
 	Spool Spool `json:"spool"`
-	// Tasks bounds the number of tasks. Zeros mean 1 and 4; in production 2 and 8.
+	// Tasks bounds the number of tasks. Zeros mean 1 and 4, in production 2 and 8; the maximum is never below the minimum.
 	Tasks Tasks `json:"tasks"`
 	// EventsPerTask is how many events per second each task is meant for; more start tasks, fewer stop them. Zero means 500. Load on the CPU
 	// above 60 % starts tasks too.

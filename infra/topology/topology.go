@@ -53,8 +53,8 @@ type Service struct {
 	// MaxAge is how long an event may wait in the queue before that is an alarm, in whole seconds, from the visibility timeout to
 	// the retention. Zero means 5 min, or twice the visibility timeout if that is more.
 	MaxAge time.Duration
-	// MaxSilence is how long the queue may get no event before that is an alarm, in whole minutes up to 24 h. Zero means that it is none:
-	// silence of all is an alarm of the environment.
+	// MaxSilence is how long the queue may get no event before that is an alarm, in whole minutes up to 24 h. Zero, or a
+	// negative value, means no alarm: the environment has one for silence of the whole topic.
 	MaxSilence time.Duration
 	// MaxReceiveCount is how often a message may be received before SQS itself moves it to the dead-letter queue, from
 	// MinReceiveCount to 1000. Zero means 10, or 1000 with the group policy block, under which no event may go there. It is a

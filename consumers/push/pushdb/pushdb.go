@@ -23,8 +23,8 @@ const DefaultKeep = 100_000
 
 // Config sets how a Feed works. The zero value is ready for production.
 type Config struct {
-	// Keep is how many events are kept at least; a hundredth of that more for each process. It is more than push.Config.Recent: a process that lags farther behind has its clients connect
-	// again. Zero means DefaultKeep (100,000).
+	// Keep is how many events are kept at least: old ones are deleted each time that a process has added a hundredth as many. A process that has fallen
+	// farther behind has its clients connect again. Keep more than push.Config.Recent. Zero means DefaultKeep (100,000).
 	Keep int
 	// Logger hears that the database is waited for. Nil logs nothing.
 	Logger *slog.Logger
