@@ -38,20 +38,7 @@ func setUp(t *testing.T, nag bool, context ...string) deployed {
 	if nag {
 		awscdk.Aspects_Of(app).Add(cdknag.NewAwsSolutionsChecks(&cdknag.NagPackProps{Reports: jsii.Bool(false)}), nil)
 	}
-	assembly := app.Synth(nil)
-	templates, err := readTemplates(assembly)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := deployed{assembly: assembly, templates: templates, text: map[string]string{}}
-	for _, stack := range *assembly.Stacks() {
-		text, err := os.ReadFile(*stack.TemplateFullPath())
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.text[*stack.StackName()] = string(text)
-	}
-	return d
+	return read(t, app.Synth(nil), target{})
 }
 
 var accountContext = []string{"account=111122223333", "region=eu-central-1"}
@@ -171,16 +158,7 @@ func TestAccount_RolesAreOfTheirEnvironment(t *testing.T) {
 		if c.trust != "" && !strings.Contains(string(trust), `"token.actions.githubusercontent.com:sub":"`+c.trust+`"`) {
 			t.Errorf("%s: got the trust %s, want %s", name, trust, c.trust)
 		}
-		for _, call := range c.allowed {
-			if !allows(t, policy, call) {
-				t.Errorf("%s: %+v is denied, want it allowed", name, call)
-			}
-		}
-		for _, call := range c.denied {
-			if allows(t, policy, call) {
-				t.Errorf("%s: %+v is allowed, want it denied", name, call)
-			}
-		}
+		wantCalls(t, name, policy, c.allowed, c.denied)
 	}
 	for _, r := range d.resources("AWS::ECR::Repository") {
 		if r.text("ImageTagMutability") != "IMMUTABLE" || r.text("ImageScanningConfiguration", "ScanOnPush") != "true" || !strings.Contains(r.text("LifecyclePolicy"), "imageCountMoreThan") {

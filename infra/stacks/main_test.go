@@ -116,6 +116,12 @@ func finish(t *testing.T, app awscdk.App, to target) deployed {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return read(t, assembly, to)
+}
+
+// read is what an assembly holds.
+func read(t *testing.T, assembly cxapi.CloudAssembly, to target) deployed {
+	t.Helper()
 	templates, err := readTemplates(assembly)
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,21 @@ func allows(t *testing.T, policy resource, c call) bool {
 	return allowed
 }
 
+// wantCalls tells which calls a policy allows although it should not, or denies.
+func wantCalls(t *testing.T, name string, policy resource, allowed, denied []call) {
+	t.Helper()
+	for _, c := range allowed {
+		if !allows(t, policy, c) {
+			t.Errorf("%s: %+v is denied, want it allowed", name, c)
+		}
+	}
+	for _, c := range denied {
+		if allows(t, policy, c) {
+			t.Errorf("%s: %+v is allowed, want it denied", name, c)
+		}
+	}
+}
+
 func matchAny(patterns any, value string) bool {
 	list, many := patterns.([]any)
 	if !many {
@@ -379,16 +394,6 @@ func TestPolicies_OfPrograms(t *testing.T) {
 			t.Errorf("%s has no role", name)
 			continue
 		}
-		policy := d.policiesOf(t, role)
-		for _, call := range c.allowed {
-			if !allows(t, policy, call) {
-				t.Errorf("%s: %+v is denied, want it allowed", name, call)
-			}
-		}
-		for _, call := range c.denied {
-			if allows(t, policy, call) {
-				t.Errorf("%s: %+v is allowed, want it denied", name, call)
-			}
-		}
+		wantCalls(t, name, d.policiesOf(t, role), c.allowed, c.denied)
 	}
 }
