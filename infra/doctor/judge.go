@@ -69,9 +69,8 @@ func (j *judge) whole() {
 	for _, s := range j.services {
 		missing[s.Name] = j.absent(s)
 	}
-	there := func(name string) bool { _, ok := j.o.named(name); return ok }
 	known := func(q Queue) bool { return j.declaredQueue(q.Name) }
-	j.report.Deployed = j.o.Topic != nil || slices.ContainsFunc(declaredStacks(j.d), there) ||
+	j.report.Deployed = j.o.Topic != nil || slices.ContainsFunc(declaredStacks(j.d), j.o.filled) ||
 		slices.ContainsFunc(slices.Collect(maps.Values(j.o.Queues)), known)
 	nothing := !j.report.Deployed && j.o.TopicsSeen && j.o.QueuesSeen && (j.o.StacksSeen || j.o.Bare)
 	if nothing {
@@ -107,8 +106,7 @@ func (j *judge) absent(s provision.Service) bool {
 			return false
 		}
 	}
-	_, ok := j.o.named(j.d.ServiceStack(s.Name))
-	return !ok
+	return !j.o.filled(j.d.ServiceStack(s.Name))
 }
 
 // deploy is how stacks are deployed; a local environment is only started.

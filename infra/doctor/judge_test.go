@@ -225,6 +225,14 @@ func TestJudge(t *testing.T) {
 		{"a stack of another environment", func(o *Observed) {
 			o.Stacks = append(o.Stacks, Stack{Name: "dev-2-old", Status: "DELETE_FAILED", Tags: tagged("dev-2", "old")})
 		}, nil, ""},
+		{"no topic, and a change set for it that waits for its approval", func(o *Observed) {
+			o.Topic = nil
+			for i := range o.Stacks {
+				if o.Stacks[i].Name == "dev-device-events" {
+					o.Stacks[i].Status = "REVIEW_IN_PROGRESS"
+				}
+			}
+		}, []string{"error topic_missing dev-device-events.fifo", "warning stack_state dev-device-events StackStatus"}, "npx cdk deploy dev-device-events"},
 		{"a topic of somebody", func(o *Observed) { o.Topics = append(o.Topics, "dev-more") }, []string{"note topic_unknown dev-more"}, ""},
 
 		{"another endpoint's account", func(o *Observed) { o.Account = "999999999999" }, nil, ""}, // dev is wherever it was deployed

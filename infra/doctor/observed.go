@@ -149,3 +149,9 @@ func (o Observed) named(stack string) (Stack, bool) {
 	}
 	return o.Stacks[i], true
 }
+
+// filled tells whether a stack is there and has resources: it has none before its first change set is executed, and when its first creation failed.
+func (o Observed) filled(stack string) bool {
+	s, ok := o.named(stack)
+	return ok && s.Status != "REVIEW_IN_PROGRESS" && s.Status != "ROLLBACK_COMPLETE"
+}

@@ -74,7 +74,7 @@ func (j *judge) topic() {
 			Text:   "the topic is not there: no event can be published",
 			Advice: "deploy it", Commands: j.deploy(j.d.TopicStack()),
 		}
-		if _, deployed := j.o.named(j.d.TopicStack()); deployed { // which another deployment of the same template does not mend
+		if j.o.filled(j.d.TopicStack()) { // which another deployment of the same template does not mend
 			f.Advice = "make it anew; the policy and the subscriptions that it had are missing then, and the next run says how to make them"
 			f.Commands = []string{j.do.aws("sns", "create-topic", "--name", name, "--attributes", object(want), "--tags", "Key=app,Value=fanout",
 				"Key="+tagEnvironment+",Value="+j.d.Environment.Name)}
