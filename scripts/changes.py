@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from cloud import Assembly, aws, deployed, each, stop, values, wait_for, why
+from cloud import GONE, Assembly, aws, deployed, each, stop, values, wait_for, why
 
 # What holds events or keys, and what is lost with it.
 GUARDED = {
@@ -27,8 +27,6 @@ GUARDED = {
 }
 # A stack with nothing in it: its change set has not been executed yet, or its first creation or import has failed.
 EMPTY = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "IMPORT_ROLLBACK_COMPLETE")
-# What AWS says of something that is not there.
-GONE = ("does not exist", "NonExistentQueue", "NotFound", "ResourceNotFoundException")
 
 
 def images(assembly):

@@ -8,6 +8,9 @@ import subprocess
 import sys
 import time
 
+# What AWS says of something that is not there.
+GONE = ("does not exist", "NonExistentQueue", "NotFound", "ResourceNotFoundException")
+
 
 def stop(text, code=1):
     """Ends the process with a message."""

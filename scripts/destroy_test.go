@@ -55,7 +55,7 @@ print(json.dumps({
     "cloudformation describe-stacks": {"Stacks": stacks},
     "cloudformation get-template": {"TemplateBody": {}},
     "cloudformation list-stack-resources": {"StackResourceSummaries": [
-        {"ResourceType": "AWS::SNS::Topic", "PhysicalResourceId": "arn:aws:sns:eu-central-1:123456789012:feature-x-device-events.fifo"}]},
+        {"ResourceType": "AWS::SNS::Topic", "LogicalResourceId": "Topic", "PhysicalResourceId": "arn:aws:sns:eu-central-1:123456789012:feature-x-device-events.fifo"}]},
     "sns get-topic-attributes": {"Attributes": {"ArchivePolicy": "{\"MessageRetentionPeriod\":\"3\"}"}},
     "sns list-topics": {"Topics": [{"TopicArn": a} for a in state["topics"]]},
     "sns list-subscriptions": {"Subscriptions": state["subscriptions"]},
