@@ -3,6 +3,7 @@
 package stacks
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -247,18 +248,34 @@ func TestEverything_HoldsTogether(t *testing.T) {
 		return resource{}
 	}
 	push, files := d.containerOf(t, "prod-push"), one("AWS::EFS::FileSystem", "prod-gateway")
+	after := func(service string) string {
+		r := d.named(t, "AWS::ECS::Service", "ServiceName", service)
+		return fmt.Sprint(d.templates[service].Resources[r.id].DependsOn)
+	}
+	attributes := func(kind, stack string) string {
+		return one("AWS::ElasticLoadBalancingV2::"+kind, stack).text(kind + "Attributes")
+	}
 	for name, row := range map[string]struct{ got, want string }{
-		"push wants a token":                  {push.text("Secrets"), tokenVariable},
-		"from its secret":                     {push.text("Secrets"), "prod/push-token"},
-		"push is asked for health":            {one("AWS::ElasticLoadBalancingV2::TargetGroup", "prod-push").text("HealthCheckPath"), "/healthz"},
-		"push has modern TLS alone":           {one("AWS::ElasticLoadBalancingV2::Listener", "prod-push").text("SslPolicy"), "TLS13-1-2"},
-		"so has the gateway":                  {one("AWS::ElasticLoadBalancingV2::Listener", "prod-gateway").text("SslPolicy"), "TLS13-1-2"},
-		"history may call the database":       {one("AWS::ECS::Service", "prod-history").text("NetworkConfiguration"), "databaseclientsecuritygroup"},
-		"the function has network interfaces": {d.text["prod-state"], "AWSLambdaVPCAccessExecutionRole"},
-		"the gateway reaches its spool":       {d.text["prod-gateway"], `"FromPort": 2049`},
-		"spools stay":                         {d.templates["prod-gateway"].Resources[files.id].DeletionPolicy, "RetainExceptOnCreate"},
-		"and are encrypted":                   {files.text("Encrypted"), "true"},
-		"also on their way":                   {d.named(t, "AWS::ECS::TaskDefinition", "Family", "prod-gateway").text("Volumes"), "TransitEncryption:ENABLED"},
+		"push wants a token":                   {push.text("Secrets"), tokenVariable},
+		"from its secret":                      {push.text("Secrets"), "prod/push-token"},
+		"push is asked for health":             {one("AWS::ElasticLoadBalancingV2::TargetGroup", "prod-push").text("HealthCheckPath"), "/healthz"},
+		"push has modern TLS alone":            {one("AWS::ElasticLoadBalancingV2::Listener", "prod-push").text("SslPolicy"), "TLS13-1-2"},
+		"so has the gateway":                   {one("AWS::ElasticLoadBalancingV2::Listener", "prod-gateway").text("SslPolicy"), "TLS13-1-2"},
+		"history may call the database":        {one("AWS::ECS::Service", "prod-history").text("NetworkConfiguration"), "databaseclientsecuritygroup"},
+		"the function has network interfaces":  {d.text["prod-state"], "AWSLambdaVPCAccessExecutionRole"},
+		"the gateway reaches its spool":        {d.text["prod-gateway"], `"FromPort": 2049`},
+		"spools stay":                          {d.templates["prod-gateway"].Resources[files.id].DeletionPolicy, "RetainExceptOnCreate"},
+		"and are encrypted":                    {files.text("Encrypted"), "true"},
+		"the gateway may write them":           {d.text["prod-gateway"], "elasticfilesystem:ClientMount"},
+		"its service waits for the mounts":     {after("prod-gateway"), "SpoolEfsMountTarget"},
+		"a service waits for its alarms":       {after("prod-history"), "DLQAlarm"},
+		"and for the age of its events":        {after("prod-history"), "AgeAlarm"},
+		"connections end with their task":      {attributes("TargetGroup", "prod-gateway"), "connection_termination.enabled Value:true"},
+		"push drains":                          {attributes("TargetGroup", "prod-push"), "deregistration_delay.timeout_seconds Value:70"},
+		"phones may be silent":                 {attributes("LoadBalancer", "prod-push"), "idle_timeout.timeout_seconds Value:300"},
+		"a log that is slow stops nobody":      {push.text("LogConfiguration"), "non-blocking"},
+		"tasks have the tags of their service": {d.named(t, "AWS::ECS::Service", "ServiceName", "prod-push").text("PropagateTags"), "SERVICE"},
+		"also on their way":                    {d.named(t, "AWS::ECS::TaskDefinition", "Family", "prod-gateway").text("Volumes"), "TransitEncryption:ENABLED"},
 	} {
 		if !strings.Contains(row.got, row.want) {
 			t.Errorf("%s: got %s, want %s", name, row.got, row.want)

@@ -93,6 +93,7 @@ type rawTemplate struct {
 		Type           string
 		Properties     map[string]any
 		DeletionPolicy string
+		DependsOn      any
 		Metadata       map[string]any
 	}
 	Parameters map[string]any
