@@ -275,6 +275,9 @@ func TestEverything_HoldsTogether(t *testing.T) {
 		"phones may be silent":                 {attributes("LoadBalancer", "prod-push"), "idle_timeout.timeout_seconds Value:300"},
 		"a log that is slow stops nobody":      {push.text("LogConfiguration"), "non-blocking"},
 		"tasks have the tags of their service": {d.named(t, "AWS::ECS::Service", "ServiceName", "prod-push").text("PropagateTags"), "SERVICE"},
+		"and nobody mounts them otherwise":     {files.text("FileSystemPolicy"), "AccessedViaMountTarget"},
+		"four slots for each task of eight":    {d.containerOf(t, "prod-gateway").text("Command"), "--spool-slots 32"},
+		"the database has backups":             {one("AWS::RDS::DBCluster", "prod-database").text("BackupRetentionPeriod"), "14"},
 		"also on their way":                    {d.named(t, "AWS::ECS::TaskDefinition", "Family", "prod-gateway").text("Volumes"), "TransitEncryption:ENABLED"},
 	} {
 		if !strings.Contains(row.got, row.want) {

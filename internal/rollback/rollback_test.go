@@ -46,8 +46,15 @@ func base() (commit, none string) {
 	if commit, err = git("rev-parse", "--verify", "--quiet", commit+"^{commit}"); err != nil {
 		return "", "git does not have the commit before, as in a shallow clone: git fetch --unshallow"
 	}
-	if _, err := git("diff", "--quiet", commit, "--", "*.go", "*.sql", "go.mod"); err == nil {
-		return "", "no code differs from commit " + commit
+	code := []string{"--", "*.go", "*.sql", "go.mod"}
+	if _, err := git(append([]string{"diff", "--quiet", commit}, code...)...); err == nil { // then the one before the last that changed any
+		last, err := git(append([]string{"rev-list", "-1", commit}, code...)...)
+		if err == nil {
+			commit, err = git("rev-parse", "--verify", "--quiet", last+"^")
+		}
+		if err != nil {
+			return "", "no code differs from commit " + commit + ", and git does not have the one before"
+		}
 	}
 	return commit, ""
 }
