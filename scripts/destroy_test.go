@@ -53,7 +53,7 @@ if call == "sqs get-queue-url" and name not in state["queues"]:
 print(json.dumps({
     "sts get-caller-identity": {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/anna"},
     "cloudformation describe-stacks": {"Stacks": stacks},
-    "cloudformation get-template": {"TemplateBody": {}},
+    "cloudformation get-template": {"TemplateBody": state.get("template", {})},
     "cloudformation list-stack-resources": {"StackResourceSummaries": [
         {"ResourceType": "AWS::SNS::Topic", "LogicalResourceId": "Topic", "PhysicalResourceId": "arn:aws:sns:eu-central-1:123456789012:feature-x-device-events.fifo"}]},
     "sns get-topic-attributes": {"Attributes": {"ArchivePolicy": "{\"MessageRetentionPeriod\":\"3\"}"}},
@@ -72,11 +72,10 @@ print(json.dumps({
 func destroy(t *testing.T, state map[string]any) (changes []string, output string, err error) {
 	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not here")
+		t.Skip("python3 is not here, in which scripts/destroy is written")
 	}
-	root, bin := t.TempDir(), ""
-	bin = filepath.Join(root, "node_modules", ".bin")
-	file := filepath.Join(root, "state")
+	root := t.TempDir()
+	bin, file := filepath.Join(root, "node_modules", ".bin"), filepath.Join(root, "state")
 	text, err := json.Marshal(state)
 	for _, e := range []error{
 		err, os.MkdirAll(bin, 0o700), os.WriteFile(file, text, 0o600),
@@ -167,6 +166,20 @@ func TestDestroy_ChangesNothingDuringADeployment(t *testing.T) {
 		})
 		if refused && (len(changes) > 0 || err == nil || !strings.Contains(said, "a deployment is under way")) || !refused && (len(changes) != 2 || err != nil) {
 			t.Errorf("%s: got %v, %q\n%s", status, err, changes, said)
+		}
+	}
+}
+
+// TestDestroy_ATopicThatStaysKeepsItsArchive: only one that goes with its stack has to lose it.
+func TestDestroy_ATopicThatStaysKeepsItsArchive(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]int{"RetainExceptOnCreate": 1, "Retain": 1, "Delete": 2} {
+		changes, said, err := destroy(t, map[string]any{
+			"stacks": []any{stack("feature-x-device-events", "feature-x", "CREATE_COMPLETE")}, "topics": map[string]any{}, "queues": map[string]any{}, "subscriptions": []any{}, "tagged": []any{},
+			"template": map[string]any{"Resources": map[string]any{"Topic": map[string]string{"Type": "AWS::SNS::Topic", "DeletionPolicy": policy}}},
+		})
+		if err != nil || len(changes) != want || changes[want-1] != "delete-stack feature-x-device-events" {
+			t.Errorf("%s: got %q, %v, want %d changes\n%s", policy, changes, err, want, said)
 		}
 	}
 }
